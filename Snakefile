@@ -1,0 +1,26 @@
+"""Train, keep the most salient pixels, train again; compare with the U-Net trained in a single pass."""
+
+from snakemake.utils import min_version
+
+min_version("9.14")
+
+
+configfile: "config/config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/paths.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/reduction.smk"
+include: "workflow/rules/single_pass.smk"
+include: "workflow/rules/evaluation.smk"
+include: "workflow/rules/report.smk"
+
+
+rule all:
+    input:
+        "<results>/report.html",
+        "<results>/metrics.csv",
+        "<results>/contrasts.csv",
+        expand("<results>/figures/{figure}.{suffix}", figure=figures(), suffix=["png", "pdf"]),
+    default_target: True

@@ -1,0 +1,18 @@
+"""Gather the tables of all chains."""
+
+from spatial_reduction.joblog import logged
+from spatial_reduction.tables import collect_histories, collect_kept_pixels, collect_metrics
+
+if __name__ == "__main__":
+    with logged(snakemake.log[0]):
+        collect_metrics(paths=snakemake.input.metrics, output=snakemake.output.metrics)
+        collect_histories(
+            paths=snakemake.input.histories,
+            labels=snakemake.params.history_labels,
+            output=snakemake.output.history,
+        )
+        collect_kept_pixels(
+            paths=snakemake.input.kept_pixels,
+            labels=snakemake.params.kept_labels,
+            output=snakemake.output.kept_pixels,
+        )

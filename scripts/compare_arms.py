@@ -1,0 +1,13 @@
+"""Compare every arm with the comparators."""
+
+from spatial_reduction.comparison import compare_arms
+from spatial_reduction.joblog import logged
+
+if __name__ == "__main__":
+    with logged(snakemake.log[0]):
+        compare_arms(
+            confusions=snakemake.input.confusions,
+            chains=snakemake.params.chains,
+            evaluation=snakemake.params.evaluation,
+            output=snakemake.output[0],
+        )

@@ -1,0 +1,16 @@
+"""Measure the models of one chain."""
+
+from spatial_reduction.evaluation import evaluate_model
+from spatial_reduction.joblog import logged
+
+if __name__ == "__main__":
+    with logged(snakemake.log[0]):
+        evaluate_model(
+            dataset=snakemake.input.dataset,
+            models=snakemake.input.models,
+            metrics=snakemake.output.metrics,
+            confusion=snakemake.output.confusion,
+            run={name: snakemake.wildcards[name] for name in ("arm", "threshold", "seed")},
+            threads=snakemake.threads,
+            **snakemake.params,
+        )

@@ -1,0 +1,13 @@
+"""Draw the final scores against training time."""
+
+from spatial_reduction.joblog import logged
+from spatial_reduction.plotting import plot_cost
+
+if __name__ == "__main__":
+    with logged(snakemake.log[0]):
+        plot_cost(
+            metrics=snakemake.input.metrics,
+            history=snakemake.input.history,
+            measure=snakemake.params.measure,
+            outputs=snakemake.output,
+        )

@@ -1,0 +1,12 @@
+"""Draw the final scores against threshold."""
+
+from spatial_reduction.joblog import logged
+from spatial_reduction.plotting import plot_thresholds
+
+if __name__ == "__main__":
+    with logged(snakemake.log[0]):
+        plot_thresholds(
+            metrics=snakemake.input.metrics,
+            measure=snakemake.params.measure,
+            outputs=snakemake.output,
+        )

@@ -1,0 +1,18 @@
+"""Shrink the masks of the iteration before."""
+
+from spatial_reduction.joblog import logged
+from spatial_reduction.shrinking import shrink_masks
+
+if __name__ == "__main__":
+    with logged(snakemake.log[0]):
+        shrink_masks(
+            dataset=snakemake.input.dataset,
+            saliency=snakemake.input.saliency,
+            parent=snakemake.input.mask,
+            model=snakemake.input.model,
+            output=snakemake.output.mask,
+            table=snakemake.output.table,
+            threshold=snakemake.wildcards.threshold,
+            iteration=int(snakemake.wildcards.iteration),
+            **snakemake.params.reduction,
+        )

@@ -1,0 +1,75 @@
+"""What a training needs to go on after it was killed: kept outside the declared outputs, never a pickle."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from spatial_reduction.joblog import say
+from spatial_reduction.storage import written_whole
+
+Tensors = Mapping[str, torch.Tensor]
+
+
+@dataclass
+class Progress:
+    """How far a training has come, beside its tensors.
+
+    Attributes:
+        epoch: epochs done in this iteration.
+        learning_rate: of the next epoch.
+        plateau: {best, waited} of the learning-rate schedule.
+        best_loss: lowest validation loss so far.
+        history: one row per epoch done.
+    """
+
+    epoch: int
+    learning_rate: float
+    plateau: dict[str, float] = field(default_factory=dict)
+    best_loss: float = float("inf")
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+def fingerprint(inputs: Mapping[str, Any]) -> str:
+    """Return a digest of everything that determines a training; a checkpoint of another one is not used."""
+    return hashlib.sha256(json.dumps(inputs, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def save_checkpoint(path: Path, identity: str, progress: Progress, parts: Mapping[str, Tensors]) -> None:
+    """Write progress and named groups of tensors (model, optimizer, best) into one safetensors file."""
+    tensors = {f"{part}/{name}": t.detach().cpu().contiguous() for part, group in parts.items() for name, t in group.items()}
+    metadata = {"identity": identity, "progress": json.dumps(asdict(progress))}
+    with written_whole(path) as partial:
+        partial.write_bytes(save(tensors, metadata=metadata))
+
+
+def load_checkpoint(path: Path, identity: str) -> tuple[Progress, dict[str, dict[str, torch.Tensor]]] | None:
+    """Return what `save_checkpoint` wrote, or None to begin at the first epoch.
+
+    None for a missing, damaged or foreign checkpoint; the log says which.
+    """
+    if not path.exists():
+        return None
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata()
+            names = file.keys()
+            parts: dict[str, dict[str, torch.Tensor]] = {}
+            for name in names:
+                part, rest = name.split("/", 1)
+                parts.setdefault(part, {})[rest] = file.get_tensor(name)
+    except (SafetensorError, OSError) as error:
+        say(f"{path}: checkpoint is damaged ({error}); training begins at the first epoch")
+        return None
+    if metadata["identity"] != identity:
+        say(f"{path}: checkpoint of another training (data, mask or settings changed); training begins at the first epoch")
+        return None
+    progress = Progress(**json.loads(metadata["progress"]))
+    say(f"{path}: resuming after epoch {progress.epoch}")
+    return progress, parts

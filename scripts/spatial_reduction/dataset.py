@@ -1,0 +1,110 @@
+"""The data set file: images and labels of all splits, read in blocks."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from spatial_reduction.errors import InputError
+from spatial_reduction.splits import SPLITS
+from spatial_reduction.storage import open_hdf5
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A prepared data set on disk; pixels are read on demand, so its size does not bound memory.
+
+    Attributes:
+        path: the HDF5 file.
+        classes: class names; the position is the label value.
+        image_shape: (H, W, C).
+        mean, std: of each channel over the training split, in units of [0, 1].
+        digest: SHA-256 of all images, labels and their split.
+        spans: first and past-the-last image of each split (splits are stored one after the other).
+    """
+
+    path: Path
+    classes: tuple[str, ...]
+    image_shape: tuple[int, int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    digest: str
+    spans: dict[str, tuple[int, int]]
+
+    @classmethod
+    def open(cls, path: str | Path) -> "Dataset":
+        """Read a data set's description.
+
+        Raises:
+            InputError: the file is damaged or is not a data set of this schema version.
+        """
+        with open_hdf5(path, "dataset") as file:
+            images, labels = file["images"], file["labels"]
+            if images.dtype != np.uint8 or images.ndim != 4 or labels.shape != images.shape[:3]:
+                raise InputError(f"{path}: images {images.shape} {images.dtype} do not fit labels {labels.shape}")
+            return cls(
+                path=Path(path),
+                classes=tuple(file.attrs["classes"]),
+                image_shape=tuple(int(size) for size in images.shape[1:]),
+                mean=tuple(float(value) for value in file.attrs["channel_mean"]),
+                std=tuple(float(value) for value in file.attrs["channel_std"]),
+                digest=str(file.attrs["digest"]),
+                spans={split: _span(path, file, split) for split in SPLITS},
+            )
+
+    def count(self, split: str) -> int:
+        """Return the number of images in a split."""
+        first, end = self.spans[split]
+        return end - first
+
+    def pixels(self) -> int:
+        """Return H * W."""
+        return self.image_shape[0] * self.image_shape[1]
+
+    def class_indices(self, names: Sequence[str]) -> list[int]:
+        """Return the label values of the named classes."""
+        return [self.classes.index(name) for name in names]
+
+    def names(self, split: str) -> list[str]:
+        """Return the names of a split's images."""
+        with open_hdf5(self.path, "dataset") as file:
+            return [name.decode() for name in file["names"][slice(*self.spans[split])]]
+
+    def pick(self, split: str, positions: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        """Return some images uint8 (n, H, W, C) and labels uint8 (n, H, W) of a split, by increasing position."""
+        rows = np.asarray(positions) + self.spans[split][0]
+        with open_hdf5(self.path, "dataset") as file:
+            return file["images"][rows], file["labels"][rows]
+
+    def blocks(self, split: str, size: int) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
+        """Yield (position within the split, images, labels) for at most `size` images at a time."""
+        first, end = self.spans[split]
+        with open_hdf5(self.path, "dataset") as file:
+            for start in range(first, end, size):
+                stop = min(start + size, end)
+                yield slice(start - first, stop - first), file["images"][start:stop], file["labels"][start:stop]
+
+
+def _span(path: str | Path, file: h5py.File, split: str) -> tuple[int, int]:
+    indices = file[f"split/{split}"][:]
+    first, end = int(indices[0]), int(indices[-1]) + 1
+    if not np.array_equal(indices, np.arange(first, end)) or end > len(file["images"]):
+        raise InputError(f"{path}: split/{split} is not one run of images")
+    return first, end
+
+
+def describe(path: str | Path) -> dict[str, Any]:
+    """Return what a report says of a data set: counts, shares of the classes, digest, images left out."""
+    with open_hdf5(path, "dataset") as file:
+        attributes = {key: value for key, value in file.attrs.items()}
+        shares = dict(zip(attributes["classes"], attributes["class_share"], strict=True))
+        return {
+            "images": {split: int(len(file[f"split/{split}"])) for split in SPLITS},
+            "image_shape": [int(size) for size in file["images"].shape[1:]],
+            "class_share": {str(name): float(share) for name, share in shares.items()},
+            "source_digest": str(attributes["source_digest"]),
+            "left_out": [reason.decode() for reason in file["left_out"][:]],
+        }

@@ -1,0 +1,72 @@
+"""What a job tells its user: the same lines in the terminal and in the job's log file."""
+
+import sys
+import traceback
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO, TypeVar
+
+from tqdm import tqdm
+
+from spatial_reduction.errors import InputError
+
+Item = TypeVar("Item")
+
+
+class _Tee:
+    """A text stream that writes to the terminal and to a log file."""
+
+    def __init__(self, terminal: TextIO, log: TextIO) -> None:
+        self.terminal = terminal
+        self.log = log
+
+    def write(self, text: str) -> int:
+        self.log.write(text.replace("\r", ""))
+        self.log.flush()
+        return self.terminal.write(text)
+
+    def flush(self) -> None:
+        self.terminal.flush()
+
+
+@contextmanager
+def logged(path: str | Path) -> Iterator[None]:
+    """Run a job's body with standard error copied to the log file `path`.
+
+    An `InputError` ends the process with exit status 1 and its one-line message; any other
+    exception leaves its traceback in the terminal and in the log.
+    """
+    terminal = sys.stderr
+    with open(path, "w", encoding="utf-8") as log:
+        sys.stderr = _Tee(terminal, log)
+        try:
+            yield
+        except InputError as error:
+            say(f"error: {error}")
+            sys.exit(1)
+        except Exception:
+            traceback.print_exc(file=sys.stderr)
+            sys.exit(1)
+        finally:
+            sys.stderr = terminal
+
+
+def say(message: str) -> None:
+    """Print one line to standard error (and so to the job's log)."""
+    print(message, file=sys.stderr)
+
+
+def progress(items: Iterable[Item], total: int, what: str, unit: str) -> tqdm:
+    """Iterate over `items`, printing one progress line at most every 10 seconds, none for short work."""
+    return tqdm(
+        items,
+        desc=what,
+        total=total,
+        unit=unit,
+        mininterval=10,
+        delay=5,
+        leave=False,
+        bar_format="{desc}: {n_fmt} of {total_fmt} {unit}, {elapsed} so far, {remaining} left{postfix}\n",
+        file=sys.stderr,
+    )

@@ -1,0 +1,57 @@
+"""Apply masks to images: what the network sees where a pixel was removed."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from spatial_reduction.dataset import Dataset
+from spatial_reduction.masking import open_mask
+
+BLUR_SIGMA = 0.1  # of the image side: no outline survives
+BLOCK = 32  # images reduced at a time
+
+
+def reduced_blocks(
+    dataset: Dataset, mask: str | Path, fill: str, seed: int
+) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
+    """Yield (position, reduced images, labels) of the training split, a block at a time.
+
+    Raises:
+        InputError: the mask file is damaged or made for other images.
+    """
+    with open_mask(mask, dataset.count("train"), dataset.image_shape[:2]) as masks:
+        for block, images, labels in dataset.blocks("train", BLOCK):
+            kept = masks.read(block)
+            yield block, reduce_images(images, kept, fill, dataset.mean, (seed, block.start)), labels
+
+
+def reduce_images(images: np.ndarray, kept: np.ndarray, fill: str, mean: Sequence[float], seed: int | Sequence[int]) -> np.ndarray:
+    """Replace the removed pixels of uint8 images, before any normalisation.
+
+    Args:
+        images: uint8 (N, H, W, C).
+        kept: bool (N, H, W).
+        fill: `black` (0), `mean` (the training split's channel mean), `blur` (the image under a Gaussian of
+            10 % of its side) or `noise` (uniform, drawn from `seed`).
+        mean: of each channel, in [0, 1].
+
+    Returns:
+        uint8 (N, H, W, C); `images` itself where nothing is removed.
+    """
+    if kept.all():
+        return images
+    return np.where(kept[..., None], images, _filling(images, fill, mean, seed))
+
+
+def _filling(images: np.ndarray, fill: str, mean: Sequence[float], seed: int | Sequence[int]) -> np.ndarray:
+    if fill == "black":
+        return np.zeros(1, dtype=np.uint8)
+    if fill == "mean":
+        return np.rint(255 * np.array(mean)).astype(np.uint8)
+    if fill == "blur":
+        from scipy import ndimage  # imported here: no other fill needs it
+
+        sigma = BLUR_SIGMA * images.shape[1]
+        return ndimage.gaussian_filter(images, sigma=(0, sigma, sigma, 0), mode="nearest")
+    return np.random.default_rng(seed).integers(0, 256, images.shape, dtype=np.uint8)

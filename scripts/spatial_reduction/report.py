@@ -1,0 +1,133 @@
+"""The report page: verdict, figures, tables, data, cost and configuration in one file that needs no network."""
+
+import base64
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+import yaml
+
+from spatial_reduction.dataset import describe
+from spatial_reduction.joblog import say
+from spatial_reduction.storage import open_hdf5, written_whole
+from spatial_reduction.verdict import MEASURE_NAMES, MEANINGS, format_p, reach_verdict
+
+CHAIN = ["arm", "threshold", "seed"]
+CAPTIONS = {
+    "thresholds": "Test score after the last iteration against the percentage of pixels kept at each reduction.",
+    "iterations": "Test score of every iteration's model. Iteration 1 is the single pass, shared by all chains.",
+    "learning_curves": "Validation mean IoU against cumulative optimiser steps: what more training alone gives is the curve of equal_compute.",
+    "kept_pixels": "What each iteration trains on: the share of all pixels, and of each true class, that the masks keep.",
+    "cost": "Test score against training time. A removed pixel costs as much as a kept one: the convolutions are dense.",
+}
+
+
+def write_report(
+    metrics: str | Path,
+    contrasts: str | Path,
+    history: str | Path,
+    dataset: str | Path,
+    confusions: Sequence[str | Path],
+    figures: Sequence[str | Path],
+    template: str | Path,
+    config: Mapping[str, Any],
+    output: str | Path,
+) -> None:
+    """Write the page.
+
+    Args:
+        confusions: `confusion.h5` of the chains; they record device and software.
+        figures: PNG files, embedded in this order.
+        config: the whole configuration, shown as it is.
+    """
+    measured = pd.read_csv(metrics, dtype={"threshold": str})
+    curves = pd.read_csv(history, dtype={"threshold": str})
+    compared = pd.read_csv(contrasts, dtype={"threshold": str})
+    final = final_scores(measured)
+    steps = curves.groupby(CHAIN)["cumulative_steps"].max().rename("steps").reset_index()
+    baseline = final[(final["measure"] == "mean_iou") & (final["class"] == "all")].assign(value=lambda t: 100 * t["value"])
+    page = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    page.filters |= {"p": format_p}
+    text = page.from_string(Path(template).read_text(encoding="utf-8")).render(
+        config=config,
+        configuration=yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True),
+        verdict=reach_verdict(compared, baseline, steps, config),
+        meanings=MEANINGS,
+        measure_names=MEASURE_NAMES,
+        figures=[(Path(path).stem, _caption(path), _embedded(path)) for path in figures],
+        scores=score_table(final, config["evaluation"]["measures"]),
+        contrasts=compared[compared["measure"] == config["report"]["measure"]].to_dict("records"),
+        cost=cost_table(curves),
+        data=describe(dataset),
+        software=_software(confusions),
+        devices=sorted(set(curves["device"])),
+    )
+    with written_whole(output) as partial:
+        partial.write_text(text, encoding="utf-8")
+    say(f"{output}: written; open it in a browser")
+
+
+def final_scores(measured: pd.DataFrame) -> pd.DataFrame:
+    """Return the test rows (protocol T1) of each chain's last iteration."""
+    test = measured[(measured["split"] == "test") & (measured["protocol"] == "T1")]
+    return test[test["iteration"] == test.groupby(CHAIN)["iteration"].transform("max")]
+
+
+def score_table(final: pd.DataFrame, measures: Sequence[str]) -> list[dict[str, Any]]:
+    """Return, per arm and threshold, n and each measure's mean and standard deviation over seeds in per cent."""
+    rows = []
+    for (arm, threshold), runs in final.groupby(["arm", "threshold"], sort=False):
+        cells = {}
+        for (measure, group), values in runs.groupby(["measure", "class"], sort=False)["value"]:
+            if measure in measures:
+                cells[measure, group] = (100 * values.mean(), 100 * values.std())
+        rows.append({"arm": arm, "threshold": threshold, "n": runs["seed"].nunique(), "cells": cells})
+    return rows
+
+
+def cost_table(curves: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return, per arm, steps, seconds (mean and range over the chains) and images per second of training."""
+    chains = curves.groupby(CHAIN).agg(
+        steps=("cumulative_steps", "max"), images=("cumulative_images", "max"), seconds=("cumulative_seconds", "max")
+    )
+    rows = []
+    for arm, runs in chains.groupby("arm", sort=False):
+        seconds = runs["seconds"]
+        rows.append(
+            {
+                "arm": arm,
+                "chains": len(runs),
+                "steps": int(runs["steps"].max()),
+                "seconds": seconds.mean(),
+                "fastest": seconds.min(),
+                "slowest": seconds.max(),
+                "rate": runs["images"].sum() / seconds.sum(),
+            }
+        )
+    return rows
+
+
+def _caption(path: str | Path) -> str:
+    name = Path(path).stem
+    if name in CAPTIONS:
+        return CAPTIONS[name]
+    return (
+        f"Test images through one chain that keeps the top {name.rpartition('_')[2]} %, evenly spaced over the test split. Saliency is what "
+        "the named iteration's model finds relevant; the picture beside it is what the next iteration would train on."
+    )
+
+
+def _embedded(path: str | Path) -> str:
+    return "data:image/png;base64," + base64.b64encode(Path(path).read_bytes()).decode()
+
+
+def _software(confusions: Sequence[str | Path]) -> list[str]:
+    """Return the versions of this process and, as recorded, of the jobs that ran the network."""
+    found = {f"{name} {version(name)}" for name in ("snakemake", "pandas", "seaborn", "scipy")}
+    for path in confusions:
+        with open_hdf5(path, "confusion") as file:
+            found |= set(file.attrs["software"])
+    return sorted(found)

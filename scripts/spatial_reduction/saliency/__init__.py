@@ -1,0 +1,9 @@
+"""Saliency: how relevant a model, or a control, finds each pixel. One module per source.
+
+Each source module has one function of one signature::
+
+    def stream_scores(blocks, context) -> Iterator[np.ndarray]
+
+`blocks` yields (images uint8 (n, H, W, C), labels uint8 (n, H, W)); the function yields float32 scores (n, H, W)
+for each, higher = more relevant. `context` is a `scores.Context`. A new source is a new module of this package.
+"""

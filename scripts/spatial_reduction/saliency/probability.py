@@ -1,0 +1,37 @@
+"""The model's own prediction: log-odds of the classes of interest."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+
+from spatial_reduction.model import choose_device, load_model, to_input
+from spatial_reduction.saliency.scores import Blocks, Context
+
+
+def stream_scores(blocks: Blocks, context: Context) -> Iterator[np.ndarray]:
+    """Yield the log-odds of the classes of interest, float32 (n, H, W)."""
+    torch.set_num_threads(context.threads)
+    device = choose_device(context.device)
+    model = load_model(context.model, device).eval()
+    with torch.inference_mode():
+        for images, _ in blocks:
+            logits = model(to_input(torch.from_numpy(images).to(device)))
+            yield log_odds(logits, context.classes_of_interest).cpu().numpy()
+
+
+def log_odds(logits: torch.Tensor, classes_of_interest: Sequence[int]) -> torch.Tensor:
+    """Return log(P / (1 - P)) in float32, P the summed softmax probability of the classes of interest.
+
+    logsumexp(logits of interest) - logsumexp(the others) ranks pixels as P does, but does not saturate: in
+    float32 the softmax itself is exactly 1 from a margin of 17 on, and ties would then decide.
+
+    Args:
+        logits: (N, classes, H, W).
+
+    Returns:
+        float32 (N, H, W).
+    """
+    logits = logits.float()
+    others = [index for index in range(logits.shape[1]) if index not in classes_of_interest]
+    return logits[:, list(classes_of_interest)].logsumexp(dim=1) - logits[:, others].logsumexp(dim=1)

@@ -1,0 +1,81 @@
+"""How every file of a run is written (whole or not at all) and opened (checked, or refused in one line)."""
+
+import csv
+import hashlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import h5py
+
+from spatial_reduction.errors import InputError
+
+SCHEMA_VERSION = 1
+
+
+@contextmanager
+def written_whole(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; flush and rename it when the body succeeds.
+
+    When the body raises, the temporary file is removed and an older file at `path` stays as it was.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
+    try:
+        yield partial
+        with open(partial, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def create_hdf5(path: str | Path, kind: str) -> Iterator[h5py.File]:
+    """Yield a new HDF5 file of the given kind (`dataset`, `saliency`, `mask`, ...), written whole."""
+    with written_whole(path) as partial, h5py.File(partial, "w") as file:
+        file.attrs["kind"] = kind
+        file.attrs["schema_version"] = SCHEMA_VERSION
+        yield file
+
+
+@contextmanager
+def open_hdf5(path: str | Path, kind: str) -> Iterator[h5py.File]:
+    """Yield an HDF5 file opened for reading.
+
+    Raises:
+        InputError: the file is missing, damaged, of another kind or of another schema version.
+    """
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{path}: not a readable HDF5 file ({reason}); delete it and run again") from error
+    with file:
+        found = (file.attrs.get("kind"), file.attrs.get("schema_version"))
+        if found != (kind, SCHEMA_VERSION):
+            raise InputError(
+                f"{path}: expected a {kind} file of schema version {SCHEMA_VERSION}, "
+                f"found kind {found[0]}, version {found[1]}; delete it and run again"
+            )
+        yield file
+
+
+def write_table(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write rows of equal keys as CSV, whole; a value that is not defined (NaN) is an empty cell.
+
+    The jobs that run by the thousand write their small tables with this: importing pandas takes longer.
+    """
+    with written_whole(path) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({key: "" if value != value else value for key, value in row.items()} for row in rows)
+
+
+def file_digest(path: str | Path) -> str:
+    """Return the SHA-256 of a file's bytes as 64 hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,44 @@
+"""Gather the small tables of all chains into one each."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from spatial_reduction.joblog import say
+from spatial_reduction.storage import written_whole
+
+LABELS = ["arm", "threshold", "seed", "iteration"]
+
+
+def collect_metrics(paths: Sequence[str | Path], output: str | Path) -> None:
+    """Write one tidy table: arm, threshold, seed, iteration, split, protocol, measure, class, value in [0, 1]."""
+    _write(pd.concat([pd.read_csv(path, dtype={"threshold": str}) for path in paths]), output)
+
+
+def collect_histories(paths: Sequence[str | Path], labels: Sequence[Sequence[str | int]], output: str | Path) -> None:
+    """Write the learning curves of all iterations; counts run on from iteration to iteration of a chain."""
+    _write(_labelled(paths, labels), output)
+
+
+def collect_kept_pixels(paths: Sequence[str | Path], labels: Sequence[Sequence[str | int]], output: str | Path) -> None:
+    """Write what each mask keeps: arm, threshold, seed, iteration, measure, class, value in per cent."""
+    columns = [*LABELS, "measure", "class", "value"]
+    _write(_labelled(paths, labels) if paths else pd.DataFrame(columns=columns), output)
+
+
+def _labelled(paths: Sequence[str | Path], labels: Sequence[Sequence[str | int]]) -> pd.DataFrame:
+    read = {path: pd.read_csv(path) for path in dict.fromkeys(paths)}
+    tables = []
+    for path, values in zip(paths, labels, strict=True):
+        table = read[path].copy()
+        for position, (name, value) in enumerate(zip(LABELS, values, strict=True)):
+            table.insert(position, name, value)
+        tables.append(table)
+    return pd.concat(tables)
+
+
+def _write(table: pd.DataFrame, output: str | Path) -> None:
+    with written_whole(output) as partial:
+        table.to_csv(partial, index=False)
+    say(f"{output}: {len(table)} rows")

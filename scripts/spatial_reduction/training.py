@@ -1,0 +1,280 @@
+"""Train a U-Net for one iteration: the same loop for the single pass, every arm and every iteration."""
+
+import csv
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from spatial_reduction.augmentation import Augment, build_augmentation
+from spatial_reduction.checkpoint import Progress, fingerprint, load_checkpoint, save_checkpoint
+from spatial_reduction.dataset import Dataset
+from spatial_reduction.decoding import IGNORED
+from spatial_reduction.errors import InputError
+from spatial_reduction.joblog import progress, say
+from spatial_reduction.metrics import iou, mean_over_classes, pixel_accuracy
+from spatial_reduction.model import UNet, build_model, choose_device, device_name, load_model, require_architecture, save_model, to_input
+from spatial_reduction.optimisation import Optimizer, Plateau
+from spatial_reduction.reduction import reduced_blocks
+from spatial_reduction.storage import file_digest, write_table
+
+VALIDATION_BATCH = 32
+SHARE_OF_DEVICE = 0.5  # of the free GPU memory that the data may take; the rest is for the network
+COUNTERS = ("cumulative_epoch", "cumulative_steps", "cumulative_images", "cumulative_seconds")
+
+
+@dataclass(frozen=True)
+class Images:
+    """Images uint8 (N, H, W, C) and labels uint8 (N, H, W), resident where training runs if they fit there."""
+
+    pixels: torch.Tensor
+    labels: torch.Tensor
+    device: torch.device
+
+    def batches(self, order: torch.Tensor, size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Yield batches of `size` images in the given order, on the device, still uint8."""
+        for chosen in order.to(self.pixels.device).split(size):
+            yield (
+                self.pixels[chosen].to(self.device, non_blocking=True),
+                self.labels[chosen].to(self.device, non_blocking=True),
+            )
+
+
+@dataclass
+class Trainer:
+    """A network with all that its training needs; one call per epoch.
+
+    `run_epoch` depends on (seed, cumulative epoch), the weights and the optimiser's state alone, so a training
+    that goes on from a checkpoint repeats the undisturbed one.
+    """
+
+    network: UNet
+    optimizer: Optimizer
+    train: Images
+    validation: Images
+    augment: Augment | None
+    precision: torch.dtype
+    batch_size: int
+    classes: int
+    seed: int
+
+    def run_epoch(self, epoch: int) -> dict[str, float]:
+        """Train on every image once, validate; return the losses and measures of the epoch."""
+        torch.manual_seed(int(np.random.SeedSequence((self.seed, epoch)).generate_state(1)[0]))
+        order = np.random.default_rng((self.seed, epoch)).permutation(len(self.train.pixels))
+        loss = self._take_steps(torch.from_numpy(order), epoch)
+        return {"train_loss": loss, **self._validate()}
+
+    def _take_steps(self, order: torch.Tensor, epoch: int) -> float:
+        """Take one optimiser step per batch; return the mean loss. The device is waited for once, at the end."""
+        self.network.train()
+        losses = []
+        for pixels, labels in self.train.batches(order, self.batch_size):
+            if self.augment:
+                pixels, labels = self.augment(pixels, labels)
+            self.optimizer.zero_grad()
+            with torch.autocast(pixels.device.type, self.precision, enabled=self.precision != torch.float32):
+                logits = self.network(to_input(pixels))
+            loss = segmentation_loss(logits, labels)
+            loss.backward()
+            self.optimizer.step()
+            losses.append(loss.detach())
+        values = torch.stack(losses).cpu()
+        if not values.isfinite().all():
+            batch = int((~values.isfinite()).nonzero()[0]) + 1
+            raise InputError(
+                f"training.learning_rate: {self.optimizer.learning_rate} is too high: the loss is not finite "
+                f"(cumulative epoch {epoch}, batch {batch}, seed {self.seed})"
+            )
+        return float(values.mean())
+
+    @torch.inference_mode()
+    def _validate(self) -> dict[str, float]:
+        """Return loss, mean IoU over all classes and pixel accuracy, pooled over the validation images."""
+        self.network.eval()
+        losses, confusion = [], 0
+        for pixels, labels in self.validation.batches(torch.arange(len(self.validation.pixels)), VALIDATION_BATCH):
+            with torch.autocast(pixels.device.type, self.precision, enabled=self.precision != torch.float32):
+                logits = self.network(to_input(pixels))
+            valid = labels != IGNORED
+            losses.append(segmentation_loss(logits, labels) * valid.sum())
+            cells = labels.long() * self.classes + logits.argmax(dim=1)
+            confusion = confusion + torch.bincount(cells[valid], minlength=self.classes**2)
+        matrix = confusion.reshape(self.classes, self.classes).cpu().numpy()
+        return {
+            "validation_loss": float(torch.stack(losses).sum()) / max(1, int(matrix.sum())),
+            "validation_mean_iou": float(mean_over_classes(iou(matrix), range(self.classes))),
+            "validation_pixel_accuracy": float(pixel_accuracy(matrix)),
+        }
+
+
+def train_model(
+    dataset: str | Path,
+    mask: str | Path,
+    previous_model: str | Path | None,
+    previous_history: str | Path | None,
+    output: str | Path,
+    history: str | Path,
+    checkpoint: str | Path,
+    model: Mapping[str, Any],
+    training: Mapping[str, Any],
+    start: str,
+    fill: str,
+    seed: int,
+    threads: int,
+) -> None:
+    """Train on the reduced training images, validate on intact ones after every epoch.
+
+    Args:
+        mask: kept pixels of each training image.
+        previous_model, previous_history: of the last iteration; None in iteration 1. With `start` "warm" its
+            weights are the first ones; its counts of epochs, steps, images and seconds are carried on.
+        output: weights after the last epoch, or of the epoch of lowest validation loss (`training["keep"]`).
+        history: CSV, one row per epoch.
+        checkpoint: rewritten after every epoch, removed at the end. A training that was killed goes on from
+            it and, on the CPU, ends with the very same weights.
+        model, training: sections of the configuration.
+        seed: determines the first weights and, with the cumulative epoch, the order of the images and every
+            random draw; arms of equal seed see the same.
+
+    Raises:
+        InputError: a file is damaged or does not fit, or the loss is not finite.
+    """
+    torch.set_num_threads(threads)
+    data, device, checkpoint = Dataset.open(dataset), choose_device(training["device"]), Path(checkpoint)
+    network = _first_weights(data, previous_model, model, start, seed).to(device)
+    trainer = Trainer(
+        network=network,
+        optimizer=Optimizer(network.parameters(), training),
+        train=_load(reduced_blocks(data, mask, fill, seed), data, "train", device),
+        validation=_load(data.blocks("validation", VALIDATION_BATCH), data, "validation", device),
+        augment=build_augmentation(training["augmentation"]),
+        precision=choose_precision(training["precision"], device),
+        batch_size=training["batch_size"],
+        classes=len(data.classes),
+        seed=seed,
+    )
+    identity = fingerprint(
+        {
+            "data": data.digest,
+            "mask": file_digest(mask),
+            "previous": previous_model and file_digest(previous_model),
+            "settings": [model, training, start, fill, seed],
+            "device": device.type,
+        }
+    )
+    before = _counters(previous_history)
+    state, weights = _run(trainer, training, before, checkpoint, identity, str(output))
+    network.load_state_dict(weights)
+    save_model(output, network)
+    write_table(history, state.history)
+    checkpoint.unlink(missing_ok=True)
+    end = state.history[-1]
+    say(
+        f"{output}: {end['epoch']} epochs on {device.type}, train loss {end['train_loss']:.4f}, "
+        f"validation loss {end['validation_loss']:.4f}, mean IoU {end['validation_mean_iou']:.4f}"
+    )
+
+
+def _run(
+    trainer: Trainer, training: Mapping[str, Any], before: Mapping[str, float], checkpoint: Path, identity: str, name: str
+) -> tuple[Progress, Mapping[str, torch.Tensor]]:
+    """Run the epochs that are left; return the progress at the end and the weights to keep."""
+    network, optimizer, images = trainer.network, trainer.optimizer, len(trainer.train.pixels)
+    state, best = Progress(epoch=0, learning_rate=optimizer.learning_rate), {}
+    found = load_checkpoint(checkpoint, identity)
+    if found:
+        state, parts = found
+        network.load_state_dict(parts["model"])
+        optimizer.load_state(parts["optimizer"])
+        best = parts.get("best", {})
+    monitor, plateau = training["schedule"]["monitor"], Plateau(training["schedule"]["factor"], training["schedule"]["patience"])
+    plateau.__dict__.update(state.plateau)
+    epochs = progress(range(state.epoch + 1, training["epochs"] + 1), training["epochs"] - state.epoch, name, "epochs")
+    for epoch in epochs:
+        begun = time.perf_counter()
+        optimizer.learning_rate = state.learning_rate
+        last = state.history[-1] if state.history else before
+        total_epoch = int(last["cumulative_epoch"]) + 1
+        losses = trainer.run_epoch(total_epoch)
+        state.history.append(
+            {
+                "epoch": epoch,
+                "cumulative_epoch": total_epoch,
+                "cumulative_steps": int(last["cumulative_steps"]) - (-images // trainer.batch_size),
+                "cumulative_images": int(last["cumulative_images"]) + images,
+                "cumulative_seconds": last["cumulative_seconds"] + time.perf_counter() - begun,
+                "learning_rate": state.learning_rate,
+                **losses,
+                "device": device_name(trainer.train.device),
+            }
+        )
+        state.epoch = epoch
+        if monitor != "none":
+            loss = losses["train_loss" if monitor == "training" else "validation_loss"]
+            state.learning_rate = plateau.next_rate(loss, state.learning_rate)
+            state.plateau = {"best": plateau.best, "waited": plateau.waited}
+        if training["keep"] == "best" and losses["validation_loss"] < state.best_loss:
+            state.best_loss = losses["validation_loss"]
+            best = {key: tensor.detach().clone() for key, tensor in network.state_dict().items()}
+        save_checkpoint(checkpoint, identity, state, {"model": network.state_dict(), "optimizer": optimizer.state, "best": best})
+        epochs.set_postfix_str(f"validation mean IoU {losses['validation_mean_iou']:.3f}", refresh=False)
+    return state, best or network.state_dict()
+
+
+def choose_precision(name: str, device: torch.device) -> torch.dtype:
+    """Return the type of the convolutions: `auto` is bfloat16 on a GPU that has it, else float32."""
+    if name == "auto":
+        name = "bfloat16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "float32"
+    return getattr(torch, name)
+
+
+def segmentation_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Return the mean cross-entropy over the labelled pixels, 0 if there is none.
+
+    Args:
+        logits: (N, classes, H, W).
+        labels: integer (N, H, W), 255 is ignored.
+    """
+    total = functional.cross_entropy(logits.float(), labels.long(), ignore_index=IGNORED, reduction="sum")
+    return total / (labels != IGNORED).sum().clamp(min=1)
+
+
+def _first_weights(
+    data: Dataset, previous: str | Path | None, model: Mapping[str, Any], start: str, seed: int
+) -> UNet:
+    channels, classes = data.image_shape[2], len(data.classes)
+    if previous is None or start == "scratch":
+        return build_model(channels, classes, model, seed)
+    network = load_model(previous)
+    require_architecture(previous, network, channels, classes, model["widths"])
+    return network
+
+
+def _counters(history: str | Path | None) -> Mapping[str, float]:
+    """Return the counts that the last iteration ended with."""
+    if history is None:
+        return dict.fromkeys(COUNTERS, 0.0)
+    with open(history, newline="", encoding="utf-8") as file:
+        last = list(csv.DictReader(file))[-1]
+    return {key: float(last[key]) for key in COUNTERS}
+
+
+def _load(
+    blocks: Iterator[tuple[slice, np.ndarray, np.ndarray]], data: Dataset, split: str, device: torch.device
+) -> Images:
+    """Read a split into memory, on the device if it fits into half of what is free there."""
+    height, width, channels = data.image_shape
+    pixels = torch.empty((data.count(split), height, width, channels), dtype=torch.uint8)
+    labels = torch.empty((data.count(split), height, width), dtype=torch.uint8)
+    for block, some_pixels, some_labels in blocks:
+        pixels[block], labels[block] = torch.from_numpy(some_pixels), torch.from_numpy(some_labels)
+    if device.type == "cuda" and pixels.nbytes + labels.nbytes > SHARE_OF_DEVICE * torch.cuda.mem_get_info()[0]:
+        return Images(pixels.pin_memory(), labels.pin_memory(), device)
+    return Images(pixels.to(device), labels.to(device), device)

@@ -1,0 +1,136 @@
+"""What the experiment shows, in words: hypothesis 1, its numbers, and what stands in the way of believing them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from spatial_reduction.statistics import FEWEST_SEEDS
+
+MEASURE_NAMES = {
+    "mean_iou": "mean IoU",
+    "mean_dice": "mean Dice",
+    "binary_iou": "foreground IoU",
+    "pixel_accuracy": "pixel accuracy",
+}
+MEANINGS = {
+    "supported": "the arm is better",
+    "refuted": "the arm is worse",
+    "equivalent": "no difference that matters",
+    "undecided": "the data do not tell",
+}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Attributes:
+    decision: supported, refuted, equivalent, undecided, or mixed (thresholds disagree).
+    headline: one sentence.
+    findings: one sentence per contrast.
+    warnings: what touches the claim, to be read before it.
+    """
+
+    decision: str
+    headline: str
+    findings: list[str]
+    warnings: list[str]
+
+
+def reach_verdict(contrasts: pd.DataFrame, scores: pd.DataFrame, steps: pd.DataFrame, config: Mapping[str, Any]) -> Verdict:
+    """Answer whether the method beats the primary comparator on intact test images (hypothesis 1).
+
+    Args:
+        contrasts: `contrasts.csv`.
+        scores: arm, threshold, seed, value (per cent): final test mean IoU over all classes.
+        steps: arm, threshold, seed, steps: optimiser steps of each chain.
+        config: sections `evaluation` and `report` are used.
+    """
+    method, measure = config["report"]["method"], config["report"]["measure"]
+    primary = config["evaluation"]["comparators"][0]
+    group = "foreground" if measure == "binary_iou" else "all"
+    about = contrasts[(contrasts["arm"] == method) & (contrasts["measure"] == measure) & (contrasts["class"] == group)]
+    main = about[about["comparator"] == primary]
+    decisions = list(dict.fromkeys(main["decision"]))
+    decision = decisions[0] if len(decisions) == 1 else _combined(decisions)
+    return Verdict(
+        decision=decision,
+        headline=_headline(decision, main, method, primary, measure),
+        findings=[describe_contrast(row) for _, row in about.iterrows()],
+        warnings=_warnings(main, scores, steps, config),
+    )
+
+
+def describe_contrast(row: Mapping[str, Any]) -> str:
+    """Return one sentence with the effect, its interval, n, p and the decision."""
+    kept = "" if row["threshold"] == "100" else f" (top {row['threshold']} %)"
+    way = "higher" if row["difference"] >= 0 else "lower"
+    if row["n"] < 2:
+        numbers = "n = 1 seed, no interval"
+    else:
+        numbers = (
+            f"95 % CI {row['ci_low']:+.2f} to {row['ci_high']:+.2f}, n = {row['n']} seeds, "
+            f"p = {format_p(row['p_value'])}, after Holm {format_p(row['p_holm'])}"
+        )
+    return (
+        f"{row['arm']}{kept} scores {abs(row['difference']):.2f} points {way} than {row['comparator']} "
+        f"in {MEASURE_NAMES[row['measure']]} ({numbers}): {row['decision']}, {MEANINGS[row['decision']]}."
+    )
+
+
+def format_p(value: float) -> str:
+    """Return a p-value as text."""
+    if value != value:
+        return "not defined"
+    return "< .001" if value < 0.001 else f"{value:.3f}".lstrip("0")
+
+
+def _combined(decisions: Sequence[str]) -> str:
+    decided = [each for each in decisions if each != "undecided"]
+    return decided[0] if len(decided) == 1 and "undecided" not in decisions else "mixed"
+
+
+def _headline(decision: str, main: pd.DataFrame, method: str, primary: str, measure: str) -> str:
+    what = f"{MEASURE_NAMES[measure]} on intact test images"
+    if len(main) == 0:
+        return f"{method} is the primary comparator itself: nothing is compared."
+    if decision == "mixed":
+        parts = ", ".join(f"top {row['threshold']} %: {row['decision']}" for _, row in main.iterrows())
+        return f"Whether {method} beats {primary} in {what} depends on the threshold ({parts})."
+    return {
+        "supported": f"Yes: {method} beats {primary} in {what}, at every threshold.",
+        "refuted": f"No: {method} does worse than {primary} in {what}, at every threshold.",
+        "equivalent": f"No: {method} makes no difference that matters to {what}, compared with {primary}, at any threshold.",
+        "undecided": f"Undecided: these runs do not tell whether {method} beats {primary} in {what}.",
+    }[decision]
+
+
+def _warnings(main: pd.DataFrame, scores: pd.DataFrame, steps: pd.DataFrame, config: Mapping[str, Any]) -> list[str]:
+    warnings = []
+    method, primary = config["report"]["method"], config["evaluation"]["comparators"][0]
+    seeds = len(config["seeds"])
+    if seeds < FEWEST_SEEDS:
+        warnings.append(
+            f"Few seeds: with n = {seeds} an exact Wilcoxon test cannot go below p = {2 / 2**seeds:.4g}, whatever the "
+            f"effect; plan at least {FEWEST_SEEDS}, better 10."
+        )
+    counts = steps.groupby("arm")["steps"].agg(["min", "max"])
+    if method in counts.index and primary in counts.index and tuple(counts.loc[method]) != tuple(counts.loc[primary]):
+        warnings.append(
+            f"Unequal compute: {method} took {counts.loc[method, 'max']:.0f} optimiser steps, {primary} "
+            f"{counts.loc[primary, 'max']:.0f}; a difference may come from training longer."
+        )
+    base, gate = scores[scores["arm"] == primary]["value"].mean(), config["report"]["gate"]
+    if gate is not None and base < 100 * gate:
+        warnings.append(
+            f"Weak baseline: {primary} reaches mean IoU {base:.1f} %, below the gate of {100 * gate:.1f} %; "
+            "it is not trained well enough to be the yardstick."
+        )
+    # Predicting one class everywhere gives an IoU of at most 1 in that class and 0 in the others.
+    ceiling = 100 / len(config["dataset"]["classes"])
+    for arm, value in scores.groupby("arm")["value"].min().items():
+        if value <= ceiling:
+            warnings.append(f"Collapsed: a run of {arm} ends at mean IoU {value:.1f} %, no better than predicting one class.")
+    if (main["n"] < 2).any():
+        warnings.append("One seed: no interval and no test can be given.")
+    return warnings

@@ -1,0 +1,23 @@
+"""Train one iteration of one chain."""
+
+from pathlib import Path
+
+from spatial_reduction.joblog import logged
+from spatial_reduction.training import train_model
+
+if __name__ == "__main__":
+    with logged(snakemake.log[0]):
+        train_model(
+            dataset=snakemake.input.dataset,
+            mask=snakemake.input.mask,
+            previous_model=snakemake.input.get("previous_model"),
+            previous_history=snakemake.input.get("previous_history"),
+            output=snakemake.output.model,
+            history=snakemake.output.history,
+            checkpoint=Path(snakemake.output.model).with_name("checkpoint.safetensors"),
+            model=snakemake.params.model,
+            training=snakemake.params.training,
+            seed=int(snakemake.wildcards.seed),
+            threads=snakemake.threads,
+            **snakemake.params.reduction,
+        )

@@ -1,0 +1,18 @@
+"""Write the report page."""
+
+from spatial_reduction.joblog import logged
+from spatial_reduction.report import write_report
+
+if __name__ == "__main__":
+    with logged(snakemake.log[0]):
+        write_report(
+            metrics=snakemake.input.metrics,
+            contrasts=snakemake.input.contrasts,
+            history=snakemake.input.history,
+            dataset=snakemake.input.dataset,
+            confusions=snakemake.input.confusions,
+            figures=snakemake.input.figures,
+            template=snakemake.input.template,
+            config=snakemake.params.config,
+            output=snakemake.output[0],
+        )

@@ -1,0 +1,92 @@
+"""The configuration, checked, and the design it describes: the arms and their chains. No rules."""
+
+import os
+from copy import deepcopy
+from types import SimpleNamespace
+
+import yaml
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import best_match
+from snakemake.exceptions import WorkflowError
+from snakemake.utils import update_config
+
+
+def refuse_unless(is_right, key, message):
+    if not is_right:
+        raise WorkflowError(f"config: {key}: {message}")
+
+
+def check(instance, schema, key=""):
+    """Stop with one line that names the key, where snakemake's own validate() prints the whole schema."""
+    error = best_match(Draft202012Validator(schema).iter_errors(instance))
+    if error:
+        place = ".".join(filter(None, [key, *map(str, error.absolute_path)]))
+        hint = error.schema.get("description", "") if isinstance(error.schema, dict) else ""
+        refuse_unless(False, place or "top level", f"{error.message}{hint and ' (' + hint + ')'}")
+
+
+def check_names(names, known, key):
+    unknown = sorted(set(names) - set(known))
+    refuse_unless(not unknown, key, f"unknown {unknown}; there are {sorted(known)}")
+
+
+def resolve_arm(name, overrides):
+    """Fill an arm's overrides into the sections model, training and reduction; check the result."""
+    arm = deepcopy({section: config[section] for section in ("model", "training", "reduction")})
+    sections = {key: value for key, value in overrides.items() if key in ("model", "training")}
+    update_config(arm, {**sections, "reduction": {k: v for k, v in overrides.items() if k not in sections}})
+    check(arm, {"$ref": "#/$defs/arm", "$defs": SCHEMA["$defs"]}, f"arms.{name}")
+    model, training, reduction = arm["model"], arm["training"], arm["reduction"]
+    interest, step = reduction["classes_of_interest"], reduction["step"]
+    check_names(interest, CLASSES, f"arms.{name}.classes_of_interest")
+    refuse_unless(len(interest) < len(CLASSES), f"arms.{name}.classes_of_interest", "all classes are of interest, so none is")
+    refuse_unless(
+        reduction["schedule"] != "additive" or min(reduction["thresholds"]) + step * (reduction["iterations"] - 2) > 0,
+        f"arms.{name}.step",
+        "the kept share falls to 0 % or below",
+    )
+    stride = 2 ** (len(model["widths"]) - 1)
+    refuse_unless(
+        config["dataset"]["image_size"] % stride == 0,
+        "dataset.image_size",
+        f"{config['dataset']['image_size']} is not divisible by {stride}, as {len(model['widths'])} widths need (arm {name})",
+    )
+    if reduction["train_for"] == "chain":
+        training["epochs"] *= config["reduction"]["iterations"]
+    is_chain = reduction["iterations"] > 1
+    reduction["thresholds"] = [f"{value:.10g}" for value in reduction["thresholds"]] if is_chain else ["100"]
+    return arm
+
+
+with open(os.path.join(workflow.basedir, "workflow/schemas/config.schema.yaml")) as file:
+    SCHEMA = yaml.safe_load(file)
+check(config, SCHEMA)
+CLASSES = [entry["name"] for entry in config["dataset"]["classes"]]
+refuse_unless(len(set(CLASSES)) == len(CLASSES), "dataset.classes", f"a name stands twice in {CLASSES}")
+RAW = [label for entry in config["dataset"]["classes"] for label in entry["labels"]] + config["dataset"]["ignored_labels"]
+refuse_unless(len(set(RAW)) == len(RAW), "dataset.classes", f"a label value stands twice in {sorted(RAW)}")
+ARMS = {name: resolve_arm(name, overrides) for name, overrides in config["arms"].items() if overrides is not None}
+check_names(config["evaluation"]["comparators"], ARMS, "evaluation.comparators")
+check_names([config["report"]["method"]], ARMS, "report.method")
+check_names([config["report"]["measure"]], config["evaluation"]["measures"], "report.measure")
+for key, names in {"foreground": config["evaluation"]["foreground"], **config["evaluation"]["class_groups"]}.items():
+    check_names(names, CLASSES, f"evaluation.{key}")
+
+# Iteration 1 of an arm is that of the first arm that trains it alike: computed once, shared.
+FIRST = {
+    name: next(other for other, its in ARMS.items() if (its["model"], its["training"]) == (arm["model"], arm["training"]))
+    for name, arm in ARMS.items()
+}
+CHAINS = [
+    SimpleNamespace(arm=name, threshold=threshold, seed=str(seed), iterations=arm["reduction"]["iterations"])
+    for name, arm in ARMS.items()
+    for threshold in arm["reduction"]["thresholds"]
+    for seed in config["seeds"]
+]
+
+
+wildcard_constraints:
+    arm="|".join(ARMS),
+    threshold=r"[0-9.]+",
+    seed=r"\d+",
+    iteration=r"\d+",

@@ -1,0 +1,93 @@
+"""
+Raw pictures -> one data set file.
+
+    inputs:  dataset.root, or nothing (drawn or downloaded)
+    outputs: <results>/dataset.h5, <results>/intact_mask.h5
+"""
+
+
+rule draw_synthetic_pets:
+    """Draw pets on cluttered backgrounds, as files in the Oxford-IIIT Pet layout."""
+    input:
+        code=library("draw_synthetic_pets"),
+    output:
+        directory("<resources>/synthetic"),
+    params:
+        synthetic=config["dataset"]["synthetic"],
+        test_share=config["dataset"]["split"]["test_share"],
+    log:
+        "<logs>/draw_synthetic_pets.log",
+    benchmark:
+        "<benchmarks>/draw_synthetic_pets.tsv"
+    conda:
+        "../../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=30,
+    script:
+        "../../scripts/draw_synthetic_pets.py"
+
+
+rule download_oxford_pet:
+    """Download the Oxford-IIIT Pet release and verify its checksums."""
+    input:
+        code=library("download_oxford_pet"),
+    output:
+        directory("<resources>/oxford_pet"),
+    log:
+        "<logs>/download_oxford_pet.log",
+    benchmark:
+        "<benchmarks>/download_oxford_pet.tsv"
+    conda:
+        "../../envs/training.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=240,
+    script:
+        "../../scripts/download_oxford_pet.py"
+
+
+rule prepare_dataset:
+    """Decode, resize, split and store all images and labels in one file."""
+    input:
+        raw=raw_data,
+        code=library("prepare_dataset"),
+    output:
+        "<results>/dataset.h5",
+    params:
+        dataset=config["dataset"],
+    log:
+        "<logs>/prepare_dataset.log",
+    benchmark:
+        "<benchmarks>/prepare_dataset.tsv"
+    conda:
+        "../../envs/analysis.yaml"
+    threads: 64
+    resources:
+        mem_mb=4000,
+        runtime=120,
+    script:
+        "../../scripts/prepare_dataset.py"
+
+
+rule write_intact_mask:
+    """Keep every pixel of every training image: the mask of iteration 1."""
+    input:
+        dataset="<results>/dataset.h5",
+        code=library("write_intact_mask"),
+    output:
+        "<results>/intact_mask.h5",
+    log:
+        "<logs>/write_intact_mask.log",
+    benchmark:
+        "<benchmarks>/write_intact_mask.tsv"
+    conda:
+        "../../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=15,
+    script:
+        "../../scripts/write_intact_mask.py"

@@ -1,0 +1,88 @@
+"""
+Models -> measures -> tables of the whole experiment.
+
+    inputs:  model.safetensors, history.csv, kept_pixels.csv of every iteration
+    outputs: metrics.csv and confusion.h5 of every chain;
+             <results>/metrics.csv, history.csv, kept_pixels.csv, contrasts.csv
+"""
+
+
+rule evaluate_model:
+    """Measure the models of a chain on intact validation and test images."""
+    input:
+        dataset="<results>/dataset.h5",
+        models=chain_models,
+        code=library("evaluate_model"),
+    output:
+        metrics="<results>/{arm}/top_{threshold}/seed_{seed}/metrics.csv",
+        confusion="<results>/{arm}/top_{threshold}/seed_{seed}/confusion.h5",
+    params:
+        splits=config["evaluation"]["splits"],
+        class_groups=config["evaluation"]["class_groups"],
+        foreground=config["evaluation"]["foreground"],
+        device=config["training"]["device"],
+    log:
+        "<logs>/evaluate_model/{arm}/top_{threshold}/seed_{seed}.log",
+    benchmark:
+        "<benchmarks>/evaluate_model/{arm}/top_{threshold}/seed_{seed}.tsv"
+    conda:
+        "../../envs/training.yaml"
+    threads: 1
+    resources:
+        gpu=1,
+        mem_mb=4000,
+        runtime=60,
+    script:
+        "../../scripts/evaluate_model.py"
+
+
+rule collect_tables:
+    """Gather the tables of all chains: measures, learning curves, kept pixels."""
+    input:
+        metrics=chain_files("metrics.csv"),
+        histories=iteration_files("history.csv"),
+        kept_pixels=iteration_files("kept_pixels.csv", first=2),
+        code=library("collect_tables"),
+    output:
+        metrics=report("<results>/metrics.csv", caption="../report/metrics.rst", category="Tables"),
+        history="<results>/history.csv",
+        kept_pixels="<results>/kept_pixels.csv",
+    params:
+        history_labels=iteration_labels(),
+        kept_labels=iteration_labels(first=2),
+    log:
+        "<logs>/collect_tables.log",
+    benchmark:
+        "<benchmarks>/collect_tables.tsv"
+    conda:
+        "../../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    script:
+        "../../scripts/collect_tables.py"
+
+
+rule compare_arms:
+    """Compare every arm with the comparators, seed by seed, with intervals and tests."""
+    input:
+        confusions=chain_files("confusion.h5"),
+        code=library("compare_arms"),
+    output:
+        report("<results>/contrasts.csv", caption="../report/contrasts.rst", category="Tables"),
+    params:
+        chains=[[c.arm, c.threshold, c.seed] for c in CHAINS],
+        evaluation=config["evaluation"],
+    log:
+        "<logs>/compare_arms.log",
+    benchmark:
+        "<benchmarks>/compare_arms.tsv"
+    conda:
+        "../../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    script:
+        "../../scripts/compare_arms.py"

@@ -1,0 +1,109 @@
+"""Where files lie: the input functions and params of the rules, by name. No rules."""
+
+import ast
+
+
+def checkout(path):
+    """Return a path of this checkout, relative: a moved checkout reruns nothing."""
+    return os.path.relpath(os.path.join(workflow.basedir, path))
+
+
+def library(script, *modules):
+    """List the library modules that a script imports, directly or not: an edit of one reruns the rule."""
+    scripts = checkout("scripts")
+    listed = {f"{scripts}/spatial_reduction/{module}.py" for module in modules}
+    queue = [f"{scripts}/{script}.py", *listed]
+    while queue:
+        with open(queue.pop()) as source:
+            nodes = [node for node in ast.walk(ast.parse(source.read())) if isinstance(node, ast.ImportFrom)]
+        imported = {f"{scripts}/{n.module.replace('.', '/')}.py" for n in nodes if n.module.startswith("spatial_reduction.")}
+        queue += imported - listed
+        listed |= imported
+    return sorted(listed)
+
+
+def raw_data(wildcards):
+    """Folder of the raw pictures: the given one, or the one that is drawn or downloaded."""
+    dataset = config["dataset"]
+    return dataset["root"] or f"<resources>/{dataset['source']}"
+
+
+def iteration_file(chain, iteration, name):
+    if iteration > 1:
+        return f"<results>/{chain.arm}/top_{chain.threshold}/seed_{chain.seed}/iteration_{iteration}/{name}"
+    if name == "mask.h5":
+        return "<results>/intact_mask.h5"
+    return f"<results>/{FIRST[chain.arm]}/top_100/seed_{chain.seed}/iteration_1/{name}"
+
+
+def previous_model(wildcards):
+    return iteration_file(wildcards, int(wildcards.iteration) - 1, "model.safetensors")
+
+
+def previous_history(wildcards):
+    return iteration_file(wildcards, int(wildcards.iteration) - 1, "history.csv")
+
+
+def previous_mask(wildcards):
+    return iteration_file(wildcards, int(wildcards.iteration) - 1, "mask.h5")
+
+
+def chain_models(wildcards):
+    iterations = ARMS[wildcards.arm]["reduction"]["iterations"]
+    return [iteration_file(wildcards, i, "model.safetensors") for i in range(1, iterations + 1)]
+
+
+def chain_files(name):
+    """List one file of every chain."""
+    return [f"<results>/{c.arm}/top_{c.threshold}/seed_{c.seed}/{name}" for c in CHAINS]
+
+
+def iteration_files(name, first=1):
+    """List one file of every iteration of every chain, from iteration `first` on."""
+    return [iteration_file(c, i, name) for c in CHAINS for i in range(first, c.iterations + 1)]
+
+
+def iteration_labels(first=1):
+    """List arm, threshold, seed and iteration of the files that `iteration_files` lists."""
+    return [[c.arm, c.threshold, c.seed, i] for c in CHAINS for i in range(first, c.iterations + 1)]
+
+
+def arm_section(section):
+    def section_of(wildcards):
+        return ARMS[wildcards.arm][section]
+
+    return section_of
+
+
+def arm_setting(*keys):
+    def settings_of(wildcards):
+        return {key: ARMS[wildcards.arm]["reduction"][key] for key in keys}
+
+    return settings_of
+
+
+def saliency_code(wildcards):
+    return library("compute_saliency", f"saliency/{ARMS[wildcards.arm]['reduction']['source']}")
+
+
+def examples_code(wildcards):
+    return library("render_examples", f"saliency/{ARMS[wildcards.arm]['reduction']['source']}")
+
+
+def method_chains():
+    """List the chains whose pictures are shown: of the arm that the report is about, with the first seed."""
+    return [c for c in CHAINS if c.arm == config["report"]["method"] and c.seed == str(config["seeds"][0])]
+
+
+def method_examples(wildcards):
+    return f"<results>/{config['report']['method']}/top_{wildcards.threshold}/seed_{config['seeds'][0]}/examples.h5"
+
+
+def examples_title(wildcards):
+    return f"{config['report']['method']}, top {wildcards.threshold} %, seed {config['seeds'][0]}: test images"
+
+
+def figures():
+    """List the figures by file name without suffix."""
+    plots = ["thresholds", "iterations", "learning_curves", "kept_pixels", "cost"]
+    return plots + [f"examples_top_{chain.threshold}" for chain in method_chains()]

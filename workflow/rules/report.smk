@@ -1,0 +1,203 @@
+"""
+Tables -> figures, verdict, report.html.
+
+    inputs:  <results>/metrics.csv, history.csv, kept_pixels.csv, contrasts.csv
+    outputs: <results>/figures/*.png and *.pdf, <results>/report.html
+"""
+
+
+rule plot_thresholds:
+    """Draw the final scores against threshold, beside the single pass and equal compute."""
+    input:
+        metrics="<results>/metrics.csv",
+        code=library("plot_thresholds"),
+    output:
+        report("<results>/figures/thresholds.png", caption="../report/thresholds.rst", category="Figures"),
+        "<results>/figures/thresholds.pdf",
+    params:
+        measure=config["report"]["measure"],
+    log:
+        "<logs>/plot_thresholds.log",
+    benchmark:
+        "<benchmarks>/plot_thresholds.tsv"
+    conda:
+        "../../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=15,
+    script:
+        "../../scripts/plot_thresholds.py"
+
+
+rule plot_iterations:
+    """Draw the test scores against iteration."""
+    input:
+        metrics="<results>/metrics.csv",
+        code=library("plot_iterations"),
+    output:
+        report("<results>/figures/iterations.png", caption="../report/iterations.rst", category="Figures"),
+        "<results>/figures/iterations.pdf",
+    params:
+        measure=config["report"]["measure"],
+    log:
+        "<logs>/plot_iterations.log",
+    benchmark:
+        "<benchmarks>/plot_iterations.tsv"
+    conda:
+        "../../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=15,
+    script:
+        "../../scripts/plot_iterations.py"
+
+
+rule plot_learning_curves:
+    """Draw validation scores against cumulative optimiser steps."""
+    input:
+        history="<results>/history.csv",
+        code=library("plot_learning_curves"),
+    output:
+        report("<results>/figures/learning_curves.png", caption="../report/learning_curves.rst", category="Figures"),
+        "<results>/figures/learning_curves.pdf",
+    log:
+        "<logs>/plot_learning_curves.log",
+    benchmark:
+        "<benchmarks>/plot_learning_curves.tsv"
+    conda:
+        "../../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=15,
+    script:
+        "../../scripts/plot_learning_curves.py"
+
+
+rule plot_kept_pixels:
+    """Draw the kept share, and how much of each class the kept pixels hold."""
+    input:
+        kept_pixels="<results>/kept_pixels.csv",
+        code=library("plot_kept_pixels"),
+    output:
+        report("<results>/figures/kept_pixels.png", caption="../report/kept_pixels.rst", category="Figures"),
+        "<results>/figures/kept_pixels.pdf",
+    log:
+        "<logs>/plot_kept_pixels.log",
+    benchmark:
+        "<benchmarks>/plot_kept_pixels.tsv"
+    conda:
+        "../../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=15,
+    script:
+        "../../scripts/plot_kept_pixels.py"
+
+
+rule plot_cost:
+    """Draw the final scores against the seconds that training took."""
+    input:
+        metrics="<results>/metrics.csv",
+        history="<results>/history.csv",
+        code=library("plot_cost"),
+    output:
+        report("<results>/figures/cost.png", caption="../report/cost.rst", category="Figures"),
+        "<results>/figures/cost.pdf",
+    params:
+        measure=config["report"]["measure"],
+    log:
+        "<logs>/plot_cost.log",
+    benchmark:
+        "<benchmarks>/plot_cost.tsv"
+    conda:
+        "../../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=15,
+    script:
+        "../../scripts/plot_cost.py"
+
+
+rule render_examples:
+    """Follow a few test images through a chain: found, kept, predicted."""
+    input:
+        dataset="<results>/dataset.h5",
+        models=chain_models,
+        code=examples_code,
+    output:
+        "<results>/{arm}/top_{threshold}/seed_{seed}/examples.h5",
+    params:
+        images=config["report"]["images"],
+        reduction=arm_setting("source", "saliency_images", "fill", "classes_of_interest", "schedule", "step"),
+        device=config["training"]["device"],
+    log:
+        "<logs>/render_examples/{arm}/top_{threshold}/seed_{seed}.log",
+    benchmark:
+        "<benchmarks>/render_examples/{arm}/top_{threshold}/seed_{seed}.tsv"
+    conda:
+        "../../envs/training.yaml"
+    threads: 1
+    resources:
+        gpu=1,
+        mem_mb=4000,
+        runtime=15,
+    script:
+        "../../scripts/render_examples.py"
+
+
+rule plot_examples:
+    """Draw test images with their truth, saliency, masks and predictions at each iteration."""
+    input:
+        examples=method_examples,
+        code=library("plot_examples"),
+    output:
+        report("<results>/figures/examples_top_{threshold}.png", caption="../report/examples.rst", category="Figures"),
+        "<results>/figures/examples_top_{threshold}.pdf",
+    params:
+        title=examples_title,
+    log:
+        "<logs>/plot_examples/top_{threshold}.log",
+    benchmark:
+        "<benchmarks>/plot_examples/top_{threshold}.tsv"
+    conda:
+        "../../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=15,
+    script:
+        "../../scripts/plot_examples.py"
+
+
+rule write_report:
+    """Say in words and numbers what the experiment shows, on one page that needs nothing else."""
+    input:
+        metrics="<results>/metrics.csv",
+        contrasts="<results>/contrasts.csv",
+        history="<results>/history.csv",
+        dataset="<results>/dataset.h5",
+        confusions=chain_files("confusion.h5"),
+        figures=expand("<results>/figures/{figure}.png", figure=figures()),
+        template=checkout("workflow/report/report.html.j2"),
+        code=library("write_report"),
+    output:
+        report("<results>/report.html", caption="../report/report.rst", category="Report"),
+    params:
+        config=config,
+    log:
+        "<logs>/write_report.log",
+    benchmark:
+        "<benchmarks>/write_report.tsv"
+    conda:
+        "../../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=15,
+    script:
+        "../../scripts/write_report.py"
