@@ -9,5 +9,6 @@ if __name__ == "__main__":
             metrics=snakemake.input.metrics,
             history=snakemake.input.history,
             measure=snakemake.params.measure,
+            arms=snakemake.params.arms,
             outputs=snakemake.output,
         )

@@ -8,5 +8,6 @@ if __name__ == "__main__":
         plot_thresholds(
             metrics=snakemake.input.metrics,
             measure=snakemake.params.measure,
+            arms=snakemake.params.arms,
             outputs=snakemake.output,
         )

@@ -20,10 +20,10 @@ def plot_examples(examples: str | Path, title: str, outputs: Sequence[str | Path
     with open_hdf5(examples, "examples") as file:
         images, labels, predictions = file["images"][:], file["labels"][:], file["predictions"][:]
         saliency, kept, classes = file["saliency"][:], file["kept"][:], list(file.attrs["classes"])
-    columns = ["image", "truth", "prediction\niteration 1"]
+    columns = ["image", "truth", "prediction of\nsingle pass"]
     for iteration in range(2, len(predictions) + 1):
         columns += [f"saliency\nof iteration {iteration - 1}", f"kept for\niteration {iteration}"]
-    columns.append(f"prediction\niteration {len(predictions)}")
+    columns.append(f"prediction of\niteration {len(predictions)}")
     figure, panels = plt.subplots(
         len(images), len(columns), figsize=(1.05 * len(columns), 1.05 * len(images) + 0.5), squeeze=False
     )

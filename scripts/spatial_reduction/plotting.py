@@ -1,4 +1,7 @@
-"""The figures, each as PNG and PDF: one function per figure, from the tables alone. No torch."""
+"""The figures, each as PNG and PDF: one function per figure, from the tables alone. No torch.
+
+`arms` is every arm of the experiment in order, so that an arm looks the same in every figure.
+"""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,14 +18,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from spatial_reduction.storage import written_whole
+from spatial_reduction.wording import MEASURE_NAMES
 
 MARKERS = "osD^vPX*<>hp"
-MEASURE_NAMES = {
-    "mean_iou": "mean IoU",
-    "mean_dice": "mean Dice",
-    "binary_iou": "foreground IoU",
-    "pixel_accuracy": "pixel accuracy",
-}
 FULL = "100"  # the threshold of arms that reduce nothing
 
 sns.set_theme(context="paper", style="ticks", palette="colorblind", rc={"axes.grid": True, "grid.alpha": 0.3})
@@ -37,15 +35,15 @@ def read_metrics(path: str | Path, measure: str, split: str = "test") -> pd.Data
     return table.assign(value=100 * table["value"])[["arm", "threshold", "seed", "iteration", "value"]]
 
 
-def plot_thresholds(metrics: str | Path, measure: str, outputs: Sequence[str | Path]) -> None:
+def plot_thresholds(metrics: str | Path, measure: str, arms: Sequence[str], outputs: Sequence[str | Path]) -> None:
     """Final test score against threshold; arms that reduce nothing as lines with the range of their seeds."""
     table = _last(read_metrics(metrics, measure))
-    styles, thresholds = arm_styles(table), _thresholds(table)
+    styles, thresholds = arm_styles(arms), _thresholds(table)
     figure, axes = plt.subplots(figsize=(7.2, 4.2))
     for arm, runs in table.groupby("arm", sort=False):
         if set(runs["threshold"]) == {FULL}:
             _baseline(axes, runs["value"], arm, styles)
-    curves = [arm for arm in styles if set(table[table["arm"] == arm]["threshold"]) != {FULL}]
+    curves = [arm for arm in table["arm"].unique() if set(table[table["arm"] == arm]["threshold"]) != {FULL}]
     for position, arm in enumerate(curves):
         runs = table[table["arm"] == arm]
         offset = 0.4 * ((position + 0.5) / len(curves) - 0.5)
@@ -61,10 +59,10 @@ def plot_thresholds(metrics: str | Path, measure: str, outputs: Sequence[str | P
     _finish(figure, outputs, table, "small points: seeds; large: their mean; bands: range of the seeds")
 
 
-def plot_iterations(metrics: str | Path, measure: str, outputs: Sequence[str | Path]) -> None:
+def plot_iterations(metrics: str | Path, measure: str, arms: Sequence[str], outputs: Sequence[str | Path]) -> None:
     """Test score against iteration, a panel per threshold; arms trained once as lines."""
     table = read_metrics(metrics, measure)
-    styles, thresholds = arm_styles(table), _thresholds(table)
+    styles, thresholds = arm_styles(arms), _thresholds(table)
     figure, panels = _panels(len(thresholds))
     last = table["iteration"].max()
     for axes, threshold in zip(panels, thresholds, strict=False):
@@ -78,15 +76,16 @@ def plot_iterations(metrics: str | Path, measure: str, outputs: Sequence[str | P
                 axes.plot(means.index, means, label=arm, **styles[arm])
         axes.set_title(f"top {threshold} %")
         axes.set_xticks(range(1, last + 1))
+        axes.set_xlim(0.7, last + 0.5)  # room for the points at the right edge
         axes.set_xlabel("iteration")
     panels[0].set_ylabel(f"test {MEASURE_NAMES[measure]} (%)")
     _finish(figure, outputs, table, "small points: seeds; lines: their mean; bands: range of the seeds")
 
 
-def plot_learning_curves(history: str | Path, outputs: Sequence[str | Path]) -> None:
+def plot_learning_curves(history: str | Path, arms: Sequence[str], outputs: Sequence[str | Path]) -> None:
     """Validation mean IoU after every epoch against cumulative optimiser steps, a panel per threshold."""
     table = pd.read_csv(history, dtype={"threshold": str})
-    styles, thresholds = arm_styles(table), _thresholds(table)
+    styles, thresholds = arm_styles(arms), _thresholds(table)
     figure, panels = _panels(len(thresholds))
     for axes, threshold in zip(panels, thresholds, strict=False):
         shown = table[table["threshold"].isin([threshold, FULL])]
@@ -106,10 +105,10 @@ def plot_learning_curves(history: str | Path, outputs: Sequence[str | Path]) -> 
     _finish(figure, outputs, table, "thin: seeds; thick: their mean; dotted: a new iteration begins")
 
 
-def plot_kept_pixels(kept_pixels: str | Path, outputs: Sequence[str | Path]) -> None:
+def plot_kept_pixels(kept_pixels: str | Path, arms: Sequence[str], outputs: Sequence[str | Path]) -> None:
     """Kept share, and recall of each class among the kept pixels, against iteration; a row per threshold."""
     table = pd.read_csv(kept_pixels, dtype={"threshold": str})
-    styles, thresholds = arm_styles(table), _thresholds(table)
+    styles, thresholds = arm_styles(arms), _thresholds(table)
     classes = list(dict.fromkeys(table[table["measure"] == "recall"]["class"]))
     columns = [("kept_share", "all", "all pixels")] + [("recall", name, f"of class {name}") for name in classes]
     rows = max(1, len(thresholds))
@@ -129,14 +128,14 @@ def plot_kept_pixels(kept_pixels: str | Path, outputs: Sequence[str | Path]) -> 
     _finish(figure, outputs, table, "share of the training pixels that an iteration trains on, mean of the seeds")
 
 
-def plot_cost(metrics: str | Path, history: str | Path, measure: str, outputs: Sequence[str | Path]) -> None:
+def plot_cost(metrics: str | Path, history: str | Path, measure: str, arms: Sequence[str], outputs: Sequence[str | Path]) -> None:
     """Final test score against the seconds that training took, whole chains, one point per run."""
     keys = ["arm", "threshold", "seed"]
     curves = pd.read_csv(history, dtype={"threshold": str})
     seconds = curves.groupby(keys)["cumulative_seconds"].max().rename("seconds").reset_index()
     table = _last(read_metrics(metrics, measure)).merge(seconds, on=keys, validate="one_to_one")
     figure, axes = plt.subplots(figsize=(7.2, 4.2))
-    for arm, style in arm_styles(table).items():
+    for arm, style in arm_styles(arms).items():
         runs = table[table["arm"] == arm]
         axes.scatter(runs["seconds"], runs["value"], s=32, alpha=0.8, label=arm, color=style["color"], marker=style["marker"])
     axes.set_xlim(left=0)
@@ -145,20 +144,16 @@ def plot_cost(metrics: str | Path, history: str | Path, measure: str, outputs: S
     _finish(figure, outputs, table, "one point per run; a removed pixel costs as much as a kept one")
 
 
-def arm_styles(table: pd.DataFrame) -> dict[str, dict[str, object]]:
-    """Return colour, marker and line of each arm; the same arms look the same in every figure."""
-    arms = list(dict.fromkeys(table["arm"]))
-    colours = sns.color_palette("colorblind", max(10, len(arms)))
-    lines = ["-", "--", "-.", ":"]
-    known = ["single_pass", "equal_compute", "restarts"]
-    order = known + sorted(set(arms) - set(known))
+def arm_styles(arms: Sequence[str]) -> dict[str, dict[str, object]]:
+    """Return colour, marker and line of each arm, by its place among all arms: the same in every figure."""
+    colours, lines = sns.color_palette("colorblind", 10), ["-", "--", "-.", ":"]
     return {
         arm: {
-            "color": colours[order.index(arm) % len(colours)],
-            "marker": MARKERS[order.index(arm) % len(MARKERS)],
-            "linestyle": lines[order.index(arm) % len(lines)],
+            "color": colours[index % len(colours)],
+            "marker": MARKERS[index % len(MARKERS)],
+            "linestyle": lines[index % len(lines)],
         }
-        for arm in arms
+        for index, arm in enumerate(arms)
     }
 
 
@@ -209,7 +204,8 @@ def _finish(figure: Figure, outputs: Sequence[str | Path], table: pd.DataFrame, 
     for axes in figure.axes:
         entries |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
     figure.tight_layout(rect=(0, 0.03, 1, 1))
-    figure.legend(entries.values(), entries.keys(), loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
+    columns = min(len(entries), max(3, int(figure.get_figwidth() / 1.2)))
+    figure.legend(entries.values(), entries.keys(), loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=columns, frameon=False)
     named = ", ".join(map(str, seeds)) if len(seeds) <= 12 else f"{seeds[0]} to {seeds[-1]}"
     figure.text(0.01, 0.0, f"n = {len(seeds)} seeds ({named}). {note[0].upper()}{note[1:]}.", fontsize=7, color="0.35")
     sns.despine(figure)

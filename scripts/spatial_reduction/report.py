@@ -13,7 +13,8 @@ import yaml
 from spatial_reduction.dataset import describe
 from spatial_reduction.joblog import say
 from spatial_reduction.storage import open_hdf5, written_whole
-from spatial_reduction.verdict import MEASURE_NAMES, MEANINGS, format_p, reach_verdict
+from spatial_reduction.verdict import reach_verdict
+from spatial_reduction.wording import MEASURE_NAMES, format_p
 
 CHAIN = ["arm", "threshold", "seed"]
 CAPTIONS = {
@@ -55,7 +56,6 @@ def write_report(
         config=config,
         configuration=yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True),
         verdict=reach_verdict(compared, baseline, steps, config),
-        meanings=MEANINGS,
         measure_names=MEASURE_NAMES,
         figures=[(Path(path).stem, _caption(path), _embedded(path)) for path in figures],
         scores=score_table(final, config["evaluation"]["measures"]),

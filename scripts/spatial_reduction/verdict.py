@@ -7,19 +7,7 @@ from typing import Any
 import pandas as pd
 
 from spatial_reduction.statistics import FEWEST_SEEDS
-
-MEASURE_NAMES = {
-    "mean_iou": "mean IoU",
-    "mean_dice": "mean Dice",
-    "binary_iou": "foreground IoU",
-    "pixel_accuracy": "pixel accuracy",
-}
-MEANINGS = {
-    "supported": "the arm is better",
-    "refuted": "the arm is worse",
-    "equivalent": "no difference that matters",
-    "undecided": "the data do not tell",
-}
+from spatial_reduction.wording import DECISIONS, MEASURE_NAMES, format_p
 
 
 @dataclass(frozen=True)
@@ -74,15 +62,8 @@ def describe_contrast(row: Mapping[str, Any]) -> str:
         )
     return (
         f"{row['arm']}{kept} scores {abs(row['difference']):.2f} points {way} than {row['comparator']} "
-        f"in {MEASURE_NAMES[row['measure']]} ({numbers}): {row['decision']}, {MEANINGS[row['decision']]}."
+        f"in {MEASURE_NAMES[row['measure']]} ({numbers}): {row['decision']}, {DECISIONS[row['decision']]}."
     )
-
-
-def format_p(value: float) -> str:
-    """Return a p-value as text."""
-    if value != value:
-        return "not defined"
-    return "< .001" if value < 0.001 else f"{value:.3f}".lstrip("0")
 
 
 def _combined(decisions: Sequence[str]) -> str:

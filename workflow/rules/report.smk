@@ -16,6 +16,7 @@ rule plot_thresholds:
         "<results>/figures/thresholds.pdf",
     params:
         measure=config["report"]["measure"],
+        arms=list(ARMS),
     log:
         "<logs>/plot_thresholds.log",
     benchmark:
@@ -40,6 +41,7 @@ rule plot_iterations:
         "<results>/figures/iterations.pdf",
     params:
         measure=config["report"]["measure"],
+        arms=list(ARMS),
     log:
         "<logs>/plot_iterations.log",
     benchmark:
@@ -62,6 +64,8 @@ rule plot_learning_curves:
     output:
         report("<results>/figures/learning_curves.png", caption="../report/learning_curves.rst", category="Figures"),
         "<results>/figures/learning_curves.pdf",
+    params:
+        arms=list(ARMS),
     log:
         "<logs>/plot_learning_curves.log",
     benchmark:
@@ -84,6 +88,8 @@ rule plot_kept_pixels:
     output:
         report("<results>/figures/kept_pixels.png", caption="../report/kept_pixels.rst", category="Figures"),
         "<results>/figures/kept_pixels.pdf",
+    params:
+        arms=list(ARMS),
     log:
         "<logs>/plot_kept_pixels.log",
     benchmark:
@@ -109,6 +115,7 @@ rule plot_cost:
         "<results>/figures/cost.pdf",
     params:
         measure=config["report"]["measure"],
+        arms=list(ARMS),
     log:
         "<logs>/plot_cost.log",
     benchmark:
