@@ -5,7 +5,7 @@ from snakemake.utils import min_version
 min_version("9.14")
 
 
-configfile: "config/config.yaml"
+configfile: f"{workflow.basedir}/config/config.yaml"
 
 
 include: "workflow/rules/common.smk"
@@ -18,9 +18,9 @@ include: "workflow/rules/report.smk"
 
 
 rule all:
+    default_target: True
     input:
         "<results>/report.html",
         "<results>/metrics.csv",
         "<results>/contrasts.csv",
         expand("<results>/figures/{figure}.{suffix}", figure=figures(), suffix=["png", "pdf"]),
-    default_target: True

@@ -43,7 +43,9 @@ def fingerprint(inputs: Mapping[str, Any]) -> str:
 
 def save_checkpoint(path: Path, identity: str, progress: Progress, parts: Mapping[str, Tensors]) -> None:
     """Write progress and named groups of tensors (model, optimizer, best) into one safetensors file."""
-    tensors = {f"{part}/{name}": t.detach().cpu().contiguous() for part, group in parts.items() for name, t in group.items()}
+    tensors = {
+        f"{part}/{name}": t.detach().cpu().contiguous() for part, group in parts.items() for name, t in group.items()
+    }
     metadata = {"identity": identity, "progress": json.dumps(asdict(progress))}
     with written_whole(path) as partial:
         partial.write_bytes(save(tensors, metadata=metadata))
@@ -68,7 +70,9 @@ def load_checkpoint(path: Path, identity: str) -> tuple[Progress, dict[str, dict
         say(f"{path}: checkpoint is damaged ({error}); training begins at the first epoch")
         return None
     if metadata["identity"] != identity:
-        say(f"{path}: checkpoint of another training (data, mask or settings changed); training begins at the first epoch")
+        say(
+            f"{path}: checkpoint of another training (other data, mask or settings); training begins at the first epoch"
+        )
         return None
     progress = Progress(**json.loads(metadata["progress"]))
     say(f"{path}: resuming after epoch {progress.epoch}")

@@ -42,13 +42,15 @@ def compare_arms(
     for name, group, members in summary_measures(classes, evaluation["class_groups"]):
         if name not in evaluation["measures"]:
             continue
-        points = {chain: 100 * measure(matrix.sum(axis=0), name, members, foreground) for chain, matrix in observed.items()}
+        points = {
+            chain: 100 * measure(matrix.sum(axis=0), name, members, foreground) for chain, matrix in observed.items()
+        }
         spread = {chain: 100 * measure(matrix, name, members, foreground) for chain, matrix in resampled.items()}
         rows += _contrasts(points, spread, name, group, evaluation)
     table = pd.DataFrame(rows)
     if len(table):
         table["p_holm"] = table.groupby(FAMILY)["p_value"].transform(lambda values: adjust_holm(values.to_numpy()))
-        table["decision"] = [decide(row.result, row.p_holm, evaluation["margin"]) for row in table.itertuples()]
+        table["decision"] = [decide(row.result, row.p_holm) for row in table.itertuples()]
         table = table.drop(columns="result")
     with written_whole(output) as partial:
         table.to_csv(partial, index=False)

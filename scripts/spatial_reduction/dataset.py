@@ -99,10 +99,10 @@ def _span(path: str | Path, file: h5py.File, split: str) -> tuple[int, int]:
 def describe(path: str | Path) -> dict[str, Any]:
     """Return what a report says of a data set: counts, shares of the classes, digest, images left out."""
     with open_hdf5(path, "dataset") as file:
-        attributes = {key: value for key, value in file.attrs.items()}
+        attributes = dict(file.attrs.items())
         shares = dict(zip(attributes["classes"], attributes["class_share"], strict=True))
         return {
-            "images": {split: int(len(file[f"split/{split}"])) for split in SPLITS},
+            "images": {split: len(file[f"split/{split}"]) for split in SPLITS},
             "image_shape": [int(size) for size in file["images"].shape[1:]],
             "class_share": {str(name): float(share) for name, share in shares.items()},
             "source_digest": str(attributes["source_digest"]),

@@ -105,7 +105,8 @@ def open_mask(path: str | Path, count: int, shape: tuple[int, int]) -> Iterator[
         mask = MaskFile(file)
         if (mask.count, mask.shape) != (count, tuple(shape)):
             raise InputError(
-                f"{path}: holds {mask.count} masks of {mask.shape} pixels, the data set has {count} training images of {tuple(shape)}"
+                f"{path}: holds {mask.count} masks of {mask.shape} pixels, "
+                f"the data set has {count} training images of {tuple(shape)}"
             )
         yield mask
 

@@ -94,7 +94,9 @@ def load_model(path: str | Path, device: torch.device | str = "cpu") -> UNet:
     return model.to(device, memory_format=torch.channels_last)
 
 
-def require_architecture(path: str | Path, model: UNet, in_channels: int, classes: int, widths: Sequence[int] | None) -> None:
+def require_architecture(
+    path: str | Path, model: UNet, in_channels: int, classes: int, widths: Sequence[int] | None
+) -> None:
     """Refuse a model file that does not fit the data set, or (widths given) the configuration.
 
     Raises:

@@ -42,7 +42,9 @@ def plot_examples(examples: str | Path, title: str, outputs: Sequence[str | Path
         axes.set_title(name, fontsize=7)
     figure.suptitle(title, fontsize=9, x=0.01, y=1.0, ha="left")
     patches = [Patch(color=colours(index), label=name) for index, name in enumerate(classes)]
-    ends = [Patch(color=plt.get_cmap("RdBu_r")(end), label=text) for end, text in ((0.9, "salient"), (0.1, "not salient"))]
+    ends = [
+        Patch(color=plt.get_cmap("RdBu_r")(end), label=text) for end, text in ((0.9, "salient"), (0.1, "not salient"))
+    ]
     figure.tight_layout(pad=0.3, rect=(0, 0.05, 1, 0.98))
     figure.legend(handles=patches + ends, loc="lower center", ncols=len(patches) + 2, fontsize=7, frameon=False)
     save_figure(figure, outputs)

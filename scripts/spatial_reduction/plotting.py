@@ -48,7 +48,9 @@ def plot_thresholds(metrics: str | Path, measure: str, arms: Sequence[str], outp
         runs = table[table["arm"] == arm]
         offset = 0.4 * ((position + 0.5) / len(curves) - 0.5)
         x = np.array([thresholds.index(each) for each in runs["threshold"]]) + offset
-        axes.scatter(x, runs["value"], s=16, alpha=0.55, color=styles[arm]["color"], marker=styles[arm]["marker"], linewidths=0)
+        axes.scatter(
+            x, runs["value"], s=16, alpha=0.55, color=styles[arm]["color"], marker=styles[arm]["marker"], linewidths=0
+        )
         means = runs.groupby("threshold")["value"].mean()
         at = [index + offset for index, each in enumerate(thresholds) if each in means]
         axes.plot(at, [means[each] for each in thresholds if each in means], label=arm, **styles[arm])
@@ -71,7 +73,9 @@ def plot_iterations(metrics: str | Path, measure: str, arms: Sequence[str], outp
             if runs["iteration"].max() == 1:
                 _baseline(axes, runs["value"], arm, styles)
             elif len(runs):
-                axes.scatter(runs["iteration"], runs["value"], s=10, alpha=0.4, color=styles[arm]["color"], linewidths=0)
+                axes.scatter(
+                    runs["iteration"], runs["value"], s=10, alpha=0.4, color=styles[arm]["color"], linewidths=0
+                )
                 means = runs.groupby("iteration")["value"].mean()
                 axes.plot(means.index, means, label=arm, **styles[arm])
         axes.set_title(f"top {threshold} %")
@@ -96,7 +100,11 @@ def plot_learning_curves(history: str | Path, arms: Sequence[str], outputs: Sequ
                 axes.plot(run["cumulative_steps"], 100 * run["validation_mean_iou"], alpha=0.2, linewidth=0.7, **look)
             means = runs.groupby("cumulative_steps")["validation_mean_iou"].mean()
             axes.plot(means.index, 100 * means, label=arm, linewidth=1.6, **look)
-        ends = shown[shown["arm"].isin(shown[shown["iteration"] > 1]["arm"])].groupby("iteration")["cumulative_steps"].max()
+        ends = (
+            shown[shown["arm"].isin(shown[shown["iteration"] > 1]["arm"])]
+            .groupby("iteration")["cumulative_steps"]
+            .max()
+        )
         for step in ends[:-1]:
             axes.axvline(step, color="0.6", linewidth=0.8, linestyle=":")
         axes.set_title(f"top {threshold} %")
@@ -128,7 +136,9 @@ def plot_kept_pixels(kept_pixels: str | Path, arms: Sequence[str], outputs: Sequ
     _finish(figure, outputs, table, "share of the training pixels that an iteration trains on, mean of the seeds")
 
 
-def plot_cost(metrics: str | Path, history: str | Path, measure: str, arms: Sequence[str], outputs: Sequence[str | Path]) -> None:
+def plot_cost(
+    metrics: str | Path, history: str | Path, measure: str, arms: Sequence[str], outputs: Sequence[str | Path]
+) -> None:
     """Final test score against the seconds that training took, whole chains, one point per run."""
     keys = ["arm", "threshold", "seed"]
     curves = pd.read_csv(history, dtype={"threshold": str})
@@ -137,7 +147,9 @@ def plot_cost(metrics: str | Path, history: str | Path, measure: str, arms: Sequ
     figure, axes = plt.subplots(figsize=(7.2, 4.2))
     for arm, style in arm_styles(arms).items():
         runs = table[table["arm"] == arm]
-        axes.scatter(runs["seconds"], runs["value"], s=32, alpha=0.8, label=arm, color=style["color"], marker=style["marker"])
+        axes.scatter(
+            runs["seconds"], runs["value"], s=32, alpha=0.8, label=arm, color=style["color"], marker=style["marker"]
+        )
     axes.set_xlim(left=0)
     axes.set_xlabel("training time of the whole chain (s, all its iterations)")
     axes.set_ylabel(f"test {MEASURE_NAMES[measure]} after the last iteration (%)")
@@ -194,7 +206,9 @@ def _baseline(axes: Axes, values: pd.Series, arm: str, styles: Mapping[str, Mapp
     axes.axhspan(values.min(), values.max(), color=colour, alpha=0.12, linewidth=0)
     axes.axhline(values.mean(), color=colour, linestyle=line, linewidth=1.4, label=arm)
     edge = np.full(len(values), 0.985)
-    axes.scatter(edge, values, s=14, color=colour, marker=styles[arm]["marker"], transform=axes.get_yaxis_transform(), alpha=0.7)
+    axes.scatter(
+        edge, values, s=14, color=colour, marker=styles[arm]["marker"], transform=axes.get_yaxis_transform(), alpha=0.7
+    )
 
 
 def _finish(figure: Figure, outputs: Sequence[str | Path], table: pd.DataFrame, note: str) -> None:
@@ -205,7 +219,9 @@ def _finish(figure: Figure, outputs: Sequence[str | Path], table: pd.DataFrame, 
         entries |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
     figure.tight_layout(rect=(0, 0.03, 1, 1))
     columns = min(len(entries), max(3, int(figure.get_figwidth() / 1.2)))
-    figure.legend(entries.values(), entries.keys(), loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=columns, frameon=False)
+    figure.legend(
+        entries.values(), entries.keys(), loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=columns, frameon=False
+    )
     named = ", ".join(map(str, seeds)) if len(seeds) <= 12 else f"{seeds[0]} to {seeds[-1]}"
     figure.text(0.01, 0.0, f"n = {len(seeds)} seeds ({named}). {note[0].upper()}{note[1:]}.", fontsize=7, color="0.35")
     sns.despine(figure)

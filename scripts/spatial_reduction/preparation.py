@@ -56,7 +56,7 @@ def prepare_dataset(root: str | Path, output: str | Path, dataset: Mapping[str, 
 def label_map(dataset: Mapping[str, Any]) -> dict[int, int]:
     """Return {raw label value: class index}, ignored values mapped to 255."""
     mapping = {label: index for index, entry in enumerate(dataset["classes"]) for label in entry["labels"]}
-    return mapping | {label: IGNORED for label in dataset["ignored_labels"]}
+    return mapping | dict.fromkeys(dataset["ignored_labels"], IGNORED)
 
 
 def _decode_all(pairs: Sequence[Pair], decode: Any, threads: int) -> Iterator[Any]:
@@ -84,10 +84,20 @@ class _Store:
         self.file = file
         self.classes = dataset["classes"]
         self.images = file.create_dataset(
-            "images", (capacity, side, side, channels), "uint8", chunks=(chunk, side, side, channels), maxshape=(None, side, side, channels)
+            "images",
+            (capacity, side, side, channels),
+            "uint8",
+            chunks=(chunk, side, side, channels),
+            maxshape=(None, side, side, channels),
         )
         self.labels = file.create_dataset(
-            "labels", (capacity, side, side), "uint8", chunks=(chunk, side, side), maxshape=(None, side, side), compression="gzip", compression_opts=1
+            "labels",
+            (capacity, side, side),
+            "uint8",
+            chunks=(chunk, side, side),
+            maxshape=(None, side, side),
+            compression="gzip",
+            compression_opts=1,
         )
         file.attrs["label_mapping"] = [f"{entry['name']}: {entry['labels']}" for entry in dataset["classes"]]
         self.members: dict[str, list[int]] = {split: [] for split in SPLITS}
@@ -122,7 +132,12 @@ class _Store:
         count = len(self.names)
         self.images.resize(count, axis=0)
         self.labels.resize(count, axis=0)
-        for key, values in {"names": self.names, "group": self.groups, "left_out": self.left_out, "sha256": self.digests}.items():
+        for key, values in {
+            "names": self.names,
+            "group": self.groups,
+            "left_out": self.left_out,
+            "sha256": self.digests,
+        }.items():
             self.file.create_dataset(key, data=np.array(values, dtype=object), dtype=h5py.string_dtype())
         for split, indices in self.members.items():
             self.file[f"split/{split}"] = np.array(indices, dtype=np.int64)

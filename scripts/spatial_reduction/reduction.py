@@ -26,7 +26,9 @@ def reduced_blocks(
             yield block, reduce_images(images, kept, fill, dataset.mean, (seed, block.start)), labels
 
 
-def reduce_images(images: np.ndarray, kept: np.ndarray, fill: str, mean: Sequence[float], seed: int | Sequence[int]) -> np.ndarray:
+def reduce_images(
+    images: np.ndarray, kept: np.ndarray, fill: str, mean: Sequence[float], seed: int | Sequence[int]
+) -> np.ndarray:
     """Replace the removed pixels of uint8 images, before any normalisation.
 
     Args:

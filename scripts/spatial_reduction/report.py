@@ -1,6 +1,7 @@
 """The report page: verdict, figures, tables, data, cost and configuration in one file that needs no network."""
 
 import base64
+import re
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -20,9 +21,12 @@ CHAIN = ["arm", "threshold", "seed"]
 CAPTIONS = {
     "thresholds": "Test score after the last iteration against the percentage of pixels kept at each reduction.",
     "iterations": "Test score of every iteration's model. Iteration 1 is the single pass, shared by all chains.",
-    "learning_curves": "Validation mean IoU against cumulative optimiser steps: what more training alone gives is the curve of equal_compute.",
-    "kept_pixels": "What each iteration trains on: the share of all pixels, and of each true class, that the masks keep.",
-    "cost": "Test score against training time. A removed pixel costs as much as a kept one: the convolutions are dense.",
+    "learning_curves": "Validation mean IoU against cumulative optimiser steps. equal_compute shows what longer "
+    "training alone gives.",
+    "kept_pixels": "What each iteration trains on: the share of all pixels, and of each true class, that is kept.",
+    "cost": "Test score against training time. A removed pixel costs as much as a kept one: convolutions are dense.",
+    "examples": "Test images through one chain, evenly spaced over the test split. Saliency is what the named "
+    "iteration's model finds relevant; the picture beside it is what the next iteration would train on.",
 }
 
 
@@ -49,7 +53,9 @@ def write_report(
     compared = pd.read_csv(contrasts, dtype={"threshold": str})
     final = final_scores(measured)
     steps = curves.groupby(CHAIN)["cumulative_steps"].max().rename("steps").reset_index()
-    baseline = final[(final["measure"] == "mean_iou") & (final["class"] == "all")].assign(value=lambda t: 100 * t["value"])
+    baseline = final[(final["measure"] == "mean_iou") & (final["class"] == "all")].assign(
+        value=lambda t: 100 * t["value"]
+    )
     page = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     page.filters |= {"p": format_p}
     text = page.from_string(Path(template).read_text(encoding="utf-8")).render(
@@ -111,13 +117,8 @@ def cost_table(curves: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _caption(path: str | Path) -> str:
-    name = Path(path).stem
-    if name in CAPTIONS:
-        return CAPTIONS[name]
-    return (
-        f"Test images through one chain that keeps the top {name.rpartition('_')[2]} %, evenly spaced over the test split. Saliency is what "
-        "the named iteration's model finds relevant; the picture beside it is what the next iteration would train on."
-    )
+    kind = re.sub(r"_top_.*", "", Path(path).stem)  # examples_top_90
+    return CAPTIONS[kind]
 
 
 def _embedded(path: str | Path) -> str:

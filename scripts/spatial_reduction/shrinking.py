@@ -54,7 +54,9 @@ def shrink_masks(
         recorded |= {"parent_digest": before.attributes["digest"], "model_digest": file_digest(model)}
 
         def shrunk() -> Iterator[np.ndarray]:
-            for block, _, labels in progress(data.blocks("train", BLOCK), -(-count // BLOCK), "shrinking masks", "blocks"):
+            for block, _, labels in progress(
+                data.blocks("train", BLOCK), -(-count // BLOCK), "shrinking masks", "blocks"
+            ):
                 previous = before.read(block)
                 candidates = previous if schedule == "compounding" else np.ones_like(previous)
                 flat = (len(labels), -1)
@@ -83,7 +85,10 @@ class _Tally:
 
     def rows(self) -> list[dict[str, Any]]:
         """Return rows (measure, class, value), values in per cent."""
-        rows = [("kept_share", "all", self.kept.sum() / self.total.sum()), ("overlap_iou", "all", self.both / self.either)]
+        rows = [
+            ("kept_share", "all", self.kept.sum() / self.total.sum()),
+            ("overlap_iou", "all", self.both / self.either),
+        ]
         for index, name in enumerate(self.classes):
             recall = self.kept[index] / self.total[index] if self.total[index] else np.nan
             rows += [("recall", name, recall), ("share_of_kept", name, self.kept[index] / self.kept.sum())]

@@ -20,7 +20,9 @@ def list_oxford_pet(root: Path) -> list[Pair]:
     for official in ("trainval", "test"):
         listing = root / "annotations" / f"{official}.txt"
         if not listing.is_file():
-            raise InputError(f"{listing}: missing; dataset.root must hold images/ and annotations/{{trainval,test}}.txt")
+            raise InputError(
+                f"{listing}: missing; dataset.root must hold images/ and annotations/{{trainval,test}}.txt"
+            )
         for line in listing.read_text().splitlines():
             if not line.strip() or line.startswith("#"):
                 continue
@@ -42,7 +44,9 @@ def list_folder(root: Path) -> list[Pair]:
     images, masks = _by_stem(root / "images"), _by_stem(root / "masks")
     lonely = sorted(images.keys() ^ masks.keys())
     if lonely:
-        raise InputError(f"{root}: {len(lonely)} files have no partner of equal stem in images/ and masks/: {lonely[:10]}")
+        raise InputError(
+            f"{root}: {len(lonely)} files have no partner of equal stem in images/ and masks/: {lonely[:10]}"
+        )
     return [Pair(name=stem, image=images[stem], labels=masks[stem]) for stem in sorted(images)]
 
 

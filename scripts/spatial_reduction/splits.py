@@ -40,9 +40,7 @@ def split_pairs(pairs: Sequence[Pair], split: Mapping[str, Any]) -> dict[str, li
     return parts
 
 
-def draw_stratified(
-    pairs: Sequence[Pair], share: float | Fraction, seed: int
-) -> tuple[list[Pair], list[Pair]]:
+def draw_stratified(pairs: Sequence[Pair], share: float | Fraction, seed: int) -> tuple[list[Pair], list[Pair]]:
     """Draw `share` per cent of the pairs, evenly over the groups; return (rest, drawn), each sorted by name.
 
     The pairs are shuffled within their groups and laid end to end; every (100/share)-th is drawn. So every

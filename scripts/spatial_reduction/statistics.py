@@ -40,7 +40,11 @@ def image_weights(images: int, resamples: int, seed: int) -> np.ndarray:
     rng = np.random.default_rng(seed)
     draws = rng.integers(0, images, (resamples, images))
     offsets = np.arange(resamples)[:, None] * images
-    return np.bincount((draws + offsets).reshape(-1), minlength=resamples * images).reshape(resamples, images).astype(np.float32)
+    return (
+        np.bincount((draws + offsets).reshape(-1), minlength=resamples * images)
+        .reshape(resamples, images)
+        .astype(np.float32)
+    )
 
 
 def standard_error(resampled: np.ndarray, seed: int) -> float:
@@ -94,7 +98,7 @@ def adjust_holm(p_values: Sequence[float]) -> np.ndarray:
     return adjusted
 
 
-def decide(result: Contrast, p_holm: float, margin: float) -> str:
+def decide(result: Contrast, p_holm: float) -> str:
     """Return what the data say of "the arm is better": supported, refuted, equivalent or undecided.
 
     equivalent: TOST rejects a difference of the margin or more. supported / refuted: the interval excludes 0

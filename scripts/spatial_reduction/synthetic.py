@@ -53,7 +53,9 @@ def draw_synthetic_pets(output: str | Path, images: int, side: int, test_share: 
 def draw_pet(rng: np.random.Generator, side: int, species: str, fur: str) -> tuple[Image.Image, Image.Image]:
     """Return an RGB picture and its trimap (mode L), both `side` x `side`."""
     canvas = side * OVERSAMPLING
-    outline = _outline(rng, canvas, species).resize((side, side), Image.Resampling.LANCZOS).point(lambda v: 255 * (v > 127))
+    outline = (
+        _outline(rng, canvas, species).resize((side, side), Image.Resampling.LANCZOS).point(lambda v: 255 * (v > 127))
+    )
     picture = _background(rng, side)
     for _ in range(rng.integers(1, 4)):  # distractors: blobs of fur with neither head nor ears
         blob = _blob(rng, side)
@@ -95,9 +97,19 @@ def _outline(rng: np.random.Generator, canvas: int, species: str) -> Image.Image
 
 def _ear(draw: ImageDraw.ImageDraw, x: float, y: float, head: float, way: int, species: str) -> None:
     if species == "cat":  # pointed, above the head
-        draw.polygon([(x - head * 0.4, y - head * 0.5), (x + head * 0.4, y - head * 0.5), (x + way * head * 0.15, y - head * 1.5)], fill=255)
+        draw.polygon(
+            [
+                (x - head * 0.4, y - head * 0.5),
+                (x + head * 0.4, y - head * 0.5),
+                (x + way * head * 0.15, y - head * 1.5),
+            ],
+            fill=255,
+        )
     else:  # hanging, beside it
-        draw.ellipse((x + way * head * 0.45 - head * 0.3, y - head * 0.6, x + way * head * 0.45 + head * 0.3, y + head * 0.9), fill=255)
+        draw.ellipse(
+            (x + way * head * 0.45 - head * 0.3, y - head * 0.6, x + way * head * 0.45 + head * 0.3, y + head * 0.9),
+            fill=255,
+        )
 
 
 def _fur(rng: np.random.Generator, side: int, fur: str) -> Image.Image:
@@ -121,7 +133,12 @@ def _background(rng: np.random.Generator, side: int) -> Image.Image:
     """Return a background: two blended colours, coarse and fine texture, and clutter."""
     first, second = rng.uniform(20, 235, (2, 3))
     share = np.clip(_smooth(rng, side, 4) * 0.5 + 0.5, 0, 1)[..., None]
-    pixels = first + share * (second - first) + 22 * _smooth(rng, side, side // 5)[..., None] + rng.normal(0, 7, (side, side, 3))
+    pixels = (
+        first
+        + share * (second - first)
+        + 22 * _smooth(rng, side, side // 5)[..., None]
+        + rng.normal(0, 7, (side, side, 3))
+    )
     picture = Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
     draw = ImageDraw.Draw(picture)
     shapes: tuple[Callable[..., None], ...] = (draw.rectangle, draw.ellipse, draw.line)

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 from torch.nn import functional
 
 from spatial_reduction.augmentation import Augment, build_augmentation
@@ -19,7 +18,16 @@ from spatial_reduction.decoding import IGNORED
 from spatial_reduction.errors import InputError
 from spatial_reduction.joblog import progress, say
 from spatial_reduction.metrics import iou, mean_over_classes, pixel_accuracy
-from spatial_reduction.model import UNet, build_model, choose_device, device_name, load_model, require_architecture, save_model, to_input
+from spatial_reduction.model import (
+    UNet,
+    build_model,
+    choose_device,
+    device_name,
+    load_model,
+    require_architecture,
+    save_model,
+    to_input,
+)
 from spatial_reduction.optimisation import Optimizer, Plateau
 from spatial_reduction.reduction import reduced_blocks
 from spatial_reduction.storage import file_digest, write_table
@@ -183,7 +191,12 @@ def train_model(
 
 
 def _run(
-    trainer: Trainer, training: Mapping[str, Any], before: Mapping[str, float], checkpoint: Path, identity: str, name: str
+    trainer: Trainer,
+    training: Mapping[str, Any],
+    before: Mapping[str, float],
+    checkpoint: Path,
+    identity: str,
+    name: str,
 ) -> tuple[Progress, Mapping[str, torch.Tensor]]:
     """Run the epochs that are left; return the progress at the end and the weights to keep."""
     network, optimizer, images = trainer.network, trainer.optimizer, len(trainer.train.pixels)
@@ -194,7 +207,10 @@ def _run(
         network.load_state_dict(parts["model"])
         optimizer.load_state(parts["optimizer"])
         best = parts.get("best", {})
-    monitor, plateau = training["schedule"]["monitor"], Plateau(training["schedule"]["factor"], training["schedule"]["patience"])
+    monitor, plateau = (
+        training["schedule"]["monitor"],
+        Plateau(training["schedule"]["factor"], training["schedule"]["patience"]),
+    )
     plateau.__dict__.update(state.plateau)
     epochs = progress(range(state.epoch + 1, training["epochs"] + 1), training["epochs"] - state.epoch, name, "epochs")
     for epoch in epochs:
@@ -223,7 +239,9 @@ def _run(
         if training["keep"] == "best" and losses["validation_loss"] < state.best_loss:
             state.best_loss = losses["validation_loss"]
             best = {key: tensor.detach().clone() for key, tensor in network.state_dict().items()}
-        save_checkpoint(checkpoint, identity, state, {"model": network.state_dict(), "optimizer": optimizer.state, "best": best})
+        save_checkpoint(
+            checkpoint, identity, state, {"model": network.state_dict(), "optimizer": optimizer.state, "best": best}
+        )
         epochs.set_postfix_str(f"validation mean IoU {losses['validation_mean_iou']:.3f}", refresh=False)
     return state, best or network.state_dict()
 
@@ -246,9 +264,7 @@ def segmentation_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tenso
     return total / (labels != IGNORED).sum().clamp(min=1)
 
 
-def _first_weights(
-    data: Dataset, previous: str | Path | None, model: Mapping[str, Any], start: str, seed: int
-) -> UNet:
+def _first_weights(data: Dataset, previous: str | Path | None, model: Mapping[str, Any], start: str, seed: int) -> UNet:
     channels, classes = data.image_shape[2], len(data.classes)
     if previous is None or start == "scratch":
         return build_model(channels, classes, model, seed)

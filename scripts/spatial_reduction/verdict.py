@@ -25,7 +25,9 @@ class Verdict:
     warnings: list[str]
 
 
-def reach_verdict(contrasts: pd.DataFrame, scores: pd.DataFrame, steps: pd.DataFrame, config: Mapping[str, Any]) -> Verdict:
+def reach_verdict(
+    contrasts: pd.DataFrame, scores: pd.DataFrame, steps: pd.DataFrame, config: Mapping[str, Any]
+) -> Verdict:
     """Answer whether the method beats the primary comparator on intact test images (hypothesis 1).
 
     Args:
@@ -81,7 +83,7 @@ def _headline(decision: str, main: pd.DataFrame, method: str, primary: str, meas
     return {
         "supported": f"Yes: {method} beats {primary} in {what}, at every threshold.",
         "refuted": f"No: {method} does worse than {primary} in {what}, at every threshold.",
-        "equivalent": f"No: {method} makes no difference that matters to {what}, compared with {primary}, at any threshold.",
+        "equivalent": f"No: {method} and {primary} do not differ by a margin that matters in {what}, at any threshold.",
         "undecided": f"Undecided: these runs do not tell whether {method} beats {primary} in {what}.",
     }[decision]
 
@@ -111,7 +113,9 @@ def _warnings(main: pd.DataFrame, scores: pd.DataFrame, steps: pd.DataFrame, con
     ceiling = 100 / len(config["dataset"]["classes"])
     for arm, value in scores.groupby("arm")["value"].min().items():
         if value <= ceiling:
-            warnings.append(f"Collapsed: a run of {arm} ends at mean IoU {value:.1f} %, no better than predicting one class.")
+            warnings.append(
+                f"Collapsed: a run of {arm} ends at mean IoU {value:.1f} %, no better than predicting one class."
+            )
     if (main["n"] < 2).any():
         warnings.append("One seed: no interval and no test can be given.")
     return warnings

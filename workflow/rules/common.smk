@@ -1,19 +1,20 @@
 """The configuration, checked, and the design it describes: the arms and their chains. No rules."""
 
 import os
+import sys
 from copy import deepcopy
 from types import SimpleNamespace
 
 import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
-from snakemake.exceptions import WorkflowError
 from snakemake.utils import update_config
 
 
 def refuse_unless(is_right, key, message):
+    """Stop with one line that names the key; an exception would add the lines of this file that raised it."""
     if not is_right:
-        raise WorkflowError(f"config: {key}: {message}")
+        sys.exit(f"config: {key}: {message}")
 
 
 def check(instance, schema, key=""):
@@ -22,7 +23,7 @@ def check(instance, schema, key=""):
     if error:
         place = ".".join(filter(None, [key, *map(str, error.absolute_path)]))
         hint = error.schema.get("description", "") if isinstance(error.schema, dict) else ""
-        refuse_unless(False, place or "top level", f"{error.message}{hint and ' (' + hint + ')'}")
+        refuse_unless(False, place or "top level", f"{error.message} ({hint})" if hint else error.message)
 
 
 def check_names(names, known, key):
@@ -39,7 +40,9 @@ def resolve_arm(name, overrides):
     model, training, reduction = arm["model"], arm["training"], arm["reduction"]
     interest, step = reduction["classes_of_interest"], reduction["step"]
     check_names(interest, CLASSES, f"arms.{name}.classes_of_interest")
-    refuse_unless(len(interest) < len(CLASSES), f"arms.{name}.classes_of_interest", "all classes are of interest, so none is")
+    refuse_unless(
+        len(interest) < len(CLASSES), f"arms.{name}.classes_of_interest", "all classes are of interest, so none is"
+    )
     refuse_unless(
         reduction["schedule"] != "additive" or min(reduction["thresholds"]) + step * (reduction["iterations"] - 2) > 0,
         f"arms.{name}.step",
@@ -63,7 +66,9 @@ with open(os.path.join(workflow.basedir, "workflow/schemas/config.schema.yaml"))
 check(config, SCHEMA)
 CLASSES = [entry["name"] for entry in config["dataset"]["classes"]]
 refuse_unless(len(set(CLASSES)) == len(CLASSES), "dataset.classes", f"a name stands twice in {CLASSES}")
-RAW = [label for entry in config["dataset"]["classes"] for label in entry["labels"]] + config["dataset"]["ignored_labels"]
+RAW = [label for entry in config["dataset"]["classes"] for label in entry["labels"]] + config["dataset"][
+    "ignored_labels"
+]
 refuse_unless(len(set(RAW)) == len(RAW), "dataset.classes", f"a label value stands twice in {sorted(RAW)}")
 ARMS = {name: resolve_arm(name, overrides) for name, overrides in config["arms"].items() if overrides is not None}
 check_names(config["evaluation"]["comparators"], ARMS, "evaluation.comparators")
@@ -74,7 +79,9 @@ for key, names in {"foreground": config["evaluation"]["foreground"], **config["e
 
 # Iteration 1 of an arm is that of the first arm that trains it alike: computed once, shared.
 FIRST = {
-    name: next(other for other, its in ARMS.items() if (its["model"], its["training"]) == (arm["model"], arm["training"]))
+    name: next(
+        other for other, its in ARMS.items() if (its["model"], its["training"]) == (arm["model"], arm["training"])
+    )
     for name, arm in ARMS.items()
 }
 CHAINS = [

@@ -12,9 +12,6 @@ rule draw_synthetic_pets:
         code=library("draw_synthetic_pets"),
     output:
         directory("<resources>/synthetic"),
-    params:
-        synthetic=config["dataset"]["synthetic"],
-        test_share=config["dataset"]["split"]["test_share"],
     log:
         "<logs>/draw_synthetic_pets.log",
     benchmark:
@@ -25,6 +22,9 @@ rule draw_synthetic_pets:
     resources:
         mem_mb=1000,
         runtime=30,
+    params:
+        synthetic=config["dataset"]["synthetic"],
+        test_share=config["dataset"]["split"]["test_share"],
     script:
         "../../scripts/draw_synthetic_pets.py"
 
@@ -56,8 +56,6 @@ rule prepare_dataset:
         code=library("prepare_dataset"),
     output:
         "<results>/dataset.h5",
-    params:
-        dataset=config["dataset"],
     log:
         "<logs>/prepare_dataset.log",
     benchmark:
@@ -68,6 +66,8 @@ rule prepare_dataset:
     resources:
         mem_mb=4000,
         runtime=120,
+    params:
+        dataset=config["dataset"],
     script:
         "../../scripts/prepare_dataset.py"
 

@@ -16,11 +16,6 @@ rule evaluate_model:
     output:
         metrics="<results>/{arm}/top_{threshold}/seed_{seed}/metrics.csv",
         confusion="<results>/{arm}/top_{threshold}/seed_{seed}/confusion.h5",
-    params:
-        splits=config["evaluation"]["splits"],
-        class_groups=config["evaluation"]["class_groups"],
-        foreground=config["evaluation"]["foreground"],
-        device=config["training"]["device"],
     log:
         "<logs>/evaluate_model/{arm}/top_{threshold}/seed_{seed}.log",
     benchmark:
@@ -32,6 +27,11 @@ rule evaluate_model:
         gpu=1,
         mem_mb=4000,
         runtime=60,
+    params:
+        splits=config["evaluation"]["splits"],
+        class_groups=config["evaluation"]["class_groups"],
+        foreground=config["evaluation"]["foreground"],
+        device=config["training"]["device"],
     script:
         "../../scripts/evaluate_model.py"
 
@@ -47,9 +47,6 @@ rule collect_tables:
         metrics=report("<results>/metrics.csv", caption="../report/metrics.rst", category="Tables"),
         history="<results>/history.csv",
         kept_pixels="<results>/kept_pixels.csv",
-    params:
-        history_labels=iteration_labels(),
-        kept_labels=iteration_labels(first=2),
     log:
         "<logs>/collect_tables.log",
     benchmark:
@@ -60,6 +57,9 @@ rule collect_tables:
     resources:
         mem_mb=4000,
         runtime=30,
+    params:
+        history_labels=iteration_labels(),
+        kept_labels=iteration_labels(first=2),
     script:
         "../../scripts/collect_tables.py"
 
@@ -71,9 +71,6 @@ rule compare_arms:
         code=library("compare_arms"),
     output:
         report("<results>/contrasts.csv", caption="../report/contrasts.rst", category="Tables"),
-    params:
-        chains=[[c.arm, c.threshold, c.seed] for c in CHAINS],
-        evaluation=config["evaluation"],
     log:
         "<logs>/compare_arms.log",
     benchmark:
@@ -84,5 +81,8 @@ rule compare_arms:
     resources:
         mem_mb=4000,
         runtime=60,
+    params:
+        chains=[[c.arm, c.threshold, c.seed] for c in CHAINS],
+        evaluation=config["evaluation"],
     script:
         "../../scripts/compare_arms.py"

@@ -16,7 +16,9 @@ def library(script, *modules):
     while queue:
         with open(queue.pop()) as source:
             nodes = [node for node in ast.walk(ast.parse(source.read())) if isinstance(node, ast.ImportFrom)]
-        imported = {f"{scripts}/{n.module.replace('.', '/')}.py" for n in nodes if n.module.startswith("spatial_reduction.")}
+        imported = {
+            f"{scripts}/{n.module.replace('.', '/')}.py" for n in nodes if n.module.startswith("spatial_reduction.")
+        }
         queue += imported - listed
         listed |= imported
     return sorted(listed)

@@ -16,9 +16,6 @@ rule compute_saliency:
         code=saliency_code,
     output:
         temp("<results>/{arm}/top_{threshold}/seed_{seed}/iteration_{iteration}/saliency.h5"),
-    params:
-        reduction=arm_setting("source", "saliency_images", "fill", "classes_of_interest"),
-        device=config["training"]["device"],
     log:
         "<logs>/compute_saliency/{arm}/top_{threshold}/seed_{seed}/iteration_{iteration}.log",
     benchmark:
@@ -30,6 +27,9 @@ rule compute_saliency:
         gpu=1,
         mem_mb=4000,
         runtime=30,
+    params:
+        reduction=arm_setting("source", "saliency_images", "fill", "classes_of_interest"),
+        device=config["training"]["device"],
     script:
         "../../scripts/compute_saliency.py"
 
@@ -45,8 +45,6 @@ rule shrink_mask:
     output:
         mask="<results>/{arm}/top_{threshold}/seed_{seed}/iteration_{iteration}/mask.h5",
         table="<results>/{arm}/top_{threshold}/seed_{seed}/iteration_{iteration}/kept_pixels.csv",
-    params:
-        reduction=arm_setting("schedule", "step"),
     log:
         "<logs>/shrink_mask/{arm}/top_{threshold}/seed_{seed}/iteration_{iteration}.log",
     benchmark:
@@ -57,6 +55,8 @@ rule shrink_mask:
     resources:
         mem_mb=1000,
         runtime=15,
+    params:
+        reduction=arm_setting("schedule", "step"),
     script:
         "../../scripts/shrink_mask.py"
 
@@ -72,16 +72,12 @@ rule train_model:
     output:
         model="<results>/{arm}/top_{threshold}/seed_{seed}/iteration_{iteration}/model.safetensors",
         history="<results>/{arm}/top_{threshold}/seed_{seed}/iteration_{iteration}/history.csv",
-    wildcard_constraints:
-        iteration=r"[2-9]|[1-9]\d+",
-    params:
-        model=arm_section("model"),
-        training=arm_section("training"),
-        reduction=arm_setting("start", "fill"),
     log:
         "<logs>/train_model/{arm}/top_{threshold}/seed_{seed}/iteration_{iteration}.log",
     benchmark:
         "<benchmarks>/train_model/{arm}/top_{threshold}/seed_{seed}/iteration_{iteration}.tsv"
+    wildcard_constraints:
+        iteration=r"[2-9]|[1-9]\d+",
     conda:
         "../../envs/training.yaml"
     threads: 1
@@ -89,5 +85,9 @@ rule train_model:
         gpu=1,
         mem_mb=8000,
         runtime=240,
+    params:
+        model=arm_section("model"),
+        training=arm_section("training"),
+        reduction=arm_setting("start", "fill"),
     script:
         "../../scripts/train_model.py"

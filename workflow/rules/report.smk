@@ -14,9 +14,6 @@ rule plot_thresholds:
     output:
         report("<results>/figures/thresholds.png", caption="../report/thresholds.rst", category="Figures"),
         "<results>/figures/thresholds.pdf",
-    params:
-        measure=config["report"]["measure"],
-        arms=list(ARMS),
     log:
         "<logs>/plot_thresholds.log",
     benchmark:
@@ -27,6 +24,9 @@ rule plot_thresholds:
     resources:
         mem_mb=2000,
         runtime=15,
+    params:
+        measure=config["report"]["measure"],
+        arms=list(ARMS),
     script:
         "../../scripts/plot_thresholds.py"
 
@@ -39,9 +39,6 @@ rule plot_iterations:
     output:
         report("<results>/figures/iterations.png", caption="../report/iterations.rst", category="Figures"),
         "<results>/figures/iterations.pdf",
-    params:
-        measure=config["report"]["measure"],
-        arms=list(ARMS),
     log:
         "<logs>/plot_iterations.log",
     benchmark:
@@ -52,6 +49,9 @@ rule plot_iterations:
     resources:
         mem_mb=2000,
         runtime=15,
+    params:
+        measure=config["report"]["measure"],
+        arms=list(ARMS),
     script:
         "../../scripts/plot_iterations.py"
 
@@ -64,8 +64,6 @@ rule plot_learning_curves:
     output:
         report("<results>/figures/learning_curves.png", caption="../report/learning_curves.rst", category="Figures"),
         "<results>/figures/learning_curves.pdf",
-    params:
-        arms=list(ARMS),
     log:
         "<logs>/plot_learning_curves.log",
     benchmark:
@@ -76,6 +74,8 @@ rule plot_learning_curves:
     resources:
         mem_mb=2000,
         runtime=15,
+    params:
+        arms=list(ARMS),
     script:
         "../../scripts/plot_learning_curves.py"
 
@@ -88,8 +88,6 @@ rule plot_kept_pixels:
     output:
         report("<results>/figures/kept_pixels.png", caption="../report/kept_pixels.rst", category="Figures"),
         "<results>/figures/kept_pixels.pdf",
-    params:
-        arms=list(ARMS),
     log:
         "<logs>/plot_kept_pixels.log",
     benchmark:
@@ -100,6 +98,8 @@ rule plot_kept_pixels:
     resources:
         mem_mb=2000,
         runtime=15,
+    params:
+        arms=list(ARMS),
     script:
         "../../scripts/plot_kept_pixels.py"
 
@@ -113,9 +113,6 @@ rule plot_cost:
     output:
         report("<results>/figures/cost.png", caption="../report/cost.rst", category="Figures"),
         "<results>/figures/cost.pdf",
-    params:
-        measure=config["report"]["measure"],
-        arms=list(ARMS),
     log:
         "<logs>/plot_cost.log",
     benchmark:
@@ -126,6 +123,9 @@ rule plot_cost:
     resources:
         mem_mb=2000,
         runtime=15,
+    params:
+        measure=config["report"]["measure"],
+        arms=list(ARMS),
     script:
         "../../scripts/plot_cost.py"
 
@@ -138,10 +138,6 @@ rule render_examples:
         code=examples_code,
     output:
         "<results>/{arm}/top_{threshold}/seed_{seed}/examples.h5",
-    params:
-        images=config["report"]["images"],
-        reduction=arm_setting("source", "saliency_images", "fill", "classes_of_interest", "schedule", "step"),
-        device=config["training"]["device"],
     log:
         "<logs>/render_examples/{arm}/top_{threshold}/seed_{seed}.log",
     benchmark:
@@ -153,6 +149,10 @@ rule render_examples:
         gpu=1,
         mem_mb=4000,
         runtime=15,
+    params:
+        images=config["report"]["images"],
+        reduction=arm_setting("source", "saliency_images", "fill", "classes_of_interest", "schedule", "step"),
+        device=config["training"]["device"],
     script:
         "../../scripts/render_examples.py"
 
@@ -165,8 +165,6 @@ rule plot_examples:
     output:
         report("<results>/figures/examples_top_{threshold}.png", caption="../report/examples.rst", category="Figures"),
         "<results>/figures/examples_top_{threshold}.pdf",
-    params:
-        title=examples_title,
     log:
         "<logs>/plot_examples/top_{threshold}.log",
     benchmark:
@@ -177,6 +175,8 @@ rule plot_examples:
     resources:
         mem_mb=2000,
         runtime=15,
+    params:
+        title=examples_title,
     script:
         "../../scripts/plot_examples.py"
 
@@ -194,8 +194,6 @@ rule write_report:
         code=library("write_report"),
     output:
         report("<results>/report.html", caption="../report/report.rst", category="Report"),
-    params:
-        config=config,
     log:
         "<logs>/write_report.log",
     benchmark:
@@ -206,5 +204,7 @@ rule write_report:
     resources:
         mem_mb=2000,
         runtime=15,
+    params:
+        config=config,
     script:
         "../../scripts/write_report.py"

@@ -14,11 +14,11 @@ use rule train_model as train_single_pass with:
     output:
         model="<results>/{arm}/top_100/seed_{seed}/iteration_1/model.safetensors",
         history="<results>/{arm}/top_100/seed_{seed}/iteration_1/history.csv",
-    params:
-        model=arm_section("model"),
-        training=arm_section("training"),
-        reduction={"start": "scratch", "fill": "black"},  # nothing precedes it, nothing is removed
     log:
         "<logs>/train_single_pass/{arm}/seed_{seed}.log",
     benchmark:
         "<benchmarks>/train_single_pass/{arm}/seed_{seed}.tsv"
+    params:
+        model=arm_section("model"),
+        training=arm_section("training"),
+        reduction={"start": "scratch", "fill": "black"},  # nothing precedes it, nothing is removed

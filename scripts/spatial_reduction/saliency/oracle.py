@@ -1,6 +1,6 @@
 """Upper bound: the true foreground, grown or shrunk to the wanted count."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 from scipy import ndimage

@@ -1,0 +1,35 @@
+# `make demo` and `make test` each make the environment first; nothing else is needed on a fresh machine.
+PYTHON ?= python3
+CORES ?= all
+BIN := .venv/bin
+
+.PHONY: env demo test lint format clean
+
+env: .venv/.installed
+
+.venv/.installed: requirements.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; name one with make PYTHON=...")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --requirement requirements.txt
+	touch $@
+
+demo: env # about 2.5 minutes on 2 cores; ends with results/demo/report.html
+	$(BIN)/snakemake --cores $(CORES) --quiet rules host
+	@echo "Open results/demo/report.html"
+
+test: env # about 5 minutes on 2 cores
+	$(BIN)/python -m pytest
+
+lint: env
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/snakemake --lint
+
+format: env
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/snakefmt Snakefile workflow
+
+clean: # what can be made again; keeps resources/ and .venv/
+	rm -rf results logs benchmarks .snakemake .pytest_cache .ruff_cache .hypothesis
