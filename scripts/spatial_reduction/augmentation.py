@@ -9,12 +9,12 @@ from spatial_reduction.decoding import IGNORED
 Augment = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 
 
-def build_augmentation(names: Sequence[str]) -> Augment | None:
+def build_augmentation(names: Sequence[str], side: int) -> Augment | None:
     """Return a function (images uint8 (N, H, W, C), labels uint8 (N, H, W)) -> the same, or None for no names.
 
     Names: `flip` (left-right, p = 0.5), `colour` (brightness, contrast, saturation +-30 %), `elastic` (smooth
-    displacements; pixels from outside are black and ignored). Every image draws its own parameters from
-    PyTorch's global generator.
+    displacements of about 1.5 % of the image's `side` (standard deviation); pixels from outside are black and ignored). Every image draws
+    its own parameters from PyTorch's global generator.
     """
     if not names:
         return None
@@ -22,10 +22,14 @@ def build_augmentation(names: Sequence[str]) -> Augment | None:
     from torchvision import tv_tensors
     from torchvision.transforms import v2
 
+    # Uniform noise under a Gaussian of sigma has a standard deviation of 0.577 / (2 sqrt(pi) sigma); torchvision
+    # multiplies it by alpha / 2 pixels. alpha = side^2 / 136 makes that about 1.5 % of the side.
     transforms = {
         "flip": v2.RandomHorizontalFlip(),
         "colour": v2.ColorJitter(brightness=0.3, contrast=0.3, saturation=0.3),
-        "elastic": v2.ElasticTransform(alpha=40.0, sigma=5.0, fill={tv_tensors.Image: 0, tv_tensors.Mask: IGNORED}),
+        "elastic": v2.ElasticTransform(
+            alpha=side**2 / 136, sigma=side / 25, fill={tv_tensors.Image: 0, tv_tensors.Mask: IGNORED}
+        ),
     }
     chain = v2.Compose([transforms[name] for name in names])
 

@@ -58,21 +58,20 @@ def load_checkpoint(path: Path, identity: str) -> tuple[Progress, dict[str, dict
     """
     if not path.exists():
         return None
+    parts: dict[str, dict[str, torch.Tensor]] = {}
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata()
-            names = file.keys()
-            parts: dict[str, dict[str, torch.Tensor]] = {}
-            for name in names:
+            metadata = file.metadata() or {}
+            if metadata.get("identity") != identity:
+                say(
+                    f"{path}: checkpoint of another training (data, mask, settings); training begins at the first epoch"
+                )
+                return None
+            for name in file.keys():  # noqa: SIM118  (not a dict)
                 part, rest = name.split("/", 1)
                 parts.setdefault(part, {})[rest] = file.get_tensor(name)
     except (SafetensorError, OSError) as error:
         say(f"{path}: checkpoint is damaged ({error}); training begins at the first epoch")
-        return None
-    if metadata["identity"] != identity:
-        say(
-            f"{path}: checkpoint of another training (other data, mask or settings); training begins at the first epoch"
-        )
         return None
     progress = Progress(**json.loads(metadata["progress"]))
     say(f"{path}: resuming after epoch {progress.epoch}")

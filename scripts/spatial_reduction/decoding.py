@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import tifffile
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from spatial_reduction.errors import InputError
 
 IGNORED = 255  # label of pixels that belong to no class
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+BITS_PER_SAMPLE, PLANAR_CONFIGURATION = 258, 284  # TIFF tags
 
 
 @dataclass(frozen=True)
@@ -88,17 +89,23 @@ def _decode(path: Path, content: bytes) -> Image.Image:
     """Decode by content, not by suffix: a release may hold a GIF or a PNG that is named .jpg."""
     try:
         with Image.open(BytesIO(content)) as image:
-            image.load()
-            return image.copy()
+            if not _is_deep_planar(image):
+                image.load()
+                return image.copy()
     except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, struct.error ...
-        if content.startswith(TIFF_MAGIC):
-            return _decode_tiff(path, content)
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{path}: cannot be decoded ({reason.replace(repr(BytesIO), 'file')})") from error
+        if not content.startswith(TIFF_MAGIC):
+            raise InputError(f"{path}: cannot be decoded ({_reason(error)})") from error
+    return _decode_tiff(path, content)
+
+
+def _is_deep_planar(image: Image.Image) -> bool:
+    """Whether this is a TIFF file of more than 8 bits with one plane per colour: Pillow misreads it in silence."""
+    tags = getattr(image, "tag_v2", {})
+    return tags.get(PLANAR_CONFIGURATION) == 2 and max(tags.get(BITS_PER_SAMPLE, (8,))) > 8
 
 
 def _decode_tiff(path: Path, content: bytes) -> Image.Image:
-    """Decode the TIFF files that Pillow does not know: 16-bit colour, planar, tiled."""
+    """Decode the TIFF files that Pillow does not know or misreads, such as 16-bit colour in planes."""
     try:
         pixels = tifffile.imread(BytesIO(content))
         if pixels.ndim == 3 and pixels.shape[0] in (3, 4):
@@ -107,7 +114,14 @@ def _decode_tiff(path: Path, content: bytes) -> Image.Image:
             pixels = (pixels >> 8).astype(np.uint8)
         return Image.fromarray(pixels)
     except Exception as error:
-        raise InputError(f"{path}: cannot be decoded ({error})") from error
+        raise InputError(f"{path}: cannot be decoded ({_reason(error)})") from error
+
+
+def _reason(error: Exception) -> str:
+    """Return an error's first line; Pillow's own for an unknown format holds a memory address."""
+    if isinstance(error, UnidentifiedImageError):
+        return "no known image format"
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
 def _single_channel(path: Path, raw: np.ndarray) -> np.ndarray:
@@ -117,6 +131,8 @@ def _single_channel(path: Path, raw: np.ndarray) -> np.ndarray:
         if (colours != colours[..., :1]).any():
             raise InputError(f"{path}: labels must be one value per pixel, this picture is coloured")
         raw = colours[..., 0]
+    if raw.dtype.kind == "f" and (raw != np.rint(raw)).any():
+        raise InputError(f"{path}: labels must be whole numbers")
     return raw.astype(np.int64)
 
 

@@ -70,7 +70,8 @@ def build_model(in_channels: int, classes: int, model: Mapping[str, Any], seed: 
 
 def save_model(path: str | Path, model: UNet) -> None:
     """Write the weights as safetensors (never a pickle), the architecture in the file's metadata."""
-    metadata = {"architecture": json.dumps(model.architecture), "schema_version": str(SCHEMA_VERSION)}
+    # One key only: safetensors writes several in random order, and equal models should be equal bytes.
+    metadata = {"model": json.dumps({"schema_version": SCHEMA_VERSION, **model.architecture})}
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     with written_whole(path) as partial:
         partial.write_bytes(save(tensors, metadata=metadata))
@@ -84,8 +85,10 @@ def load_model(path: str | Path, device: torch.device | str = "cpu") -> UNet:
     """
     try:
         with safe_open(path, framework="pt") as file:
-            architecture = json.loads((file.metadata() or {})["architecture"])
+            architecture = json.loads((file.metadata() or {})["model"])
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a dict)
+        if architecture.pop("schema_version") != SCHEMA_VERSION:
+            raise ValueError("another schema version")
         model = UNet(**architecture)
         model.load_state_dict(weights)
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:

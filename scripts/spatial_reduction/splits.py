@@ -31,8 +31,8 @@ def split_pairs(pairs: Sequence[Pair], split: Mapping[str, Any]) -> dict[str, li
         parts = {"train": train, "validation": validation, "test": [p for p in pairs if p.official == "test"]}
     else:
         rest, test = draw_stratified(pairs, split["test_share"], split["seed"])
-        of_rest = Fraction(str(split["validation_share"])) / (100 - Fraction(str(split["test_share"]))) * 100
-        train, validation = draw_stratified(rest, of_rest, split["seed"] + 1)
+        validating = int(len(pairs) * Fraction(str(split["validation_share"])) / 100)
+        train, validation = draw_stratified(rest, Fraction(100 * validating, max(1, len(rest))), split["seed"] + 1)
         parts = {"train": train, "validation": validation, "test": test}
     for name in SPLITS:
         if not parts[name]:

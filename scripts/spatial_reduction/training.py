@@ -162,7 +162,7 @@ def train_model(
         optimizer=Optimizer(network.parameters(), training),
         train=_load(reduced_blocks(data, mask, fill, seed), data, "train", device),
         validation=_load(data.blocks("validation", VALIDATION_BATCH), data, "validation", device),
-        augment=build_augmentation(training["augmentation"]),
+        augment=build_augmentation(training["augmentation"], data.image_shape[0]),
         precision=choose_precision(training["precision"], device),
         batch_size=training["batch_size"],
         classes=len(data.classes),

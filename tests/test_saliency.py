@@ -1,0 +1,113 @@
+import math
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+from spatial_reduction.errors import InputError
+from spatial_reduction.model import build_model, save_model
+from spatial_reduction.saliency.oracle import signed_distance
+from spatial_reduction.saliency.probability import log_odds
+from spatial_reduction.saliency.scores import compute_saliency, open_scores
+from spatial_reduction.shrinking import write_intact_mask
+
+
+def test_log_odds_of_hand_made_probabilities():
+    probabilities = torch.tensor([0.2, 0.5, 0.3])
+    logits = probabilities.log().reshape(1, 3, 1, 1)
+    assert log_odds(logits, [1, 2]).item() == pytest.approx(math.log(0.8 / 0.2), rel=1e-6)
+    assert log_odds(logits, [0]).item() == pytest.approx(math.log(0.2 / 0.8), rel=1e-6)
+
+
+def test_log_odds_still_rank_where_the_softmax_is_exactly_one():
+    margins = torch.tensor([17.0, 20.0, 40.0])
+    logits = torch.stack([torch.zeros(3), margins]).reshape(1, 2, 1, 3)
+    assert (logits.softmax(dim=1)[0, 1] == 1).all()
+    assert torch.allclose(log_odds(logits, [1]).flatten(), margins)
+
+
+def test_log_odds_are_float32_whatever_the_network_computes_in():
+    assert log_odds(torch.zeros(1, 3, 2, 2, dtype=torch.bfloat16), [1]).dtype == torch.float32
+
+
+def test_the_distance_is_positive_inside_and_negative_outside():
+    foreground = np.array([[False, False, True, True, True, False]])
+    assert signed_distance(foreground).tolist() == [[-2, -1, 1, 2, 1, -1]]
+
+
+@pytest.mark.parametrize("value", [True, False])
+def test_an_image_of_one_kind_only_has_equal_scores(value):
+    assert (signed_distance(np.full((3, 3), value)) == 0).all()
+
+
+@pytest.fixture
+def files(dataset_path, tmp_path):
+    save_model(tmp_path / "model.safetensors", build_model(3, 3, {"widths": [2, 4]}, seed=1))
+    write_intact_mask(dataset_path, tmp_path / "mask.h5")
+    return {"dataset": dataset_path, "model": tmp_path / "model.safetensors", "mask": tmp_path / "mask.h5"}
+
+
+SETTINGS = {"saliency_images": "reduced", "fill": "black", "classes_of_interest": ["pet", "border"], "device": "cpu"}
+
+
+def scores_of(files, path, dataset, **changes):
+    compute_saliency(
+        **files, output=path, **(SETTINGS | {"source": "random", "seed": 1, "iteration": 2, "threads": 1} | changes)
+    )
+    with open_scores(path, dataset.count("train"), dataset.image_shape[:2]) as scores:
+        return scores[:]
+
+
+@pytest.mark.parametrize("source", ["probability", "random", "oracle"])
+def test_every_source_scores_every_training_pixel_and_repeats_itself(source, files, dataset, tmp_path):
+    first, again = (scores_of(files, tmp_path / name, dataset, source=source) for name in ("a.h5", "b.h5"))
+    assert first.shape == (10, 16, 16)
+    assert first.dtype == np.float32
+    assert np.isfinite(first).all()
+    assert np.array_equal(first, again)
+
+
+def test_random_scores_differ_between_seeds_and_iterations(files, dataset, tmp_path):
+    base = scores_of(files, tmp_path / "a.h5", dataset)
+    assert not np.array_equal(base, scores_of(files, tmp_path / "b.h5", dataset, seed=2))
+    assert not np.array_equal(base, scores_of(files, tmp_path / "c.h5", dataset, iteration=3))
+
+
+def test_the_oracle_ranks_the_true_foreground_first(files, dataset, tmp_path):
+    scores = scores_of(files, tmp_path / "a.h5", dataset, source="oracle")
+    labels = dataset.pick("train", range(10))[1]
+    for score, label in zip(scores, labels, strict=True):
+        foreground = np.isin(label, [1, 2])
+        assert score[foreground].min() > score[~foreground].max()
+
+
+def test_the_prediction_ranks_as_the_softmax_does(files, dataset, tmp_path):
+    scores = scores_of(files, tmp_path / "a.h5", dataset, source="probability")
+    model = build_model(3, 3, {"widths": [2, 4]}, seed=1).eval()
+    images = torch.from_numpy(dataset.pick("train", range(10))[0]).permute(0, 3, 1, 2).float() / 255
+    with torch.inference_mode():
+        relevance = model(images).softmax(dim=1)[:, 1:].sum(dim=1)
+    assert np.allclose(1 / (1 + np.exp(-scores)), relevance.numpy(), atol=1e-5)
+
+
+def test_a_model_whose_scores_are_not_numbers_stops_the_job(files, dataset, tmp_path):
+    model = build_model(3, 3, {"widths": [2, 4]}, seed=1)
+    torch.nn.init.constant_(model.head.bias, float("nan"))
+    save_model(files["model"], model)
+    with pytest.raises(InputError, match=r"model\.safetensors: probability saliency is not a number"):
+        scores_of(files, tmp_path / "a.h5", dataset, source="probability")
+    assert not (tmp_path / "a.h5").exists()
+
+
+def test_scores_of_another_shape_are_refused(files, dataset, tmp_path):
+    scores_of(files, tmp_path / "a.h5", dataset)
+    with h5py.File(tmp_path / "a.h5", "a") as file:
+        values = file["scores"][:3]
+        del file["scores"]
+        file["scores"] = values
+    with (
+        pytest.raises(InputError, match=r"scores are \(3, 16, 16\) float32, expected \(10, 16, 16\)"),
+        open_scores(tmp_path / "a.h5", 10, (16, 16)),
+    ):
+        pass

@@ -1,0 +1,253 @@
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from spatial_reduction.augmentation import build_augmentation
+from spatial_reduction.errors import InputError
+from spatial_reduction.masking import write_mask
+from spatial_reduction.model import build_model, load_model, save_model
+from spatial_reduction.shrinking import write_intact_mask
+from spatial_reduction.training import segmentation_loss, train_model
+
+TRAINING = {
+    "epochs": 3,
+    "batch_size": 4,
+    "optimizer": "adam",
+    "learning_rate": 0.01,
+    "weight_decay": 0.0,
+    "momentum": 0.9,
+    "schedule": {"monitor": "validation", "factor": 0.5, "patience": 0},
+    "keep": "last",
+    "augmentation": [],
+    "precision": "auto",
+    "device": "cpu",
+}
+
+
+@pytest.fixture
+def train(dataset_path, tmp_path):
+    """Train in tmp_path; return (weights, history)."""
+    write_intact_mask(dataset_path, tmp_path / "mask.h5")
+
+    def run(name="model", training=None, previous=None, **changes):
+        settings = {
+            "dataset": dataset_path,
+            "mask": tmp_path / "mask.h5",
+            "previous_model": previous and tmp_path / f"{previous}.safetensors",
+            "previous_history": previous and tmp_path / f"{previous}.csv",
+            "output": tmp_path / f"{name}.safetensors",
+            "history": tmp_path / f"{name}.csv",
+            "checkpoint": tmp_path / f"{name}.checkpoint",
+            "model": {"widths": [2, 4]},
+            "training": TRAINING | (training or {}),
+            "start": "warm",
+            "fill": "black",
+            "seed": 1,
+            "threads": 1,
+        }
+        train_model(**(settings | changes))
+        return load_file(tmp_path / f"{name}.safetensors"), pd.read_csv(tmp_path / f"{name}.csv")
+
+    return run
+
+
+def equal(first, second):
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_the_loss_of_one_labelled_pixel_is_minus_its_log_probability():
+    logits = torch.tensor([0.2, 0.5, 0.3]).log().reshape(1, 3, 1, 1).expand(1, 3, 1, 2)
+    labels = torch.tensor([[[1, 255]]], dtype=torch.uint8)
+    assert segmentation_loss(logits, labels).item() == pytest.approx(-np.log(0.5), rel=1e-6)
+
+
+def test_a_batch_without_a_labelled_pixel_has_loss_zero():
+    assert segmentation_loss(torch.rand(1, 3, 2, 2), torch.full((1, 2, 2), 255, dtype=torch.uint8)).item() == 0
+
+
+def test_training_twice_gives_the_same_bits_and_another_seed_does_not(train):
+    first, _ = train("first")
+    again, _ = train("again")
+    other, _ = train("other", seed=2)
+    assert equal(first, again)
+    assert not equal(first, other)
+
+
+def test_history_counts_epochs_steps_and_images(train):
+    _, history = train()
+    assert history["epoch"].tolist() == [1, 2, 3]
+    assert history["cumulative_steps"].tolist() == [3, 6, 9]  # 10 images in batches of 4
+    assert history["cumulative_images"].tolist() == [10, 20, 30]
+    assert history["cumulative_seconds"].is_monotonic_increasing
+
+
+def test_the_next_iteration_carries_the_counts_on_and_starts_warm(train, tmp_path):
+    train("first")
+    warm, history = train("second", previous="first", training={"learning_rate": 1e-12})
+    assert history["cumulative_epoch"].tolist() == [4, 5, 6]
+    assert history["cumulative_steps"].tolist() == [12, 15, 18]
+    first = load_file(tmp_path / "first.safetensors")
+    assert all(torch.allclose(warm[name], first[name], atol=1e-9) for name in first)
+
+
+def test_a_scratch_start_forgets_the_last_iteration(train, tmp_path):
+    train("first")
+    scratch, history = train("second", previous="first", start="scratch", training={"learning_rate": 1e-12})
+    fresh = build_model(3, 3, {"widths": [2, 4]}, seed=1).state_dict()
+    assert all(torch.allclose(scratch[name], fresh[name], atol=1e-9) for name in fresh)
+    assert history["cumulative_epoch"].tolist() == [4, 5, 6]
+
+
+def test_the_images_come_in_the_order_of_the_cumulative_epoch(train):
+    whole, _ = train(
+        "whole",
+        training={
+            "epochs": 2,
+            "optimizer": "sgd",
+            "momentum": 0.0,
+            "schedule": {"monitor": "none", "factor": 0.5, "patience": 1},
+        },
+    )
+    train("first", training={"epochs": 1, "optimizer": "sgd", "momentum": 0.0})
+    chain, _ = train("second", previous="first", training={"epochs": 1, "optimizer": "sgd", "momentum": 0.0})
+    assert equal(whole, chain)  # a chain on intact images without optimiser state is one long training
+
+
+def test_the_mask_decides_what_is_seen(train, tmp_path):
+    intact, _ = train("intact")
+    write_mask(tmp_path / "half.h5", iter([np.tile(np.arange(16) < 8, (10, 16, 1))]), (16, 16), {})
+    reduced, _ = train("reduced", mask=tmp_path / "half.h5")
+    assert not equal(intact, reduced)
+
+
+def test_the_rate_falls_when_the_monitored_loss_stops_falling(train):
+    _, history = train(training={"epochs": 8, "learning_rate": 0.3})
+    rates, losses = history["learning_rate"], history["validation_loss"]
+    rises = losses[1:].to_numpy() >= np.minimum.accumulate(losses)[:-1].to_numpy()
+    assert rises[:-1].any()
+    assert ((rates[2:].to_numpy() < rates[1:-1].to_numpy()) == rises[:-1]).all()
+
+
+def test_the_best_epoch_is_kept_when_asked_for(train):
+    training = {"epochs": 8, "learning_rate": 0.3, "keep": "best"}
+    best, history = train("best", training=training)
+    epoch = int(history["validation_loss"].idxmin()) + 1
+    assert epoch < 8
+    upto, _ = train("upto", training={**training, "epochs": epoch, "keep": "last"})
+    assert equal(best, upto)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
+def test_every_optimiser_lowers_the_loss(train, optimizer):
+    _, history = train(training={"optimizer": optimizer, "epochs": 6})
+    assert history["train_loss"].iloc[-1] < history["train_loss"].iloc[0]
+
+
+def test_bfloat16_trains_to_almost_the_same_loss(train):
+    _, full = train("full")
+    _, half = train("half", training={"precision": "bfloat16"})
+    assert half["train_loss"].to_numpy() == pytest.approx(full["train_loss"].to_numpy(), rel=0.02)
+    assert half["train_loss"].tolist() != full["train_loss"].tolist()
+
+
+def test_a_loss_that_is_not_finite_names_epoch_batch_and_seed(train, tmp_path):
+    with pytest.raises(InputError, match=r"not finite \(cumulative epoch \d+, batch \d+, seed 1\)"):
+        train(training={"learning_rate": 1e30, "epochs": 5})
+    assert not (tmp_path / "model.safetensors").exists()
+
+
+def test_a_warm_start_from_another_architecture_is_refused(train, tmp_path):
+    train("first")
+    save_model(tmp_path / "first.safetensors", build_model(3, 3, {"widths": [2, 8]}, seed=1))
+    with pytest.raises(InputError, match=r"first\.safetensors: model of another architecture"):
+        train("second", previous="first")
+
+
+KILLED = """
+import json, sys
+from spatial_reduction.training import train_model
+train_model(**json.loads(sys.argv[1]))
+"""
+
+
+@pytest.mark.parametrize("keep", ["last", "best"])
+def test_a_killed_training_resumes_and_ends_with_the_same_bits(train, dataset_path, tmp_path, keep, capfd):
+    training = TRAINING | {"epochs": 60, "learning_rate": 0.001, "keep": keep}
+    undisturbed, _ = train("undisturbed", training=training)
+    arguments = {
+        "dataset": str(dataset_path),
+        "mask": str(tmp_path / "mask.h5"),
+        "previous_model": None,
+        "previous_history": None,
+        **{key: str(tmp_path / f"killed.{key}") for key in ("output", "history", "checkpoint")},
+        "model": {"widths": [2, 4]},
+        "training": training,
+        "start": "warm",
+        "fill": "black",
+        "seed": 1,
+        "threads": 1,
+    }
+    process = subprocess.Popen([sys.executable, "-c", KILLED, json.dumps(arguments)], env={"PYTHONPATH": "scripts"})
+    while not (tmp_path / "killed.checkpoint").exists():
+        time.sleep(0.01)
+        assert process.poll() is None
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "killed.output").exists()
+    capfd.readouterr()
+    train_model(**arguments)
+    resumed = capfd.readouterr().err
+    assert "resuming after epoch" in resumed
+    assert equal(load_model(tmp_path / "killed.output").state_dict(), undisturbed)
+    assert pd.read_csv(tmp_path / "killed.history")["epoch"].tolist() == list(range(1, 61))
+    assert not (tmp_path / "killed.checkpoint").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", None])
+def test_a_damaged_or_foreign_checkpoint_is_not_used(train, tmp_path, content, capfd):
+    expected, _ = train("expected")
+    if content is None:  # a well-formed file, but no checkpoint of this training
+        save_model(tmp_path / "foreign.checkpoint", build_model(3, 3, {"widths": [2, 4]}, seed=7))
+    else:
+        (tmp_path / "foreign.checkpoint").write_bytes(content)
+    begun, _ = train("foreign")
+    assert equal(begun, expected)
+    assert "training begins at the first epoch" in capfd.readouterr().err
+
+
+def test_augmentation_moves_image_and_labels_together():
+    torch.manual_seed(0)
+    labels = torch.randint(0, 3, (8, 16, 16), dtype=torch.uint8)
+    images = (labels * 100)[..., None].expand(-1, -1, -1, 3).contiguous()
+    changed, moved = build_augmentation(["flip"], 16)(images, labels)
+    assert changed.shape == images.shape
+    assert torch.equal(changed[..., 0], moved * 100)
+    assert not torch.equal(moved, labels)
+
+
+def test_colour_changes_images_only_and_elastic_keeps_labels_labels():
+    torch.manual_seed(0)
+    labels = torch.randint(0, 3, (2, 16, 16), dtype=torch.uint8)
+    images = torch.randint(0, 256, (2, 16, 16, 3), dtype=torch.uint8)
+    coloured, same = build_augmentation(["colour"], 16)(images, labels)
+    assert torch.equal(same, labels)
+    assert not torch.equal(coloured, images)
+    _, bent = build_augmentation(["elastic"], 16)(images, labels)
+    assert set(bent.unique().tolist()) <= {0, 1, 2, 255}
+    assert not torch.equal(bent, labels)
+
+
+def test_an_augmented_training_repeats_itself(train):
+    first, _ = train("first", training={"augmentation": ["flip", "colour", "elastic"]})
+    again, _ = train("again", training={"augmentation": ["flip", "colour", "elastic"]})
+    plain, _ = train("plain")
+    assert equal(first, again)
+    assert not equal(first, plain)
