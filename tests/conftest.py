@@ -75,7 +75,15 @@ def snakemake(tmp_path):
             path = tmp_path / "overrides.yaml"
             path.write_text(yaml.safe_dump(overrides))
             files.append(str(path))
-        command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(tmp_path)]
+        command = [
+            sys.executable,
+            "-m",
+            "snakemake",
+            "--snakefile",
+            str(ROOT / "Snakefile"),
+            "--directory",
+            str(tmp_path),
+        ]
         command += ["--cores", "2", *arguments, *(["--configfile", *files] if files else [])]
         return subprocess.run(command, capture_output=True, text=True, check=False, timeout=600, cwd=ROOT)
 

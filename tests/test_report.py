@@ -74,11 +74,9 @@ def test_unequal_compute_is_warned_of(settings):
 
 def test_a_baseline_below_its_gate_is_warned_of(settings):
     gated = {**settings, "report": {**settings["report"], "gate": 0.68}}
-    assert any(
-        "below the gate of 68.0 %" in warning
-        for warning in verdict_of([contrast_row("90", 1.0, "supported")], gated).warnings
-    )
-    assert verdict_of([contrast_row("90", 1.0, "supported")], gated, scores=70.0).warnings == []
+    rows = [contrast_row("90", 1.0, "supported")]
+    assert any("below the gate of 68.0 %" in warning for warning in verdict_of(rows, gated).warnings)
+    assert verdict_of(rows, gated, scores=70.0).warnings == []
 
 
 def test_a_collapsed_run_is_warned_of(settings):

@@ -13,8 +13,8 @@ def build_augmentation(names: Sequence[str], side: int) -> Augment | None:
     """Return a function (images uint8 (N, H, W, C), labels uint8 (N, H, W)) -> the same, or None for no names.
 
     Names: `flip` (left-right, p = 0.5), `colour` (brightness, contrast, saturation +-30 %), `elastic` (smooth
-    displacements of about 1.5 % of the image's `side` (standard deviation); pixels from outside are black and ignored). Every image draws
-    its own parameters from PyTorch's global generator.
+    displacements with a standard deviation of about 1.5 % of the image's `side`; pixels from outside are black
+    and ignored). Every image draws its own parameters from PyTorch's global generator.
     """
     if not names:
         return None
