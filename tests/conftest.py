@@ -65,26 +65,26 @@ def real_data():
     return Path(folder)
 
 
+def run_snakemake(directory, *arguments, overrides=None, configfiles=(), root=ROOT):
+    """Run the workflow of the checkout `root` in a working directory; return the finished process.
+
+    `overrides` is laid over the named files of config/, and they over config/config.yaml.
+    """
+    files = [str(root / "config" / name) for name in configfiles]
+    if overrides is not None:
+        path = directory / "overrides.yaml"
+        path.write_text(yaml.safe_dump(overrides))
+        files.append(str(path))
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(root / "Snakefile"), "--directory", str(directory)]
+    command += ["--cores", "2", *arguments, *(["--configfile", *files] if files else [])]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=600, cwd=directory)
+
+
 @pytest.fixture
 def snakemake(tmp_path):
-    """Run snakemake in an empty working directory on this checkout's workflow; return the finished process."""
+    """Run the workflow in an empty working directory; see `run_snakemake`."""
 
-    def run(*arguments, overrides=None, configfiles=()):
-        files = [str(ROOT / "config" / name) for name in configfiles]
-        if overrides is not None:
-            path = tmp_path / "overrides.yaml"
-            path.write_text(yaml.safe_dump(overrides))
-            files.append(str(path))
-        command = [
-            sys.executable,
-            "-m",
-            "snakemake",
-            "--snakefile",
-            str(ROOT / "Snakefile"),
-            "--directory",
-            str(tmp_path),
-        ]
-        command += ["--cores", "2", *arguments, *(["--configfile", *files] if files else [])]
-        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=600, cwd=ROOT)
+    def run(*arguments, **options):
+        return run_snakemake(tmp_path, *arguments, **options)
 
     return run

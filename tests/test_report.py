@@ -85,8 +85,8 @@ def test_a_collapsed_run_is_warned_of(settings):
 
 
 def test_scores_are_of_the_last_iteration_on_the_test_split():
-    rows = [("a", "90", seed, iteration, split, "T1", "mean_iou", "all", value) for seed, iteration, split, value in
-            [(1, 1, "test", 0.1), (1, 2, "test", 0.4), (2, 2, "test", 0.6), (2, 1, "test", 0.9), (1, 2, "validation", 0.8)]]  # fmt: skip
+    last, others = [(1, 2, "test", 0.4), (2, 2, "test", 0.6)], [(2, 1, "test", 0.9), (1, 2, "validation", 0.8)]
+    rows = [("a", "90", seed, i, split, "T1", "mean_iou", "all", value) for seed, i, split, value in last + others]
     columns = ["arm", "threshold", "seed", "iteration", "split", "protocol", "measure", "class", "value"]
     final = final_scores(pd.DataFrame(rows, columns=columns))
     row = score_table(final, ["mean_iou"])[0]

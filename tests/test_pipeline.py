@@ -1,0 +1,166 @@
+"""Whole runs of the workflow, small; and what happens when its files are broken."""
+
+import re
+
+import h5py
+import pandas as pd
+import pytest
+from PIL import Image
+
+from conftest import run_snakemake
+from spatial_reduction.masking import open_mask
+from spatial_reduction.model import build_model, save_model
+
+pytestmark = pytest.mark.pipeline
+
+TINY = {
+    "seeds": [1, 2],
+    "dataset": {"image_size": 16, "synthetic": {"images": 24, "side": 32}},
+    "model": {"widths": [2, 4]},
+    "training": {"epochs": 1, "batch_size": 4},
+    "reduction": {"thresholds": [50], "iterations": 2},
+    "arms": {"restarts": None, "random": None, "oracle": None},
+    "evaluation": {"resamples": 100},
+    "report": {"images": 2},
+}
+
+
+def failed_line(done):
+    """The one line that says what is wrong."""
+    assert done.returncode != 0
+    lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1, done.stderr
+    assert "Traceback" not in done.stderr.split("RuleException")[0]
+    return lines[0]
+
+
+@pytest.fixture(scope="module")
+def whole_run(tmp_path_factory):
+    """The folder of one finished tiny experiment, two jobs at a time; not to be changed."""
+    folder = tmp_path_factory.mktemp("whole")
+    done = run_snakemake(folder, "--cores", "2", overrides=TINY)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_a_whole_run_ends_in_tables_figures_and_a_self_contained_report(whole_run):
+    results = whole_run / "results/demo"
+    figures = {"thresholds", "iterations", "learning_curves", "kept_pixels", "cost", "examples_top_50"}
+    for suffix, magic in (("png", b"\x89PNG"), ("pdf", b"%PDF")):
+        found = {path.stem: path.read_bytes()[:4] for path in (results / "figures").glob(f"*.{suffix}")}
+        assert found == dict.fromkeys(figures, magic)
+    metrics = pd.read_csv(results / "metrics.csv")
+    assert set(metrics["arm"]) == {"single_pass", "equal_compute", "saliency"}
+    assert set(metrics["seed"]) == {1, 2}
+    contrasts = pd.read_csv(results / "contrasts.csv")
+    needed = ["arm", "threshold", "comparator", "measure", "n", "difference", "ci_low", "ci_high", "p_value", "p_holm"]
+    assert set(needed) <= set(contrasts.columns)
+    page = (results / "report.html").read_text()
+    assert "n = 2" in page
+    sources = re.findall(r'(?:src|href)="([^"]{5})', page)
+    assert len(sources) == len(figures) + 1
+    assert set(sources) == {"data:"}
+    assert not list(results.rglob("saliency.h5"))  # temporary
+    assert not list(results.rglob("*checkpoint*"))
+    assert not list(results.rglob("*partial*"))
+
+
+def test_one_job_at_a_time_gives_the_same_tables(whole_run, snakemake, tmp_path):
+    done = snakemake("results/demo/metrics.csv", "results/demo/contrasts.csv", "--cores", "1", overrides=TINY)
+    assert done.returncode == 0, done.stderr
+    for name in ("metrics.csv", "contrasts.csv", "kept_pixels.csv"):
+        assert (tmp_path / "results/demo" / name).read_bytes() == (whole_run / "results/demo" / name).read_bytes()
+
+
+def write_pets(root, pets):
+    """Copy the drawn pets to a folder that may be broken."""
+    for path in pets.rglob("*.*"):
+        target = root / path.relative_to(pets)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(path.read_bytes())
+    return TINY | {"dataset": TINY["dataset"] | {"source": "oxford_pet", "root": str(root)}}
+
+
+def test_broken_pictures_stop_the_run_with_the_list_of_all(snakemake, pets, tmp_path):
+    overrides = write_pets(tmp_path / "raw", pets)
+    images = sorted((tmp_path / "raw/images").iterdir())
+    images[0].write_bytes(images[0].read_bytes()[:200])
+    Image.new("L", (5, 7), 1).save(tmp_path / "raw/annotations/trimaps" / f"{images[1].stem}.png")
+    done = snakemake("results/demo/dataset.h5", overrides=overrides)
+    assert done.returncode != 0
+    assert "error: 2 pairs cannot be used:" in done.stderr
+    assert images[0].name in done.stderr
+    assert "its labels" in done.stderr
+    assert not list((tmp_path / "results").rglob("*dataset*"))
+
+
+def test_an_empty_folder_is_named(snakemake, tmp_path):
+    (tmp_path / "raw").mkdir()
+    overrides = TINY | {"dataset": TINY["dataset"] | {"source": "oxford_pet", "root": str(tmp_path / "raw")}}
+    line = failed_line(snakemake("results/demo/dataset.h5", overrides=overrides))
+    assert "raw/annotations/trainval.txt: missing" in line
+
+
+def test_broken_intermediate_files_are_named_and_leave_no_output(snakemake, tmp_path):
+    first = "results/demo/single_pass/top_100/seed_1/iteration_1/model.safetensors"
+    assert snakemake(first, overrides=TINY).returncode == 0
+    dataset, model = tmp_path / "results/demo/dataset.h5", tmp_path / first
+    target = "results/demo/single_pass/top_100/seed_1/metrics.csv"
+    whole = model.read_bytes()
+
+    model.write_bytes(whole[: len(whole) // 2])
+    assert "model.safetensors: not a model of this workflow" in failed_line(snakemake(target, overrides=TINY))
+    save_model(model, build_model(1, 3, {"widths": [2, 4]}, seed=1))
+    assert "model.safetensors: model of another architecture" in failed_line(snakemake(target, overrides=TINY))
+    model.write_bytes(whole)
+    dataset.write_bytes(dataset.read_bytes()[: dataset.stat().st_size // 2])
+    assert "dataset.h5: not a readable HDF5 file" in failed_line(
+        snakemake(target, "--rerun-triggers", "params", overrides=TINY)
+    )
+    assert not (tmp_path / target).exists()
+    assert not list((tmp_path / "results").rglob("*partial*"))
+
+
+def kept_shares(folder, chain, iterations):
+    """The kept pixels per image that the masks of a chain record, iteration by iteration."""
+    counts = []
+    for iteration in range(1, iterations + 1):
+        path = folder / "intact_mask.h5" if iteration == 1 else folder / chain / f"iteration_{iteration}" / "mask.h5"
+        with h5py.File(path) as file:
+            images, shape = len(file["kept"]), tuple(file.attrs["image_shape"])
+        with open_mask(path, images, shape) as mask:
+            totals = set(mask.read().sum(axis=(1, 2)).tolist())
+        assert len(totals) == 1
+        counts.append(totals.pop())
+    return counts
+
+
+SMALL_REAL = {
+    "seeds": [1],
+    "dataset": {"image_size": 32, "limit": 60},
+    "model": {"widths": [4, 8]},
+    "training": {"epochs": 1},
+    "arms": {"equal_compute": None, "restarts": None},
+    "evaluation": {"comparators": ["single_pass"], "resamples": 100},
+}
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize(
+    ("preset", "expected", "classes"),
+    [
+        ("as_coded.yaml", [1024, 922, 973, 1024, 1024, 1024, 1024], ["border", "pet", "background"]),
+        ("as_described.yaml", [1024, 922, 830, 747, 673, 606, 546], ["background", "pet", "border"]),
+    ],
+)
+def test_the_presets_keep_what_the_reference_run_kept(snakemake, real_data, tmp_path, preset, expected, classes):
+    # 32 x 32 = 1,024 pixels; as coded: 100, 90, 95, 100, ... % of them; as described: 90 % of what was left.
+    dataset = SMALL_REAL["dataset"] | {"root": str(real_data / "oxford-iiit-pet")}
+    name = preset.removesuffix(".yaml")
+    target = f"results/{name}/saliency/top_90/seed_1/iteration_7/model.safetensors"
+    done = snakemake(target, overrides=SMALL_REAL | {"dataset": dataset}, configfiles=[preset])
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / "results" / name
+    assert kept_shares(folder, "saliency/top_90/seed_1", 7) == expected
+    with h5py.File(folder / "dataset.h5") as file:
+        assert file.attrs["classes"].tolist() == classes
