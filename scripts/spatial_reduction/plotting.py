@@ -218,7 +218,8 @@ def _finish(figure: Figure, outputs: Sequence[str | Path], table: pd.DataFrame, 
     for axes in figure.axes:
         entries |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
     figure.tight_layout(rect=(0, 0.03, 1, 1))
-    columns = min(len(entries), max(3, int(figure.get_figwidth() / 1.2)))
+    rows = -(-len(entries) // max(3, int(figure.get_figwidth() / 1.2)))
+    columns = -(-len(entries) // rows)  # as many in each row
     figure.legend(
         entries.values(), entries.keys(), loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=columns, frameon=False
     )

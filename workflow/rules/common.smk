@@ -36,7 +36,8 @@ def resolve_arm(name, overrides):
     arm = deepcopy({section: config[section] for section in ("model", "training", "reduction")})
     sections = {key: value for key, value in overrides.items() if key in ("model", "training")}
     update_config(arm, {**sections, "reduction": {k: v for k, v in overrides.items() if k not in sections}})
-    check(arm, {"$ref": "#/$defs/arm", "$defs": SCHEMA["$defs"]}, f"arms.{name}")
+    for section, key in (("reduction", name), ("model", f"{name}.model"), ("training", f"{name}.training")):
+        check(arm[section], {"$ref": f"#/$defs/{section}", "$defs": SCHEMA["$defs"]}, f"arms.{key}")
     model, training, reduction = arm["model"], arm["training"], arm["reduction"]
     interest, step = reduction["classes_of_interest"], reduction["step"]
     check_names(interest, CLASSES, f"arms.{name}.classes_of_interest")
@@ -44,7 +45,8 @@ def resolve_arm(name, overrides):
         len(interest) < len(CLASSES), f"arms.{name}.classes_of_interest", "all classes are of interest, so none is"
     )
     refuse_unless(
-        reduction["schedule"] != "additive" or min(reduction["thresholds"]) + step * (reduction["iterations"] - 2) > 0,
+        reduction["schedule"] != "additive"
+        or min(reduction["thresholds"]) + step * max(reduction["iterations"] - 2, 0) > 0,
         f"arms.{name}.step",
         "the kept share falls to 0 % or below",
     )
@@ -66,16 +68,20 @@ with open(os.path.join(workflow.basedir, "workflow/schemas/config.schema.yaml"))
 check(config, SCHEMA)
 CLASSES = [entry["name"] for entry in config["dataset"]["classes"]]
 refuse_unless(len(set(CLASSES)) == len(CLASSES), "dataset.classes", f"a name stands twice in {CLASSES}")
+RANGE = config["dataset"]["intensity_range"]
+refuse_unless(RANGE is None or RANGE[0] < RANGE[1], "dataset.intensity_range", f"{RANGE} is not [low, high]")
 RAW = [label for entry in config["dataset"]["classes"] for label in entry["labels"]] + config["dataset"][
     "ignored_labels"
 ]
 refuse_unless(len(set(RAW)) == len(RAW), "dataset.classes", f"a label value stands twice in {sorted(RAW)}")
 ARMS = {name: resolve_arm(name, overrides) for name, overrides in config["arms"].items() if overrides is not None}
+refuse_unless(ARMS, "arms", "every arm is left out")
 check_names(config["evaluation"]["comparators"], ARMS, "evaluation.comparators")
 check_names([config["report"]["method"]], ARMS, "report.method")
 check_names([config["report"]["measure"]], config["evaluation"]["measures"], "report.measure")
-for key, names in {"foreground": config["evaluation"]["foreground"], **config["evaluation"]["class_groups"]}.items():
-    check_names(names, CLASSES, f"evaluation.{key}")
+check_names(config["evaluation"]["foreground"], CLASSES, "evaluation.foreground")
+for group, names in config["evaluation"]["class_groups"].items():
+    check_names(names, CLASSES, f"evaluation.class_groups.{group}")
 
 # Iteration 1 of an arm is that of the first arm that trains it alike: computed once, shared.
 FIRST = {

@@ -1,6 +1,7 @@
 """Where files lie: the input functions and params of the rules, by name. No rules."""
 
 import ast
+from functools import cache
 
 
 def checkout(path):
@@ -8,20 +9,20 @@ def checkout(path):
     return os.path.relpath(os.path.join(workflow.basedir, path))
 
 
+@cache
 def library(script, *modules):
-    """List the library modules that a script imports, directly or not: an edit of one reruns the rule."""
+    """List a script and the library modules that it imports, directly or not: an edit of one reruns the rule."""
     scripts = checkout("scripts")
-    listed = {f"{scripts}/spatial_reduction/{module}.py" for module in modules}
-    queue = [f"{scripts}/{script}.py", *listed]
+    listed = {f"{scripts}/{script}.py", *(f"{scripts}/spatial_reduction/{module}.py" for module in modules)}
+    queue = list(listed)
     while queue:
         with open(queue.pop()) as source:
             nodes = [node for node in ast.walk(ast.parse(source.read())) if isinstance(node, ast.ImportFrom)]
-        imported = {
-            f"{scripts}/{n.module.replace('.', '/')}.py" for n in nodes if n.module.startswith("spatial_reduction.")
-        }
+        names = [node.module for node in nodes if node.module.startswith("spatial_reduction.")]
+        imported = {f"{scripts}/{name.replace('.', '/')}.py" for name in names}
         queue += imported - listed
         listed |= imported
-    return sorted(listed)
+    return tuple(sorted(listed))
 
 
 def raw_data(wildcards):
