@@ -9,6 +9,7 @@ if __name__ == "__main__":
             metrics=snakemake.input.metrics,
             history=snakemake.input.history,
             measure=snakemake.params.measure,
+            class_group=snakemake.params.class_group,
             arms=snakemake.params.arms,
             outputs=snakemake.output,
         )

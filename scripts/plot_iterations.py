@@ -8,6 +8,7 @@ if __name__ == "__main__":
         plot_iterations(
             metrics=snakemake.input.metrics,
             measure=snakemake.params.measure,
+            class_group=snakemake.params.class_group,
             arms=snakemake.params.arms,
             outputs=snakemake.output,
         )

@@ -19,5 +19,6 @@ if __name__ == "__main__":
             training=snakemake.params.training,
             seed=int(snakemake.wildcards.seed),
             threads=snakemake.threads,
+            code=snakemake.input.code,
             **snakemake.params.reduction,
         )

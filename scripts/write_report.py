@@ -14,5 +14,6 @@ if __name__ == "__main__":
             figures=snakemake.input.figures,
             template=snakemake.input.template,
             config=snakemake.params.config,
+            method=snakemake.params.method,
             output=snakemake.output[0],
         )

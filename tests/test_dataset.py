@@ -1,4 +1,5 @@
 import shutil
+from dataclasses import replace
 
 import h5py
 import numpy as np
@@ -34,7 +35,7 @@ def refusal_of(path):
 def test_the_description_is_that_of_the_file(dataset):
     assert dataset.classes == ("background", "pet", "border")
     assert dataset.image_shape == (16, 16, 3)
-    assert dataset.pixels() == 256
+    assert dataset.pixel_count == 256
     assert len(dataset.mean) == len(dataset.std) == 3
     assert len(dataset.digest) == 64
     assert dataset.spans == {"train": (0, 10), "validation": (10, 12), "test": (12, 24)}
@@ -46,15 +47,24 @@ def test_class_indices_follow_the_asked_names(dataset):
 
 
 @pytest.mark.parametrize("split", SPLITS)
-@pytest.mark.parametrize("size", [1, 5, 100])
-def test_blocks_cover_a_split_in_order(dataset, split, size):
-    blocks = list(dataset.blocks(split, size))
+@pytest.mark.parametrize("images_at_a_time", [1, 5, 12, 100])
+def test_blocks_cover_a_split_in_order(dataset, split, images_at_a_time, monkeypatch):
+    monkeypatch.setattr("spatial_reduction.dataset.BLOCK_PIXELS", images_at_a_time * 256)
+    blocks = list(dataset.blocks(split))
     covered = [position for where, _, _ in blocks for position in range(where.start, where.stop)]
     assert covered == list(range(dataset.count(split)))
-    assert all(len(images) == len(labels) == where.stop - where.start <= size for where, images, labels in blocks)
-    images, labels = read_whole(dataset, split)
+    assert len(blocks) == dataset.block_count(split)
+    assert all(len(images) == len(labels) == where.stop - where.start for where, images, labels in blocks)
+    assert max(len(images) for _, images, _ in blocks) == min(images_at_a_time, dataset.count(split))
+    images, labels = dataset.pick(split, range(dataset.count(split)))
     assert np.array_equal(np.concatenate([block[1] for block in blocks]), images)
     assert np.array_equal(np.concatenate([block[2] for block in blocks]), labels)
+
+
+def test_a_block_is_bounded_in_pixels(dataset):
+    assert dataset.block == 2**19 // 256
+    assert replace(dataset, image_shape=(128, 128, 3)).block == 32
+    assert replace(dataset, image_shape=(4096, 4096, 3)).block == 1
 
 
 @pytest.mark.parametrize("split", SPLITS)

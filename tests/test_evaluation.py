@@ -130,6 +130,27 @@ def test_contrasts_are_paired_differences_in_points(compare):
     assert worse["difference"] == pytest.approx(-10)
 
 
+def test_a_comparator_that_reduces_is_compared_at_the_same_threshold(compare):
+    table = compare(
+        {
+            ("base", "90"): [0.8, 0.82],
+            ("base", "50"): [0.4, 0.42],
+            ("arm", "90"): [0.7, 0.74],
+            ("arm", "70"): [0.6, 0.6],
+        }
+    )
+    row = table[table["measure"] == "pixel_accuracy"].iloc[0]
+    assert len(table[table["measure"] == "pixel_accuracy"]) == 1  # top 70 % has no counterpart
+    assert (row["threshold"], row["comparator_threshold"]) == ("90", 90)
+    assert row["difference"] == pytest.approx(-9)
+
+
+def test_an_experiment_of_one_arm_has_a_table_without_rows(compare):
+    table = compare({("base", "100"): [0.5, 0.6]})
+    assert len(table) == 0
+    assert {"arm", "difference", "p_holm", "decision"} <= set(table.columns)
+
+
 def test_holm_is_over_the_arms_against_one_comparator_in_one_measure(compare):
     table = compare(
         {("base", "100"): [0.5, 0.6, 0.7], ("arm", "90"): [0.6, 0.72, 0.78], ("arm", "50"): [0.4, 0.52, 0.6]}

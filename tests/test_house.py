@@ -18,7 +18,17 @@ from conftest import ROOT
 SCRIPTS = sorted((ROOT / "scripts").glob("*.py"))
 LIBRARY = sorted((ROOT / "scripts/spatial_reduction").rglob("*.py"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-DIRECTIVES = ["input", "output", "log", "benchmark", "wildcard_constraints", "conda", "threads", "resources"]
+DIRECTIVES = [
+    "localrule",
+    "input",
+    "output",
+    "log",
+    "benchmark",
+    "wildcard_constraints",
+    "conda",
+    "threads",
+    "resources",
+]
 DIRECTIVES += ["params", "script"]
 INHERITED = {"train_single_pass": "train_model"}
 

@@ -121,6 +121,32 @@ def test_broken_intermediate_files_are_named_and_leave_no_output(snakemake, tmp_
     assert not list((tmp_path / "results").rglob("*partial*"))
 
 
+def test_a_folder_of_grey_images_and_masks_is_a_data_set(snakemake, tmp_path):
+    for number in range(10):
+        for kind, value in (("images", number * 20), ("masks", 255 * (number % 2))):
+            path = tmp_path / "raw" / kind / f"cell {number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("L", (20, 20), value).save(path)
+    overrides = {
+        "dataset": {
+            "source": "folder",
+            "root": str(tmp_path / "raw"),
+            "image_size": 16,
+            "colour": "grey",
+            "classes": [{"name": "outside", "labels": [0]}, {"name": "cell", "labels": [255]}],
+            "split": {"method": "random", "validation_share": 20, "test_share": 20},
+        },
+        "reduction": {"classes_of_interest": ["cell"]},
+        "evaluation": {"class_groups": {"pet_and_background": None}, "foreground": ["cell"]},
+    }
+    assert snakemake("-n", overrides=overrides).returncode == 0
+    done = snakemake("results/demo/dataset.h5", overrides=overrides)
+    assert done.returncode == 0, done.stderr
+    with h5py.File(tmp_path / "results/demo/dataset.h5") as file:
+        assert file["images"].shape == (10, 16, 16, 1)
+        assert file["names"].asstr()[0].startswith("cell ")
+
+
 def kept_shares(folder, chain, iterations):
     """The kept pixels per image that the masks of a chain record, iteration by iteration."""
     counts = []

@@ -30,11 +30,19 @@ def contrast_row(threshold, difference, decision, n=6, comparator="equal_compute
     }
 
 
-def verdict_of(rows, settings, scores=50.0, steps=100):
+def final_rows(mean_iou, ious):
+    rows = [
+        (arm, "90", 1, measure, group, value)
+        for arm in ("saliency", "equal_compute")
+        for measure, group, value in [("mean_iou", "all", mean_iou), *(("iou", f"c{i}", v) for i, v in enumerate(ious))]
+    ]
+    return pd.DataFrame(rows, columns=["arm", "threshold", "seed", "measure", "class", "value"])
+
+
+def verdict_of(rows, settings, mean_iou=0.5, ious=(0.6, 0.5, 0.4), steps=100):
     arms = ["saliency", "equal_compute"]
-    values = pd.DataFrame({"arm": arms, "threshold": "90", "seed": 1, "value": [scores] * 2})
     counts = pd.DataFrame({"arm": arms, "threshold": "90", "seed": 1, "steps": [steps, 100]})
-    return reach_verdict(pd.DataFrame(rows), values, counts, settings)
+    return reach_verdict(pd.DataFrame(rows), final_rows(mean_iou, ious), counts, settings)
 
 
 @pytest.mark.parametrize(
@@ -51,7 +59,7 @@ def test_the_headline_answers_the_question(decision, answer, settings):
 def test_thresholds_that_disagree_are_told_apart(settings):
     verdict = verdict_of([contrast_row("90", 2.0, "supported"), contrast_row("50", -2.0, "refuted")], settings)
     assert verdict.decision == "mixed"
-    assert "top 90 %: supported, top 50 %: refuted" in verdict.headline
+    assert verdict.headline.endswith("Supported at top 90 %, refuted at top 50 %.")
 
 
 def test_a_finding_carries_effect_interval_n_and_p():
@@ -76,12 +84,24 @@ def test_a_baseline_below_its_gate_is_warned_of(settings):
     gated = {**settings, "report": {**settings["report"], "gate": 0.68}}
     rows = [contrast_row("90", 1.0, "supported")]
     assert any("below the gate of 68.0 %" in warning for warning in verdict_of(rows, gated).warnings)
-    assert verdict_of(rows, gated, scores=70.0).warnings == []
+    assert verdict_of(rows, gated, mean_iou=0.7).warnings == []
 
 
-def test_a_collapsed_run_is_warned_of(settings):
-    verdict = verdict_of([contrast_row("90", 1.0, "undecided")], settings, scores=25.0)
-    assert sum("Collapsed" in warning for warning in verdict.warnings) == 2
+def test_a_run_that_predicts_one_class_everywhere_is_warned_of(settings):
+    rows = [contrast_row("90", 1.0, "undecided")]
+    verdict = verdict_of(rows, settings, mean_iou=0.24, ious=(0.72, 0.0, 0.0))
+    assert "Collapsed: saliency, top 90 %, seed 1 predicts one class everywhere." in verdict.warnings
+    assert verdict_of(rows, settings, mean_iou=0.24, ious=(0.4, 0.3, 0.02)).warnings == []
+
+
+def test_one_seed_is_warned_of(settings):
+    verdict = verdict_of([contrast_row("90", 1.0, "undecided", n=1)], {**settings, "seeds": [1]})
+    assert [warning for warning in verdict.warnings if warning.startswith("One seed")]
+
+
+def test_without_a_contrast_the_page_says_so(settings):
+    nothing = pd.DataFrame(columns=list(contrast_row("90", 1.0, "undecided")))
+    assert verdict_of(nothing, settings).headline.startswith("Nothing is compared")
 
 
 def test_scores_are_of_the_last_iteration_on_the_test_split():

@@ -100,6 +100,12 @@ def test_a_model_whose_scores_are_not_numbers_stops_the_job(files, dataset, tmp_
     assert not (tmp_path / "a.h5").exists()
 
 
+def test_a_model_of_another_architecture_is_refused(files, dataset, tmp_path):
+    save_model(files["model"], build_model(3, 4, {"widths": [2, 4]}, seed=1))
+    with pytest.raises(InputError, match=r"model\.safetensors: model of another architecture"):
+        scores_of(files, tmp_path / "a.h5", dataset, source="probability")
+
+
 def test_scores_of_another_shape_are_refused(files, dataset, tmp_path):
     scores_of(files, tmp_path / "a.h5", dataset)
     with h5py.File(tmp_path / "a.h5", "a") as file:

@@ -33,7 +33,7 @@ class Progress:
     learning_rate: float
     plateau: dict[str, float] = field(default_factory=dict)
     best_loss: float = float("inf")
-    history: list[dict[str, float]] = field(default_factory=list)
+    history: list[dict[str, Any]] = field(default_factory=list)
 
 
 def fingerprint(inputs: Mapping[str, Any]) -> str:

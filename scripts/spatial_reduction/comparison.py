@@ -1,7 +1,7 @@
 """Compare the last model of every arm with that of the comparators: `contrasts.csv`."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +10,13 @@ import pandas as pd
 
 from spatial_reduction.joblog import progress, say
 from spatial_reduction.metrics import measure, summary_measures
-from spatial_reduction.statistics import adjust_holm, contrast, decide, image_weights
+from spatial_reduction.statistics import Contrast, adjust_holm, contrast, decide, image_weights
 from spatial_reduction.storage import open_hdf5, written_whole
 
 RESAMPLED_AT_ONCE = 500
 SEED = 0  # of the bootstrap: the same tables give the same intervals
+COLUMNS = ["arm", "threshold", "comparator", "comparator_threshold", "measure", "class"]
+COLUMNS += [field.name for field in fields(Contrast)]
 FAMILY = ["comparator", "measure", "class"]  # contrasts whose p-values are adjusted together
 
 
@@ -24,7 +26,8 @@ def compare_arms(
     """Write one row per arm, threshold, comparator and measure on the test images (protocol T1).
 
     Differences and intervals are in percentage points, arm minus comparator, at each arm's last iteration,
-    paired by seed; columns as in `statistics.Contrast`, with `p_holm` (over all arms and thresholds against one
+    paired by seed. A comparator with several thresholds is paired with the arm's own, and left out where it has not
+    that one. Columns as in `statistics.Contrast`, with `p_holm` (over all arms and thresholds against one
     comparator in one measure) and `decision` (see `statistics.decide`).
 
     Args:
@@ -36,6 +39,7 @@ def compare_arms(
         InputError: a file is damaged.
     """
     observed, classes = _last_confusions(confusions, chains)
+    images = len(next(iter(observed.values())))
     resampled = _resample(observed, evaluation["resamples"])
     rows = []
     foreground = [classes.index(name) for name in evaluation["foreground"]]
@@ -46,32 +50,39 @@ def compare_arms(
             chain: 100 * measure(matrix.sum(axis=0), name, members, foreground) for chain, matrix in observed.items()
         }
         spread = {chain: 100 * measure(matrix, name, members, foreground) for chain, matrix in resampled.items()}
-        rows += _contrasts(points, spread, name, group, evaluation)
-    table = pd.DataFrame(rows)
-    if len(table):
-        table["p_holm"] = table.groupby(FAMILY)["p_value"].transform(lambda values: adjust_holm(values.to_numpy()))
-        table["decision"] = [decide(row.result, row.p_holm) for row in table.itertuples()]
-        table = table.drop(columns="result")
+        rows += _contrasts(points, spread, images, name, group, evaluation)
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    table["p_holm"] = table.groupby(FAMILY)["p_value"].transform(lambda values: adjust_holm(values.to_numpy()))
+    table["decision"] = [decide(row, row.p_holm) for row in table.itertuples()]
     with written_whole(output) as partial:
         table.to_csv(partial, index=False)
     say(f"{output}: {len(table)} contrasts")
 
 
 def _contrasts(
-    points: Mapping[Any, float], spread: Mapping[Any, np.ndarray], name: str, group: str, evaluation: Mapping[str, Any]
+    points: Mapping[Any, float],
+    spread: Mapping[Any, np.ndarray],
+    images: int,
+    name: str,
+    group: str,
+    evaluation: Mapping[str, Any],
 ) -> list[dict[str, Any]]:
     settings = list(dict.fromkeys((arm, threshold) for arm, threshold, _ in points))
+    seeds = list(dict.fromkeys(seed for _, _, seed in points))
     rows = []
     for comparator in evaluation["comparators"]:
-        base = {seed: (arm, threshold, seed) for arm, threshold, seed in points if arm == comparator}
+        thresholds = [threshold for arm, threshold in settings if arm == comparator]
         for arm, threshold in settings:
-            if arm == comparator:
+            # A comparator that reduces, too, is compared at the same threshold.
+            against = threshold if threshold in thresholds else thresholds[0]
+            if arm == comparator or (against != threshold and len(thresholds) > 1):
                 continue
-            differences = np.array([points[arm, threshold, seed] - points[base[seed]] for seed in base])
-            resampled = np.stack([spread[arm, threshold, seed] - spread[base[seed]] for seed in base])
-            result = contrast(differences, resampled, evaluation["margin"], SEED)
-            place = {"arm": arm, "threshold": threshold, "comparator": comparator, "measure": name, "class": group}
-            rows.append({**place, **asdict(result), "result": result})
+            pairs = [((arm, threshold, seed), (comparator, against, seed)) for seed in seeds]
+            differences = np.array([points[ours] - points[theirs] for ours, theirs in pairs])
+            resampled = np.stack([spread[ours] - spread[theirs] for ours, theirs in pairs])
+            place = [arm, threshold, comparator, against, name, group]
+            result = asdict(contrast(differences, resampled, images, evaluation["margin"]))
+            rows.append(dict(zip(COLUMNS, place, strict=False)) | result)
     return rows
 
 

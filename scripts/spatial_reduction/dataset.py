@@ -12,6 +12,8 @@ from spatial_reduction.errors import InputError
 from spatial_reduction.splits import SPLITS
 from spatial_reduction.storage import open_hdf5
 
+BLOCK_PIXELS = 1 << 19  # at width 32 and float32, one feature map of a block takes 64 MiB
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -60,9 +62,15 @@ class Dataset:
         first, end = self.spans[split]
         return end - first
 
-    def pixels(self) -> int:
-        """Return H * W."""
+    @property
+    def pixel_count(self) -> int:
+        """H * W."""
         return self.image_shape[0] * self.image_shape[1]
+
+    @property
+    def block(self) -> int:
+        """Images handled at a time where they stream: 32 of 128 x 128 pixels, fewer of larger ones."""
+        return max(1, BLOCK_PIXELS // self.pixel_count)
 
     def class_indices(self, names: Sequence[str]) -> list[int]:
         """Return the label values of the named classes."""
@@ -79,12 +87,16 @@ class Dataset:
         with open_hdf5(self.path, "dataset") as file:
             return file["images"][rows], file["labels"][rows]
 
-    def blocks(self, split: str, size: int) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
-        """Yield (position within the split, images, labels) for at most `size` images at a time."""
+    def block_count(self, split: str) -> int:
+        """Return how many blocks `blocks` yields."""
+        return -(-self.count(split) // self.block)
+
+    def blocks(self, split: str) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
+        """Yield (position within the split, images, labels) for at most `block` images at a time."""
         first, end = self.spans[split]
         with open_hdf5(self.path, "dataset") as file:
-            for start in range(first, end, size):
-                stop = min(start + size, end)
+            for start in range(first, end, self.block):
+                stop = min(start + self.block, end)
                 yield slice(start - first, stop - first), file["images"][start:stop], file["labels"][start:stop]
 
 

@@ -15,7 +15,9 @@ def download_oxford_pet(output: str | Path) -> None:
         InputError: the download failed; what to do instead is said.
     """
     output = Path(output)
-    partial = output.with_name(f".{output.name}.partial")  # kept when the download breaks off: it goes on there
+    partial = output.with_name(f".{output.name}.partial")  # archives that are there already are not fetched again
+    for folder in ("images", "annotations"):  # torchvision takes an unpacked folder as proof that all is well
+        shutil.rmtree(partial / "oxford-iiit-pet" / folder, ignore_errors=True)
     try:
         OxfordIIITPet(root=partial, split="trainval", target_types="segmentation", download=True)
     except (OSError, RuntimeError) as error:

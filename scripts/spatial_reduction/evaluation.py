@@ -16,8 +16,6 @@ from spatial_reduction.metrics import confusion_matrices, measure_all
 from spatial_reduction.model import UNet, choose_device, device_name, load_model, require_architecture, to_input
 from spatial_reduction.storage import create_hdf5, write_table
 
-BLOCK = 32  # images predicted at a time
-
 
 def evaluate_model(
     dataset: str | Path,
@@ -77,7 +75,7 @@ def predict(network: UNet, images: np.ndarray, device: torch.device) -> np.ndarr
 
 
 def _confusion_of(network: UNet, data: Dataset, split: str, device: torch.device, path: str | Path) -> np.ndarray:
-    blocks = progress(data.blocks(split, BLOCK), -(-data.count(split) // BLOCK), f"{path} on {split}", "blocks")
+    blocks = progress(data.blocks(split), data.block_count(split), f"{path} on {split}", "blocks")
     try:
         return np.concatenate(
             [

@@ -10,7 +10,7 @@ import torch
 from spatial_reduction.dataset import Dataset
 from spatial_reduction.evaluation import predict
 from spatial_reduction.masking import kept_counts, shrink_mask
-from spatial_reduction.model import choose_device, load_model
+from spatial_reduction.model import choose_device, load_model, require_architecture
 from spatial_reduction.reduction import reduce_images
 from spatial_reduction.saliency.scores import Context, stream_scores
 from spatial_reduction.storage import create_hdf5
@@ -27,36 +27,40 @@ def render_examples(
     device: str,
     threads: int,
 ) -> None:
-    """Write `examples.h5`: M test images, their labels, and for each model its prediction, saliency and mask.
+    """Write `examples.h5`: M test images, their labels, and for each model what it finds, keeps and predicts.
 
     The test images are spread evenly over the test split (no choice by hand) and reduced as training images are.
 
     Datasets: `images` uint8 (M, H, W, C), `labels` uint8 (M, H, W), `predictions` uint8 (K, M, H, W) of the
-    intact images, `saliency` float32 (K-1, M, H, W), `kept` bool (K, M, H, W), iteration 1 keeps all.
+    intact images, `saliency` float32 (K-1, M, H, W) of each model but the last, `reduced` uint8 (K, M, H, W, C): what
+    each iteration would train on.
     """
     torch.set_num_threads(threads)
     data, where = Dataset.open(dataset), choose_device(device)
     chosen = np.linspace(0, data.count("test") - 1, min(images, data.count("test"))).astype(int)
     pixels, labels = data.pick("test", chosen)
-    counts = kept_counts(reduction["schedule"], threshold, reduction["step"], len(models), data.pixels())
+    counts = kept_counts(reduction["schedule"], threshold, reduction["step"], len(models), data.pixel_count)
     interest = data.class_indices(reduction["classes_of_interest"])
     is_compounding = reduction["schedule"] == "compounding"
-    kept, saliency, predictions = [np.ones(labels.shape, dtype=bool)], [], []
+    is_compounding, is_reduced = reduction["schedule"] == "compounding", reduction["saliency_images"] == "reduced"
+    kept, reduced, saliency, predictions = [np.ones(labels.shape, dtype=bool)], [pixels], [], []
     for iteration, path in enumerate(models, start=1):
-        predictions.append(predict(load_model(path, where).eval(), pixels, where))
+        network = load_model(path, where).eval()
+        require_architecture(path, network, data.image_shape[2], len(data.classes), None)
+        predictions.append(predict(network, pixels, where))
         if iteration == len(models):
             break
-        is_reduced = reduction["saliency_images"] == "reduced"
-        seen = reduce_images(pixels, kept[-1], reduction["fill"], data.mean, seed) if is_reduced else pixels
-        context = Context(Path(path), device, threads, interest, seed, iteration + 1)
+        context = Context(Path(path), device, threads, len(data.classes), interest, seed, iteration + 1)
+        seen = reduced[-1] if is_reduced else pixels
         saliency.append(next(stream_scores(reduction["source"], [(seen, labels)], context)))
         candidates = kept[-1] if is_compounding else kept[0]
         flat = (len(pixels), -1)
         shrunk = shrink_mask(candidates.reshape(flat), saliency[-1].reshape(flat), counts[iteration])
         kept.append(shrunk.reshape(labels.shape))
+        reduced.append(reduce_images(pixels, kept[-1], reduction["fill"], data.mean, seed))
     with create_hdf5(output, "examples") as file:
         file.attrs["classes"] = data.classes
         file["names"] = np.array(data.names("test"), dtype=object)[chosen]
         file["images"], file["labels"] = pixels, labels
-        file["predictions"], file["kept"] = np.stack(predictions), np.stack(kept)
+        file["predictions"], file["reduced"] = np.stack(predictions), np.stack(reduced)
         file["saliency"] = np.stack(saliency) if saliency else np.zeros((0, *labels.shape), np.float32)

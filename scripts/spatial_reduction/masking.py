@@ -13,7 +13,7 @@ import numpy as np
 from spatial_reduction.errors import InputError
 from spatial_reduction.storage import create_hdf5, open_hdf5
 
-BLOCK = 64  # images shrunk at a time
+CHUNK = 64  # masks in one chunk of the file
 
 
 def kept_count(pixels: int, threshold: float | str | Fraction) -> int:
@@ -118,7 +118,7 @@ def write_mask(
     digest, kept, images = hashlib.sha256(), 0, 0
     width = -(-shape[0] * shape[1] // 8)
     with create_hdf5(path, "mask") as file:
-        stored = file.create_dataset("kept", (0, width), "uint8", chunks=(BLOCK, width), maxshape=(None, width))
+        stored = file.create_dataset("kept", (0, width), "uint8", chunks=(CHUNK, width), maxshape=(None, width))
         for block in blocks:
             packed = np.packbits(block.reshape(len(block), -1), axis=1)
             stored.resize(images + len(block), axis=0)

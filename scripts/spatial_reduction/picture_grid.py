@@ -19,7 +19,7 @@ def plot_examples(examples: str | Path, title: str, outputs: Sequence[str | Path
     second on the saliency and the pixels it left, then the prediction of the last iteration."""
     with open_hdf5(examples, "examples") as file:
         images, labels, predictions = file["images"][:], file["labels"][:], file["predictions"][:]
-        saliency, kept, classes = file["saliency"][:], file["kept"][:], list(file.attrs["classes"])
+        saliency, reduced, classes = file["saliency"][:], file["reduced"][:], list(file.attrs["classes"])
     columns = ["image", "truth", "prediction of\nsingle pass"]
     for iteration in range(2, len(predictions) + 1):
         columns += [f"saliency\nof iteration {iteration - 1}", f"kept for\niteration {iteration}"]
@@ -31,12 +31,12 @@ def plot_examples(examples: str | Path, title: str, outputs: Sequence[str | Path
     reach = np.quantile(np.abs(saliency), 0.98) if saliency.size else 1.0
     for row, image in enumerate(images):
         cells = iter(panels[row])
-        _show(next(cells), image.squeeze(), cmap="gray" if image.shape[-1] == 1 else None)
+        _show(next(cells), image.squeeze(), cmap="gray", vmin=0, vmax=255)
         for classes_of_pixels in (labels[row], predictions[0, row]):
             _show_classes(next(cells), classes_of_pixels, colours)
         for step in range(1, len(predictions)):
             _show(next(cells), saliency[step - 1, row], cmap="RdBu_r", vmin=-reach, vmax=reach)
-            _show(next(cells), np.where(kept[step, row, ..., None], image, 0).squeeze(), cmap="gray")
+            _show(next(cells), reduced[step, row].squeeze(), cmap="gray", vmin=0, vmax=255)
         _show_classes(next(cells), predictions[-1, row], colours)
     for axes, name in zip(panels[0], columns, strict=True):
         axes.set_title(name, fontsize=7)

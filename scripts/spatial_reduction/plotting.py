@@ -18,7 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from spatial_reduction.storage import written_whole
-from spatial_reduction.wording import MEASURE_NAMES
+from spatial_reduction.wording import MEASURE_NAMES, measured_group
 
 MARKERS = "osD^vPX*<>hp"
 FULL = "100"  # the threshold of arms that reduce nothing
@@ -26,24 +26,25 @@ FULL = "100"  # the threshold of arms that reduce nothing
 sns.set_theme(context="paper", style="ticks", palette="colorblind", rc={"axes.grid": True, "grid.alpha": 0.3})
 
 
-def read_metrics(path: str | Path, measure: str, split: str = "test") -> pd.DataFrame:
-    """Return arm, threshold, seed, iteration, value (per cent) of one summary measure over all classes."""
+def read_metrics(path: str | Path, measure: str, class_group: str) -> pd.DataFrame:
+    """Return arm, threshold, seed, iteration, value (per cent) of one summary measure on intact test images."""
     table = pd.read_csv(path, dtype={"threshold": str})
-    group = "foreground" if measure == "binary_iou" else "all"
-    is_wanted = (table["measure"] == measure) & (table["class"] == group) & (table["split"] == split)
-    table = table[is_wanted & (table["protocol"] == "T1")]
+    is_wanted = (table["measure"] == measure) & (table["class"] == measured_group(measure, class_group))
+    table = table[is_wanted & (table["split"] == "test") & (table["protocol"] == "T1")]
     return table.assign(value=100 * table["value"])[["arm", "threshold", "seed", "iteration", "value"]]
 
 
-def plot_thresholds(metrics: str | Path, measure: str, arms: Sequence[str], outputs: Sequence[str | Path]) -> None:
+def plot_thresholds(
+    metrics: str | Path, measure: str, class_group: str, arms: Sequence[str], outputs: Sequence[str | Path]
+) -> None:
     """Final test score against threshold; arms that reduce nothing as lines with the range of their seeds."""
-    table = _last(read_metrics(metrics, measure))
+    table = _last(read_metrics(metrics, measure, class_group))
     styles, thresholds = arm_styles(arms), _thresholds(table)
     figure, axes = plt.subplots(figsize=(7.2, 4.2))
-    for arm, runs in table.groupby("arm", sort=False):
-        if set(runs["threshold"]) == {FULL}:
-            _baseline(axes, runs["value"], arm, styles)
-    curves = [arm for arm in table["arm"].unique() if set(table[table["arm"] == arm]["threshold"]) != {FULL}]
+    baselines = _baselines(table)
+    for arm in baselines:
+        _draw_baseline(axes, table[table["arm"] == arm]["value"], arm, styles)
+    curves = [arm for arm in table["arm"].unique() if arm not in baselines]
     for position, arm in enumerate(curves):
         runs = table[table["arm"] == arm]
         offset = 0.4 * ((position + 0.5) / len(curves) - 0.5)
@@ -61,17 +62,19 @@ def plot_thresholds(metrics: str | Path, measure: str, arms: Sequence[str], outp
     _finish(figure, outputs, table, "small points: seeds; large: their mean; bands: range of the seeds")
 
 
-def plot_iterations(metrics: str | Path, measure: str, arms: Sequence[str], outputs: Sequence[str | Path]) -> None:
+def plot_iterations(
+    metrics: str | Path, measure: str, class_group: str, arms: Sequence[str], outputs: Sequence[str | Path]
+) -> None:
     """Test score against iteration, a panel per threshold; arms trained once as lines."""
-    table = read_metrics(metrics, measure)
+    table = read_metrics(metrics, measure, class_group)
     styles, thresholds = arm_styles(arms), _thresholds(table)
     figure, panels = _panels(len(thresholds))
     last = table["iteration"].max()
     for axes, threshold in zip(panels, thresholds, strict=False):
         for arm in styles:
-            runs = table[(table["arm"] == arm) & table["threshold"].isin([threshold, FULL])]
+            runs = _at(threshold, table[table["arm"] == arm])
             if runs["iteration"].max() == 1:
-                _baseline(axes, runs["value"], arm, styles)
+                _draw_baseline(axes, runs["value"], arm, styles)
             elif len(runs):
                 axes.scatter(
                     runs["iteration"], runs["value"], s=10, alpha=0.4, color=styles[arm]["color"], linewidths=0
@@ -92,7 +95,7 @@ def plot_learning_curves(history: str | Path, arms: Sequence[str], outputs: Sequ
     styles, thresholds = arm_styles(arms), _thresholds(table)
     figure, panels = _panels(len(thresholds))
     for axes, threshold in zip(panels, thresholds, strict=False):
-        shown = table[table["threshold"].isin([threshold, FULL])]
+        shown = _at(threshold, table)
         for arm, style in styles.items():
             runs = shown[shown["arm"] == arm]
             look = {"color": style["color"], "linestyle": style["linestyle"]}
@@ -126,6 +129,10 @@ def plot_kept_pixels(kept_pixels: str | Path, arms: Sequence[str], outputs: Sequ
         for axes, (measure, name, title) in zip(row, columns, strict=True):
             shown = table[(table["measure"] == measure) & (table["class"] == name) & (table["threshold"] == threshold)]
             for arm, runs in shown.groupby("arm", sort=False):
+                for _, run in runs.groupby("seed"):
+                    axes.plot(
+                        [1, *run["iteration"]], [100, *run["value"]], color=styles[arm]["color"], alpha=0.3, lw=0.7
+                    )
                 means = runs.groupby("iteration")["value"].mean()
                 axes.plot([1, *means.index], [100, *means], label=arm, **styles[arm])
             axes.set_title(title if threshold == thresholds[0] else "")
@@ -133,17 +140,27 @@ def plot_kept_pixels(kept_pixels: str | Path, arms: Sequence[str], outputs: Sequ
     for axes in panels[-1]:
         axes.set_xlabel("iteration")
         axes.set_xticks(range(1, int(table["iteration"].max() if len(table) else 1) + 1))
-    _finish(figure, outputs, table, "share of the training pixels that an iteration trains on, mean of the seeds")
+    _finish(
+        figure,
+        outputs,
+        table,
+        "share of the training pixels that an iteration trains on; thin: seeds, thick: their mean",
+    )
 
 
 def plot_cost(
-    metrics: str | Path, history: str | Path, measure: str, arms: Sequence[str], outputs: Sequence[str | Path]
+    metrics: str | Path,
+    history: str | Path,
+    measure: str,
+    class_group: str,
+    arms: Sequence[str],
+    outputs: Sequence[str | Path],
 ) -> None:
     """Final test score against the seconds that training took, whole chains, one point per run."""
     keys = ["arm", "threshold", "seed"]
     curves = pd.read_csv(history, dtype={"threshold": str})
     seconds = curves.groupby(keys)["cumulative_seconds"].max().rename("seconds").reset_index()
-    table = _last(read_metrics(metrics, measure)).merge(seconds, on=keys, validate="one_to_one")
+    table = _last(read_metrics(metrics, measure, class_group)).merge(seconds, on=keys, validate="one_to_one")
     figure, axes = plt.subplots(figsize=(7.2, 4.2))
     for arm, style in arm_styles(arms).items():
         runs = table[table["arm"] == arm]
@@ -179,10 +196,20 @@ def save_figure(figure: Figure, outputs: Sequence[str | Path]) -> None:
     plt.close(figure)
 
 
+def _baselines(table: pd.DataFrame) -> list[str]:
+    """Return the arms that never remove a pixel."""
+    return [arm for arm, runs in table.groupby("arm", sort=False) if set(runs["threshold"]) == {FULL}]
+
+
 def _thresholds(table: pd.DataFrame) -> list[str]:
-    """Return the thresholds at which pixels are removed, from the most kept to the least; all, if none is."""
-    values = set(table["threshold"]) - {FULL} or set(table["threshold"])
+    """Return the thresholds of the arms that remove pixels, from the most kept to the least; 100 if there is none."""
+    values = set(table[~table["arm"].isin(_baselines(table))]["threshold"]) or {FULL}
     return sorted(values, key=float, reverse=True)
+
+
+def _at(threshold: str, table: pd.DataFrame) -> pd.DataFrame:
+    """Return what belongs into the panel of a threshold: its runs, and those of the arms that never remove a pixel."""
+    return table[(table["threshold"] == threshold) | table["arm"].isin(_baselines(table))]
 
 
 def _last(table: pd.DataFrame) -> pd.DataFrame:
@@ -200,7 +227,7 @@ def _panels(count: int) -> tuple[Figure, Sequence[Axes]]:
     return figure, panels.flat
 
 
-def _baseline(axes: Axes, values: pd.Series, arm: str, styles: Mapping[str, Mapping[str, object]]) -> None:
+def _draw_baseline(axes: Axes, values: pd.Series, arm: str, styles: Mapping[str, Mapping[str, object]]) -> None:
     """Draw an arm that has one score per seed, whatever x is: its mean, range and every seed at the right edge."""
     colour, line = styles[arm]["color"], styles[arm]["linestyle"]
     axes.axhspan(values.min(), values.max(), color=colour, alpha=0.12, linewidth=0)
@@ -218,11 +245,10 @@ def _finish(figure: Figure, outputs: Sequence[str | Path], table: pd.DataFrame, 
     for axes in figure.axes:
         entries |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
     figure.tight_layout(rect=(0, 0.03, 1, 1))
-    rows = -(-len(entries) // max(3, int(figure.get_figwidth() / 1.2)))
-    columns = -(-len(entries) // rows)  # as many in each row
-    figure.legend(
-        entries.values(), entries.keys(), loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=columns, frameon=False
-    )
+    if entries:
+        rows = -(-len(entries) // max(3, int(figure.get_figwidth() / 1.2)))
+        look = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "frameon": False}
+        figure.legend(entries.values(), entries.keys(), ncols=-(-len(entries) // rows), **look)
     named = ", ".join(map(str, seeds)) if len(seeds) <= 12 else f"{seeds[0]} to {seeds[-1]}"
     figure.text(0.01, 0.0, f"n = {len(seeds)} seeds ({named}). {note[0].upper()}{note[1:]}.", fontsize=7, color="0.35")
     sns.despine(figure)

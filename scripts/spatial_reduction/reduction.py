@@ -9,7 +9,6 @@ from spatial_reduction.dataset import Dataset
 from spatial_reduction.masking import open_mask
 
 BLUR_SIGMA = 0.1  # of the image side: no outline survives
-BLOCK = 32  # images reduced at a time
 
 
 def reduced_blocks(
@@ -21,7 +20,7 @@ def reduced_blocks(
         InputError: the mask file is damaged or made for other images.
     """
     with open_mask(mask, dataset.count("train"), dataset.image_shape[:2]) as masks:
-        for block, images, labels in dataset.blocks("train", BLOCK):
+        for block, images, labels in dataset.blocks("train"):
             kept = masks.read(block)
             yield block, reduce_images(images, kept, fill, dataset.mean, (seed, block.start)), labels
 

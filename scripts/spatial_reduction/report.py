@@ -20,7 +20,7 @@ from spatial_reduction.wording import MEASURE_NAMES, format_p
 CHAIN = ["arm", "threshold", "seed"]
 CAPTIONS = {
     "thresholds": "Test score after the last iteration against the percentage of pixels kept at each reduction.",
-    "iterations": "Test score of every iteration's model. Iteration 1 is the single pass, shared by all chains.",
+    "iterations": "Test score of every iteration's model. Chains that begin alike share iteration 1, the single pass.",
     "learning_curves": "Validation mean IoU against cumulative optimiser steps. equal_compute shows what longer "
     "training alone gives.",
     "kept_pixels": "What each iteration trains on: the share of all pixels, and of each true class, that is kept.",
@@ -39,6 +39,7 @@ def write_report(
     figures: Sequence[str | Path],
     template: str | Path,
     config: Mapping[str, Any],
+    method: Mapping[str, Any],
     output: str | Path,
 ) -> None:
     """Write the page.
@@ -47,21 +48,20 @@ def write_report(
         confusions: `confusion.h5` of the chains; they record device and software.
         figures: PNG files, embedded in this order.
         config: the whole configuration, shown as it is.
+        method: the section `reduction` of the arm that the report is about.
     """
     measured = pd.read_csv(metrics, dtype={"threshold": str})
     curves = pd.read_csv(history, dtype={"threshold": str})
     compared = pd.read_csv(contrasts, dtype={"threshold": str})
     final = final_scores(measured)
     steps = curves.groupby(CHAIN)["cumulative_steps"].max().rename("steps").reset_index()
-    baseline = final[(final["measure"] == "mean_iou") & (final["class"] == "all")].assign(
-        value=lambda t: 100 * t["value"]
-    )
     page = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     page.filters |= {"p": format_p}
     text = page.from_string(Path(template).read_text(encoding="utf-8")).render(
         config=config,
+        method=method,
         configuration=yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True),
-        verdict=reach_verdict(compared, baseline, steps, config),
+        verdict=reach_verdict(compared, final, steps, config),
         measure_names=MEASURE_NAMES,
         figures=[(Path(path).stem, _caption(path), _embedded(path)) for path in figures],
         scores=score_table(final, config["evaluation"]["measures"]),

@@ -8,7 +8,7 @@ import numpy as np
 
 from spatial_reduction.dataset import Dataset
 from spatial_reduction.joblog import progress, say
-from spatial_reduction.masking import BLOCK, kept_counts, open_mask, shrink_mask, write_mask
+from spatial_reduction.masking import kept_counts, open_mask, shrink_mask, write_mask
 from spatial_reduction.saliency.scores import open_scores
 from spatial_reduction.storage import file_digest, write_table
 
@@ -17,7 +17,7 @@ def write_intact_mask(dataset: str | Path, output: str | Path) -> None:
     """Write the mask that iteration 1 trains on: every pixel of every training image."""
     data = Dataset.open(dataset)
     height, width, _ = data.image_shape
-    blocks = (np.ones((len(labels), height, width), bool) for _, _, labels in data.blocks("train", BLOCK))
+    blocks = (np.ones((len(labels), height, width), bool) for _, _, labels in data.blocks("train"))
     write_mask(output, blocks, (height, width), {"iteration": 1, "parent_digest": "", "model_digest": ""})
 
 
@@ -47,7 +47,7 @@ def shrink_masks(
     """
     data = Dataset.open(dataset)
     shape, count = data.image_shape[:2], data.count("train")
-    target = kept_counts(schedule, threshold, step, iteration, data.pixels())[-1]
+    target = kept_counts(schedule, threshold, step, iteration, data.pixel_count)[-1]
     recorded = {"iteration": iteration, "threshold": threshold, "schedule": schedule}
     tally = _Tally(data.classes)
     with open_scores(saliency, count, shape) as scores, open_mask(parent, count, shape) as before:
@@ -55,7 +55,7 @@ def shrink_masks(
 
         def shrunk() -> Iterator[np.ndarray]:
             for block, _, labels in progress(
-                data.blocks("train", BLOCK), -(-count // BLOCK), "shrinking masks", "blocks"
+                data.blocks("train"), data.block_count("train"), "shrinking masks", "blocks"
             ):
                 previous = before.read(block)
                 candidates = previous if schedule == "compounding" else np.ones_like(previous)
@@ -66,7 +66,7 @@ def shrink_masks(
 
         write_mask(output, shrunk(), shape, recorded)
     write_table(table, tally.rows())
-    say(f"{output}: {target} of {data.pixels()} pixels kept in each of {count} images")
+    say(f"{output}: {target} of {data.pixel_count} pixels kept in each of {count} images")
 
 
 class _Tally:

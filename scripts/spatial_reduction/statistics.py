@@ -21,7 +21,7 @@ class Contrast:
         ci_low, ci_high: 95 % interval over seeds and test images; NaN for n = 1.
         p_value: two-sided paired t test on the seeds' values.
         p_wilcoxon: exact two-sided Wilcoxon signed-rank test.
-        p_equivalence: two one-sided tests (TOST) against the margin.
+        p_equivalence: two one-sided tests (TOST) against the margin, with the interval's error; not adjusted.
         probability_better: share of the pairs with a difference above 0, ties counted half.
     """
 
@@ -47,35 +47,41 @@ def image_weights(images: int, resamples: int, seed: int) -> np.ndarray:
     )
 
 
-def standard_error(resampled: np.ndarray, seed: int) -> float:
-    """Return the standard error of the mean difference, over seeds and images, by the bootstrap.
+def standard_error(differences: np.ndarray, resampled: np.ndarray, images: int) -> tuple[float, float]:
+    """Return the standard error of the mean difference over seeds and test images, and its degrees of freedom.
 
-    Seeds are drawn with replacement; within a resample all seeds see the same draw of images, because every
-    model is tested on the same images (a two-way, "pigeonhole" bootstrap: Owen 2007, arXiv 0712.1111). The
-    variance is multiplied by n / (n - 1), which the bootstrap over n seeds is too small by.
+    The two variances add, because all seeds are tested on the same images: s^2 / n of the seeds, and that of the mean
+    over seeds when the images are drawn anew (bootstrap). The degrees of freedom are Satterthwaite's (1946). A
+    bootstrap over a handful of seeds would be too narrow: it lacks the factor n / (n - 1) and the t quantile.
 
     Args:
-        resampled: differences (n seeds, B resamples of the images).
+        differences: (n,), one per seed.
+        resampled: (n, B), the same on B resamples of the images.
+        images: number of test images.
     """
-    n, resamples = resampled.shape
+    n = len(differences)
     if n < 2:
-        return float("nan")
-    drawn = np.random.default_rng(seed).integers(0, n, (n, resamples))
-    means = np.take_along_axis(resampled, drawn, axis=0).mean(axis=0)
-    return float(np.sqrt(means.var(ddof=1) * n / (n - 1)))
+        return float("nan"), float("nan")
+    of_seeds, of_images = differences.var(ddof=1) / n, resampled.mean(axis=0).var(ddof=1)
+    total = of_seeds + of_images
+    if total == 0:
+        return 0.0, float(n - 1)
+    freedom = total**2 / (of_seeds**2 / (n - 1) + of_images**2 / max(1, images - 1))
+    return float(np.sqrt(total)), float(freedom)
 
 
-def contrast(differences: np.ndarray, resampled: np.ndarray, margin: float, seed: int) -> Contrast:
+def contrast(differences: np.ndarray, resampled: np.ndarray, images: int, margin: float) -> Contrast:
     """Summarise paired differences.
 
     Args:
         differences: (n,), one per seed, on the images as they are.
         resampled: (n, B), the same on B resamples of the images.
+        images: number of test images.
         margin: differences within +-margin count as equivalent.
     """
     n, mean = len(differences), float(differences.mean())
-    error = standard_error(resampled, seed)
-    reach = float(stats.t.ppf(1 - LEVEL / 2, n - 1)) * error if n > 1 else float("nan")
+    error, freedom = standard_error(differences, resampled, images)
+    reach = float(stats.t.ppf(1 - LEVEL / 2, freedom)) * error
     return Contrast(
         n=n,
         difference=mean,
@@ -83,7 +89,7 @@ def contrast(differences: np.ndarray, resampled: np.ndarray, margin: float, seed
         ci_high=mean + reach,
         p_value=_t_test(differences),
         p_wilcoxon=_wilcoxon(differences),
-        p_equivalence=_equivalence(mean, error, n, margin),
+        p_equivalence=_equivalence(mean, error, freedom, margin),
         probability_better=float((np.sign(differences) + 1).mean() / 2),
     )
 
@@ -127,9 +133,7 @@ def _wilcoxon(differences: np.ndarray) -> float:
     return float(stats.wilcoxon(differences[differences != 0], method="exact").pvalue)
 
 
-def _equivalence(mean: float, error: float, n: int, margin: float) -> float:
-    if n < 2:
-        return float("nan")
+def _equivalence(mean: float, error: float, freedom: float, margin: float) -> float:
     if error == 0:
         return float(abs(mean) >= margin)
-    return float(max(stats.t.sf((mean + margin) / error, n - 1), stats.t.sf((margin - mean) / error, n - 1)))
+    return float(max(stats.t.sf((mean + margin) / error, freedom), stats.t.sf((margin - mean) / error, freedom)))

@@ -2,10 +2,10 @@
 
 import csv
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -32,7 +32,6 @@ from spatial_reduction.optimisation import Optimizer, Plateau
 from spatial_reduction.reduction import reduced_blocks
 from spatial_reduction.storage import file_digest, write_table
 
-VALIDATION_BATCH = 32
 SHARE_OF_DEVICE = 0.5  # of the free GPU memory that the data may take; the rest is for the network
 COUNTERS = ("cumulative_epoch", "cumulative_steps", "cumulative_images", "cumulative_seconds")
 
@@ -69,6 +68,7 @@ class Trainer:
     augment: Augment | None
     precision: torch.dtype
     batch_size: int
+    block: int
     classes: int
     seed: int
 
@@ -77,7 +77,16 @@ class Trainer:
         torch.manual_seed(int(np.random.SeedSequence((self.seed, epoch)).generate_state(1)[0]))
         order = np.random.default_rng((self.seed, epoch)).permutation(len(self.train.pixels))
         loss = self._take_steps(torch.from_numpy(order), epoch)
-        return {"train_loss": loss, **self._validate()}
+        scores = self._validate()
+        if not np.isfinite(scores["validation_loss"]):
+            self._stop(epoch, "on the validation images")
+        return {"train_loss": loss, **scores}
+
+    def _stop(self, epoch: int, where: str) -> NoReturn:
+        raise InputError(
+            f"the loss is not finite {where} (cumulative epoch {epoch}, seed {self.seed}, "
+            f"learning rate {self.optimizer.learning_rate}); a lower training.learning_rate may help"
+        )
 
     def _take_steps(self, order: torch.Tensor, epoch: int) -> float:
         """Take one optimiser step per batch; return the mean loss. The device is waited for once, at the end."""
@@ -95,11 +104,7 @@ class Trainer:
             losses.append(loss.detach())
         values = torch.stack(losses).cpu()
         if not values.isfinite().all():
-            batch = int((~values.isfinite()).nonzero()[0]) + 1
-            raise InputError(
-                f"training.learning_rate: {self.optimizer.learning_rate} is too high: the loss is not finite "
-                f"(cumulative epoch {epoch}, batch {batch}, seed {self.seed})"
-            )
+            self._stop(epoch, f"in batch {int((~values.isfinite()).nonzero()[0]) + 1}")
         return float(values.mean())
 
     @torch.inference_mode()
@@ -107,7 +112,7 @@ class Trainer:
         """Return loss, mean IoU over all classes and pixel accuracy, pooled over the validation images."""
         self.network.eval()
         losses, confusion = [], 0
-        for pixels, labels in self.validation.batches(torch.arange(len(self.validation.pixels)), VALIDATION_BATCH):
+        for pixels, labels in self.validation.batches(torch.arange(len(self.validation.pixels)), self.block):
             with torch.autocast(pixels.device.type, self.precision, enabled=self.precision != torch.float32):
                 logits = self.network(to_input(pixels))
             valid = labels != IGNORED
@@ -136,6 +141,7 @@ def train_model(
     fill: str,
     seed: int,
     threads: int,
+    code: Sequence[str | Path] = (),
 ) -> None:
     """Train on the reduced training images, validate on intact ones after every epoch.
 
@@ -150,6 +156,7 @@ def train_model(
         model, training: sections of the configuration.
         seed: determines the first weights and, with the cumulative epoch, the order of the images and every
             random draw; arms of equal seed see the same.
+        code: source files; a checkpoint that other code wrote is not used.
 
     Raises:
         InputError: a file is damaged or does not fit, or the loss is not finite.
@@ -161,10 +168,11 @@ def train_model(
         network=network,
         optimizer=Optimizer(network.parameters(), training),
         train=_load(reduced_blocks(data, mask, fill, seed), data, "train", device),
-        validation=_load(data.blocks("validation", VALIDATION_BATCH), data, "validation", device),
+        validation=_load(data.blocks("validation"), data, "validation", device),
         augment=build_augmentation(training["augmentation"], data.image_shape[0]),
         precision=choose_precision(training["precision"], device),
         batch_size=training["batch_size"],
+        block=data.block,
         classes=len(data.classes),
         seed=seed,
     )
@@ -174,7 +182,8 @@ def train_model(
             "mask": file_digest(mask),
             "previous": previous_model and file_digest(previous_model),
             "settings": [model, training, start, fill, seed],
-            "device": device.type,
+            "machine": [device.type, threads, torch.__version__],
+            "code": [file_digest(path) for path in code],
         }
     )
     before = _counters(previous_history)
@@ -207,11 +216,8 @@ def _run(
         network.load_state_dict(parts["model"])
         optimizer.load_state(parts["optimizer"])
         best = parts.get("best", {})
-    monitor, plateau = (
-        training["schedule"]["monitor"],
-        Plateau(training["schedule"]["factor"], training["schedule"]["patience"]),
-    )
-    plateau.__dict__.update(state.plateau)
+    monitor = training["schedule"]["monitor"]
+    plateau = Plateau(training["schedule"]["factor"], training["schedule"]["patience"], **state.plateau)
     epochs = progress(range(state.epoch + 1, training["epochs"] + 1), training["epochs"] - state.epoch, name, "epochs")
     for epoch in epochs:
         begun = time.perf_counter()
@@ -249,7 +255,11 @@ def _run(
 def choose_precision(name: str, device: torch.device) -> torch.dtype:
     """Return the type of the convolutions: `auto` is bfloat16 on a GPU that has it, else float32."""
     if name == "auto":
-        name = "bfloat16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "float32"
+        name = (
+            "bfloat16"
+            if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+            else "float32"
+        )
     return getattr(torch, name)
 
 
@@ -292,5 +302,5 @@ def _load(
     for block, some_pixels, some_labels in blocks:
         pixels[block], labels[block] = torch.from_numpy(some_pixels), torch.from_numpy(some_labels)
     if device.type == "cuda" and pixels.nbytes + labels.nbytes > SHARE_OF_DEVICE * torch.cuda.mem_get_info()[0]:
-        return Images(pixels.pin_memory(), labels.pin_memory(), device)
+        return Images(pixels, labels, device)
     return Images(pixels.to(device), labels.to(device), device)

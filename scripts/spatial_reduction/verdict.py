@@ -1,13 +1,13 @@
 """What the experiment shows, in words: hypothesis 1, its numbers, and what stands in the way of believing them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
 from spatial_reduction.statistics import FEWEST_SEEDS
-from spatial_reduction.wording import DECISIONS, MEASURE_NAMES, format_p
+from spatial_reduction.wording import DECISIONS, MEASURE_NAMES, format_p, measured_group
 
 
 @dataclass(frozen=True)
@@ -26,28 +26,27 @@ class Verdict:
 
 
 def reach_verdict(
-    contrasts: pd.DataFrame, scores: pd.DataFrame, steps: pd.DataFrame, config: Mapping[str, Any]
+    contrasts: pd.DataFrame, final: pd.DataFrame, steps: pd.DataFrame, config: Mapping[str, Any]
 ) -> Verdict:
     """Answer whether the method beats the primary comparator on intact test images (hypothesis 1).
 
     Args:
         contrasts: `contrasts.csv`.
-        scores: arm, threshold, seed, value (per cent): final test mean IoU over all classes.
+        final: rows of `metrics.csv` of each chain's last iteration on the test images.
         steps: arm, threshold, seed, steps: optimiser steps of each chain.
         config: sections `evaluation` and `report` are used.
     """
     method, measure = config["report"]["method"], config["report"]["measure"]
     primary = config["evaluation"]["comparators"][0]
-    group = "foreground" if measure == "binary_iou" else "all"
+    group = measured_group(measure, config["report"]["class_group"])
     about = contrasts[(contrasts["arm"] == method) & (contrasts["measure"] == measure) & (contrasts["class"] == group)]
     main = about[about["comparator"] == primary]
     decisions = list(dict.fromkeys(main["decision"]))
-    decision = decisions[0] if len(decisions) == 1 else _combined(decisions)
     return Verdict(
-        decision=decision,
-        headline=_headline(decision, main, method, primary, measure),
+        decision=decisions[0] if len(decisions) == 1 else "mixed",
+        headline=_headline(main, method, primary, measure),
         findings=[describe_contrast(row) for _, row in about.iterrows()],
-        warnings=_warnings(main, scores, steps, config),
+        warnings=_warnings(main, final, steps, config),
     )
 
 
@@ -68,54 +67,48 @@ def describe_contrast(row: Mapping[str, Any]) -> str:
     )
 
 
-def _combined(decisions: Sequence[str]) -> str:
-    decided = [each for each in decisions if each != "undecided"]
-    return decided[0] if len(decided) == 1 and "undecided" not in decisions else "mixed"
-
-
-def _headline(decision: str, main: pd.DataFrame, method: str, primary: str, measure: str) -> str:
+def _headline(main: pd.DataFrame, method: str, primary: str, measure: str) -> str:
     what = f"{MEASURE_NAMES[measure]} on intact test images"
     if len(main) == 0:
-        return f"{method} is the primary comparator itself: nothing is compared."
-    if decision == "mixed":
-        parts = ", ".join(f"top {row['threshold']} %: {row['decision']}" for _, row in main.iterrows())
-        return f"Whether {method} beats {primary} in {what} depends on the threshold ({parts})."
+        return f"Nothing is compared: {method} is the primary comparator itself."
+    decisions = list(dict.fromkeys(main["decision"]))
+    if len(decisions) > 1:
+        parts = ", ".join(f"{row['decision']} at top {row['threshold']} %" for _, row in main.iterrows())
+        return f"Does {method} beat {primary} in {what}? {parts[0].upper()}{parts[1:]}."
     return {
         "supported": f"Yes: {method} beats {primary} in {what}, at every threshold.",
         "refuted": f"No: {method} does worse than {primary} in {what}, at every threshold.",
         "equivalent": f"No: {method} and {primary} do not differ by a margin that matters in {what}, at any threshold.",
         "undecided": f"Undecided: these runs do not tell whether {method} beats {primary} in {what}.",
-    }[decision]
+    }[decisions[0]]
 
 
-def _warnings(main: pd.DataFrame, scores: pd.DataFrame, steps: pd.DataFrame, config: Mapping[str, Any]) -> list[str]:
+def _warnings(main: pd.DataFrame, final: pd.DataFrame, steps: pd.DataFrame, config: Mapping[str, Any]) -> list[str]:
     warnings = []
     method, primary = config["report"]["method"], config["evaluation"]["comparators"][0]
     seeds = len(config["seeds"])
-    if seeds < FEWEST_SEEDS:
+    if seeds < 2:
+        warnings.append("One seed: no interval and no test can be given.")
+    elif seeds < FEWEST_SEEDS:
         warnings.append(
             f"Few seeds: with n = {seeds} an exact Wilcoxon test cannot go below p = {2 / 2**seeds:.4g}, whatever the "
-            f"effect; plan at least {FEWEST_SEEDS}, better 10."
+            f"effect; every claim then rests on the t distribution. Plan at least {FEWEST_SEEDS}, better 10."
         )
     counts = steps.groupby("arm")["steps"].agg(["min", "max"])
-    if method in counts.index and primary in counts.index and tuple(counts.loc[method]) != tuple(counts.loc[primary]):
+    if len(main) and tuple(counts.loc[method]) != tuple(counts.loc[primary]):
         warnings.append(
             f"Unequal compute: {method} took {counts.loc[method, 'max']:.0f} optimiser steps, {primary} "
             f"{counts.loc[primary, 'max']:.0f}; a difference may come from training longer."
         )
-    base, gate = scores[scores["arm"] == primary]["value"].mean(), config["report"]["gate"]
-    if gate is not None and base < 100 * gate:
+    is_mean_iou = (final["measure"] == "mean_iou") & (final["class"] == "all")
+    base, gate = final[is_mean_iou & (final["arm"] == primary)]["value"].mean(), config["report"]["gate"]
+    if gate is not None and base < gate:
         warnings.append(
-            f"Weak baseline: {primary} reaches mean IoU {base:.1f} %, below the gate of {100 * gate:.1f} %; "
+            f"Weak baseline: {primary} reaches mean IoU {100 * base:.1f} %, below the gate of {100 * gate:.1f} %; "
             "it is not trained well enough to be the yardstick."
         )
-    # Predicting one class everywhere gives an IoU of at most 1 in that class and 0 in the others.
-    ceiling = 100 / len(config["dataset"]["classes"])
-    for arm, value in scores.groupby("arm")["value"].min().items():
-        if value <= ceiling:
-            warnings.append(
-                f"Collapsed: a run of {arm} ends at mean IoU {value:.1f} %, no better than predicting one class."
-            )
-    if (main["n"] < 2).any():
-        warnings.append("One seed: no interval and no test can be given.")
+    ious = final[final["measure"] == "iou"]
+    predicted = ious[ious["value"] > 0].groupby(["arm", "threshold", "seed"]).size()
+    for arm, threshold, seed in predicted[predicted == 1].index:
+        warnings.append(f"Collapsed: {arm}, top {threshold} %, seed {seed} predicts one class everywhere.")
     return warnings

@@ -19,3 +19,8 @@ def format_p(value: float) -> str:
     if value != value:
         return "not defined"
     return "< .001" if value < 0.001 else f"{value:.3f}".lstrip("0")
+
+
+def measured_group(measure: str, class_group: str) -> str:
+    """Return the value of the column `class` of a summary measure, as averaged over a group of classes."""
+    return {"binary_iou": "foreground", "pixel_accuracy": "all"}.get(measure, class_group)

@@ -80,8 +80,10 @@ check_names(config["evaluation"]["comparators"], ARMS, "evaluation.comparators")
 check_names([config["report"]["method"]], ARMS, "report.method")
 check_names([config["report"]["measure"]], config["evaluation"]["measures"], "report.measure")
 check_names(config["evaluation"]["foreground"], CLASSES, "evaluation.foreground")
-for group, names in config["evaluation"]["class_groups"].items():
+GROUPS = {group: names for group, names in config["evaluation"]["class_groups"].items() if names is not None}
+for group, names in GROUPS.items():
     check_names(names, CLASSES, f"evaluation.class_groups.{group}")
+check_names([config["report"]["class_group"]], ["all", *GROUPS], "report.class_group")
 
 # Iteration 1 of an arm is that of the first arm that trains it alike: computed once, shared.
 FIRST = {

@@ -11,7 +11,7 @@ rule draw_synthetic_pets:
     input:
         code=library("draw_synthetic_pets"),
     output:
-        directory("<resources>/synthetic"),
+        directory("<results>/synthetic_pets"),
     log:
         "<logs>/draw_synthetic_pets.log",
     benchmark:
@@ -30,7 +30,6 @@ rule draw_synthetic_pets:
 
 
 rule download_oxford_pet:
-    """Download the Oxford-IIIT Pet release and verify its checksums."""
     input:
         code=library("download_oxford_pet"),
     output:
@@ -39,6 +38,8 @@ rule download_oxford_pet:
         "<logs>/download_oxford_pet.log",
     benchmark:
         "<benchmarks>/download_oxford_pet.tsv"
+    """Download the Oxford-IIIT Pet release and verify its checksums; here, as cluster nodes often have no network."""
+    localrule: True
     conda:
         "../../envs/training.yaml"
     threads: 1
@@ -53,6 +54,7 @@ rule prepare_dataset:
     """Decode, resize, split and store all images and labels in one file."""
     input:
         raw=raw_data,
+        lists=split_lists,
         code=library("prepare_dataset"),
     output:
         "<results>/dataset.h5",
@@ -67,7 +69,7 @@ rule prepare_dataset:
         mem_mb=4000,
         runtime=120,
     params:
-        dataset=config["dataset"],
+        dataset=dataset_section(),
     script:
         "../../scripts/prepare_dataset.py"
 

@@ -29,7 +29,7 @@ rule evaluate_model:
         runtime=60,
     params:
         splits=config["evaluation"]["splits"],
-        class_groups=config["evaluation"]["class_groups"],
+        class_groups=GROUPS,
         foreground=config["evaluation"]["foreground"],
         device=config["training"]["device"],
     script:
@@ -83,6 +83,6 @@ rule compare_arms:
         runtime=60,
     params:
         chains=[[c.arm, c.threshold, c.seed] for c in CHAINS],
-        evaluation=config["evaluation"],
+        evaluation={**config["evaluation"], "class_groups": GROUPS},
     script:
         "../../scripts/compare_arms.py"

@@ -28,7 +28,21 @@ def library(script, *modules):
 def raw_data(wildcards):
     """Folder of the raw pictures: the given one, or the one that is drawn or downloaded."""
     dataset = config["dataset"]
-    return dataset["root"] or f"<resources>/{dataset['source']}"
+    return (
+        dataset["root"]
+        or {"synthetic": "<results>/synthetic_pets", "oxford_pet": "<resources>/oxford_pet"}[dataset["source"]]
+    )
+
+
+def split_lists(wildcards):
+    """Files of names, for a split by lists."""
+    split = config["dataset"]["split"]
+    return list(split["lists"].values()) if split["method"] == "lists" else []
+
+
+def dataset_section():
+    """The section `dataset` without what the drawing alone depends on."""
+    return {key: value for key, value in config["dataset"].items() if key != "synthetic"}
 
 
 def iteration_file(chain, iteration, name):

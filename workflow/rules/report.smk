@@ -26,6 +26,7 @@ rule plot_thresholds:
         runtime=15,
     params:
         measure=config["report"]["measure"],
+        class_group=config["report"]["class_group"],
         arms=list(ARMS),
     script:
         "../../scripts/plot_thresholds.py"
@@ -51,6 +52,7 @@ rule plot_iterations:
         runtime=15,
     params:
         measure=config["report"]["measure"],
+        class_group=config["report"]["class_group"],
         arms=list(ARMS),
     script:
         "../../scripts/plot_iterations.py"
@@ -125,6 +127,7 @@ rule plot_cost:
         runtime=15,
     params:
         measure=config["report"]["measure"],
+        class_group=config["report"]["class_group"],
         arms=list(ARMS),
     script:
         "../../scripts/plot_cost.py"
@@ -206,5 +209,6 @@ rule write_report:
         runtime=15,
     params:
         config=config,
+        method=ARMS[config["report"]["method"]]["reduction"],
     script:
         "../../scripts/write_report.py"

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 
-from spatial_reduction.model import choose_device, load_model, to_input
+from spatial_reduction.model import choose_device, load_model, require_architecture, to_input
 from spatial_reduction.saliency.scores import Blocks, Context
 
 
@@ -16,6 +16,7 @@ def stream_scores(blocks: Blocks, context: Context) -> Iterator[np.ndarray]:
     model = load_model(context.model, device).eval()
     with torch.inference_mode():
         for images, _ in blocks:
+            require_architecture(context.model, model, images.shape[3], context.classes, None)
             logits = model(to_input(torch.from_numpy(images).to(device)))
             yield log_odds(logits, context.classes_of_interest).cpu().numpy()
 

@@ -12,7 +12,7 @@ import numpy as np
 from spatial_reduction.dataset import Dataset
 from spatial_reduction.errors import InputError
 from spatial_reduction.joblog import progress
-from spatial_reduction.reduction import BLOCK, reduced_blocks
+from spatial_reduction.reduction import reduced_blocks
 from spatial_reduction.storage import create_hdf5, open_hdf5
 
 Blocks = Iterable[tuple[np.ndarray, np.ndarray]]  # images uint8 (n, H, W, C), labels uint8 (n, H, W)
@@ -26,6 +26,7 @@ class Context:
         model: file of the model whose saliency is asked for.
         device: `auto`, `cpu`, `cuda` or `mps`.
         threads: CPU threads of the job.
+        classes: number of classes of the data set.
         classes_of_interest: label values whose pixels count as relevant.
         seed, iteration: for sources that draw at random.
     """
@@ -33,6 +34,7 @@ class Context:
     model: Path
     device: str
     threads: int
+    classes: int
     classes_of_interest: Sequence[int]
     seed: int
     iteration: int
@@ -69,15 +71,17 @@ def compute_saliency(
     """
     data = Dataset.open(dataset)
     count, (height, width, _) = data.count("train"), data.image_shape
-    context = Context(Path(model), device, threads, data.class_indices(classes_of_interest), seed, iteration)
+    context = Context(
+        Path(model), device, threads, len(data.classes), data.class_indices(classes_of_interest), seed, iteration
+    )
     is_reduced = saliency_images == "reduced"
-    blocks = reduced_blocks(data, mask, fill, seed) if is_reduced else data.blocks("train", BLOCK)
+    blocks = reduced_blocks(data, mask, fill, seed) if is_reduced else data.blocks("train")
     pairs = ((pixels, labels) for _, pixels, labels in blocks)
     stream = stream_scores(source, pairs, context)
     done = 0
     with create_hdf5(output, "saliency") as file:
         scores = file.create_dataset("scores", (count, height, width), "float32", chunks=(1, height, width))
-        for block in progress(stream, -(-count // BLOCK), f"{source} saliency", "blocks"):
+        for block in progress(stream, data.block_count("train"), f"{source} saliency", "blocks"):
             if np.isnan(block).any():
                 raise InputError(f"{model}: {source} saliency is not a number in training images {done} and on")
             scores[done : done + len(block)] = block

@@ -1,0 +1,84 @@
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+
+from spatial_reduction.picture_grid import plot_examples
+from spatial_reduction.plotting import (
+    arm_styles,
+    plot_cost,
+    plot_iterations,
+    plot_kept_pixels,
+    plot_learning_curves,
+    plot_thresholds,
+)
+from spatial_reduction.storage import create_hdf5
+
+ARMS = ["single_pass", "equal_compute", "saliency", "random"]
+DESIGNS = {
+    "usual": {"single_pass": ["100"], "equal_compute": ["100"], "saliency": ["90", "70"], "random": ["90", "70"]},
+    "one of the thresholds keeps all": {"single_pass": ["100"], "saliency": ["100", "90"]},
+    "nothing is reduced": {"single_pass": ["100"], "equal_compute": ["100"]},
+    "thresholds differ between arms": {"saliency": ["92.5"], "random": ["90", "70", "50", "30"]},
+}
+
+
+@pytest.fixture(params=DESIGNS)
+def tables(request, tmp_path):
+    """metrics.csv, history.csv and kept_pixels.csv of an experiment of two seeds and up to three iterations."""
+    rng = np.random.default_rng(0)
+    metrics, history, kept = [], [], []
+    for arm, thresholds in DESIGNS[request.param].items():
+        iterations = 1 if arm in ("single_pass", "equal_compute") else 3
+        for threshold in thresholds:
+            for seed in (1, 2):
+                for iteration in range(1, iterations + 1):
+                    place = {"arm": arm, "threshold": threshold, "seed": seed, "iteration": iteration}
+                    score = {"split": "test", "protocol": "T1", "measure": "mean_iou", "class": "all"}
+                    metrics.append(place | score | {"value": rng.random()})
+                    counts = {"cumulative_steps": 10 * iteration, "cumulative_seconds": 2.0 * iteration}
+                    history.append(place | counts | {"validation_mean_iou": rng.random()})
+                    for measure, group in (("kept_share", "all"), ("recall", "pet")) if iteration > 1 else ():
+                        kept.append(place | {"measure": measure, "class": group, "value": 100 / iteration})
+    columns = ["arm", "threshold", "seed", "iteration", "measure", "class", "value"]
+    pd.DataFrame(metrics).to_csv(tmp_path / "metrics.csv", index=False)
+    pd.DataFrame(history).to_csv(tmp_path / "history.csv", index=False)
+    pd.DataFrame(kept, columns=columns).to_csv(tmp_path / "kept_pixels.csv", index=False)
+    return tmp_path
+
+
+def test_every_figure_can_be_drawn_of_every_design_twice_with_the_same_bytes(tables):
+    scores = {"metrics": tables / "metrics.csv", "measure": "mean_iou", "class_group": "all", "arms": ARMS}
+    for name in ("a", "b"):
+        outputs = [[tables / f"{figure}_{name}.{kind}" for kind in ("png", "pdf")] for figure in range(5)]
+        plot_thresholds(**scores, outputs=outputs[0])
+        plot_iterations(**scores, outputs=outputs[1])
+        plot_cost(**scores, history=tables / "history.csv", outputs=outputs[2])
+        plot_learning_curves(tables / "history.csv", ARMS, outputs[3])
+        plot_kept_pixels(tables / "kept_pixels.csv", ARMS, outputs[4])
+    for path in tables.glob("*_a.*"):
+        assert path.read_bytes() == path.with_name(path.name.replace("_a.", "_b.")).read_bytes()
+        assert path.stat().st_size > 5000
+
+
+def test_an_arm_looks_the_same_whatever_other_arms_a_figure_shows():
+    styles = arm_styles(ARMS)
+    assert len({(style["color"], style["marker"]) for style in styles.values()}) == len(ARMS)
+    assert arm_styles([*ARMS, "another"])["random"] == styles["random"]
+
+
+@pytest.mark.parametrize(("channels", "iterations"), [(3, 3), (1, 2), (3, 1)])
+def test_the_picture_grid_shows_colour_and_grey_and_a_single_pass(tmp_path, channels, iterations):
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (2, 8, 8, channels), dtype=np.uint8)
+    labels = rng.integers(0, 3, (2, 8, 8), dtype=np.uint8)
+    labels[0, 0] = 255  # ignored
+    with create_hdf5(tmp_path / "examples.h5", "examples") as file:
+        file.attrs["classes"] = ["background", "pet", "border"]
+        file["images"], file["labels"] = images, labels
+        file["predictions"] = np.zeros((iterations, 2, 8, 8), np.uint8)
+        file["reduced"] = np.stack([images] * iterations)
+        file["saliency"] = np.zeros((iterations - 1, 2, 8, 8), np.float32)
+    plot_examples(tmp_path / "examples.h5", "saliency, top 90 %", [tmp_path / "grid.png"])
+    assert (tmp_path / "grid.png").read_bytes().startswith(b"\x89PNG")
+    assert h5py.is_hdf5(tmp_path / "examples.h5")
