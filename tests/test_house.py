@@ -19,11 +19,11 @@ SCRIPTS = sorted((ROOT / "scripts").glob("*.py"))
 LIBRARY = sorted((ROOT / "scripts/spatial_reduction").rglob("*.py"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 DIRECTIVES = [
-    "localrule",
     "input",
     "output",
     "log",
     "benchmark",
+    "localrule",
     "wildcard_constraints",
     "conda",
     "threads",
