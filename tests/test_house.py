@@ -23,7 +23,6 @@ DIRECTIVES = [
     "output",
     "log",
     "benchmark",
-    "localrule",
     "wildcard_constraints",
     "conda",
     "threads",

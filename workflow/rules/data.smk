@@ -29,7 +29,13 @@ rule draw_synthetic_pets:
         "../../scripts/draw_synthetic_pets.py"
 
 
+# Nodes of a cluster often have no network.
+localrules:
+    download_oxford_pet,
+
+
 rule download_oxford_pet:
+    """Download the Oxford-IIIT Pet release and verify its checksums."""
     input:
         code=library("download_oxford_pet"),
     output:
@@ -38,8 +44,6 @@ rule download_oxford_pet:
         "<logs>/download_oxford_pet.log",
     benchmark:
         "<benchmarks>/download_oxford_pet.tsv"
-    """Download the Oxford-IIIT Pet release and verify its checksums; here, as cluster nodes often have no network."""
-    localrule: True
     conda:
         "../../envs/training.yaml"
     threads: 1
