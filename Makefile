@@ -3,7 +3,7 @@ PYTHON ?= python3
 CORES ?= all
 BIN := .venv/bin
 
-.PHONY: env demo test lint format clean
+.PHONY: env demo test benchmark lint format clean
 
 env: .venv/.installed
 
@@ -13,12 +13,15 @@ env: .venv/.installed
 	$(BIN)/python -m pip install --quiet --requirement requirements.txt
 	touch $@
 
-demo: env # about 2.5 minutes on 2 cores; ends with results/demo/report.html
+demo: env # under 3 minutes on 2 cores; ends with results/demo/report.html
 	$(BIN)/snakemake --cores $(CORES) --quiet rules host
 	@echo "Open results/demo/report.html"
 
-test: env # about 5 minutes on 2 cores
+test: env # about 6 minutes on 2 cores
 	$(BIN)/python -m pytest
+
+benchmark: env # about a minute on 2 cores; prints a table
+	PYTHONPATH=scripts $(BIN)/python tests/benchmarks/benchmark.py
 
 lint: env
 	$(BIN)/ruff check .
