@@ -65,7 +65,7 @@ def real_data():
     return Path(folder)
 
 
-def run_snakemake(directory, *arguments, overrides=None, configfiles=(), root=ROOT):
+def run_snakemake(directory, *arguments, overrides=None, configfiles=(), root=ROOT, environment=None):
     """Run the workflow of the checkout `root` in a working directory; return the finished process.
 
     `overrides` is laid over the named files of config/, and they over config/config.yaml.
@@ -77,7 +77,9 @@ def run_snakemake(directory, *arguments, overrides=None, configfiles=(), root=RO
         files.append(str(path))
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(root / "Snakefile"), "--directory", str(directory)]
     command += ["--cores", "2", *arguments, *(["--configfile", *files] if files else [])]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=600, cwd=directory)
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=600, cwd=directory, env=environment
+    )
 
 
 @pytest.fixture

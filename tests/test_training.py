@@ -15,7 +15,8 @@ from spatial_reduction.errors import InputError
 from spatial_reduction.masking import write_mask
 from spatial_reduction.model import build_model, load_model, save_model
 from spatial_reduction.shrinking import write_intact_mask
-from spatial_reduction.training import segmentation_loss, train_model
+from spatial_reduction.trainer import segmentation_loss
+from spatial_reduction.training import train_model
 
 TRAINING = {
     "epochs": 3,

@@ -3,21 +3,16 @@
 import csv
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import torch
-from torch.nn import functional
 
-from spatial_reduction.augmentation import Augment, build_augmentation
+from spatial_reduction.augmentation import build_augmentation
 from spatial_reduction.checkpoint import Progress, fingerprint, load_checkpoint, save_checkpoint
 from spatial_reduction.dataset import Dataset
-from spatial_reduction.decoding import IGNORED
-from spatial_reduction.errors import InputError
 from spatial_reduction.joblog import progress, say
-from spatial_reduction.metrics import iou, mean_over_classes, pixel_accuracy
 from spatial_reduction.model import (
     UNet,
     build_model,
@@ -26,105 +21,14 @@ from spatial_reduction.model import (
     load_model,
     require_architecture,
     save_model,
-    to_input,
 )
 from spatial_reduction.optimisation import Optimizer, Plateau
 from spatial_reduction.reduction import reduced_blocks
 from spatial_reduction.storage import file_digest, write_table
+from spatial_reduction.trainer import Images, Trainer, choose_precision
 
 SHARE_OF_DEVICE = 0.5  # of the free GPU memory that the data may take; the rest is for the network
 COUNTERS = ("cumulative_epoch", "cumulative_steps", "cumulative_images", "cumulative_seconds")
-
-
-@dataclass(frozen=True)
-class Images:
-    """Images uint8 (N, H, W, C) and labels uint8 (N, H, W), resident where training runs if they fit there."""
-
-    pixels: torch.Tensor
-    labels: torch.Tensor
-    device: torch.device
-
-    def batches(self, order: torch.Tensor, size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Yield batches of `size` images in the given order, on the device, still uint8."""
-        for chosen in order.to(self.pixels.device).split(size):
-            yield (
-                self.pixels[chosen].to(self.device, non_blocking=True),
-                self.labels[chosen].to(self.device, non_blocking=True),
-            )
-
-
-@dataclass
-class Trainer:
-    """A network with all that its training needs; one call per epoch.
-
-    `run_epoch` depends on (seed, cumulative epoch), the weights and the optimiser's state alone, so a training
-    that goes on from a checkpoint repeats the undisturbed one.
-    """
-
-    network: UNet
-    optimizer: Optimizer
-    train: Images
-    validation: Images
-    augment: Augment | None
-    precision: torch.dtype
-    batch_size: int
-    block: int
-    classes: int
-    seed: int
-
-    def run_epoch(self, epoch: int) -> dict[str, float]:
-        """Train on every image once, validate; return the losses and measures of the epoch."""
-        torch.manual_seed(int(np.random.SeedSequence((self.seed, epoch)).generate_state(1)[0]))
-        order = np.random.default_rng((self.seed, epoch)).permutation(len(self.train.pixels))
-        loss = self._take_steps(torch.from_numpy(order), epoch)
-        scores = self._validate()
-        if not np.isfinite(scores["validation_loss"]):
-            self._stop(epoch, "on the validation images")
-        return {"train_loss": loss, **scores}
-
-    def _stop(self, epoch: int, where: str) -> NoReturn:
-        raise InputError(
-            f"the loss is not finite {where} (cumulative epoch {epoch}, seed {self.seed}, "
-            f"learning rate {self.optimizer.learning_rate}); a lower training.learning_rate may help"
-        )
-
-    def _take_steps(self, order: torch.Tensor, epoch: int) -> float:
-        """Take one optimiser step per batch; return the mean loss. The device is waited for once, at the end."""
-        self.network.train()
-        losses = []
-        for pixels, labels in self.train.batches(order, self.batch_size):
-            if self.augment:
-                pixels, labels = self.augment(pixels, labels)
-            self.optimizer.zero_grad()
-            with torch.autocast(pixels.device.type, self.precision, enabled=self.precision != torch.float32):
-                logits = self.network(to_input(pixels))
-            loss = segmentation_loss(logits, labels)
-            loss.backward()
-            self.optimizer.step()
-            losses.append(loss.detach())
-        values = torch.stack(losses).cpu()
-        if not values.isfinite().all():
-            self._stop(epoch, f"in batch {int((~values.isfinite()).nonzero()[0]) + 1}")
-        return float(values.mean())
-
-    @torch.inference_mode()
-    def _validate(self) -> dict[str, float]:
-        """Return loss, mean IoU over all classes and pixel accuracy, pooled over the validation images."""
-        self.network.eval()
-        losses, confusion = [], 0
-        for pixels, labels in self.validation.batches(torch.arange(len(self.validation.pixels)), self.block):
-            with torch.autocast(pixels.device.type, self.precision, enabled=self.precision != torch.float32):
-                logits = self.network(to_input(pixels))
-            valid = labels != IGNORED
-            losses.append(segmentation_loss(logits, labels) * valid.sum())
-            cells = labels.long() * self.classes + logits.argmax(dim=1)
-            confusion = confusion + torch.bincount(cells[valid], minlength=self.classes**2)
-        matrix = confusion.reshape(self.classes, self.classes).cpu().numpy()
-        return {
-            "validation_loss": float(torch.stack(losses).sum()) / max(1, int(matrix.sum())),
-            "validation_mean_iou": float(mean_over_classes(iou(matrix), range(self.classes))),
-            "validation_pixel_accuracy": float(pixel_accuracy(matrix)),
-        }
 
 
 def train_model(
@@ -250,28 +154,6 @@ def _run(
         )
         epochs.set_postfix_str(f"validation mean IoU {losses['validation_mean_iou']:.3f}", refresh=False)
     return state, best or network.state_dict()
-
-
-def choose_precision(name: str, device: torch.device) -> torch.dtype:
-    """Return the type of the convolutions: `auto` is bfloat16 on a GPU that has it, else float32."""
-    if name == "auto":
-        name = (
-            "bfloat16"
-            if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-            else "float32"
-        )
-    return getattr(torch, name)
-
-
-def segmentation_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Return the mean cross-entropy over the labelled pixels, 0 if there is none.
-
-    Args:
-        logits: (N, classes, H, W).
-        labels: integer (N, H, W), 255 is ignored.
-    """
-    total = functional.cross_entropy(logits.float(), labels.long(), ignore_index=IGNORED, reduction="sum")
-    return total / (labels != IGNORED).sum().clamp(min=1)
 
 
 def _first_weights(data: Dataset, previous: str | Path | None, model: Mapping[str, Any], start: str, seed: int) -> UNet:

@@ -16,7 +16,7 @@ from torch.nn import functional
 from spatial_reduction.masking import kept_count, shrink_mask
 from spatial_reduction.model import build_model, to_input
 from spatial_reduction.optimisation import Optimizer
-from spatial_reduction.training import segmentation_loss
+from spatial_reduction.trainer import segmentation_loss
 
 SIDE, BATCH, WIDTHS, IMAGES = 128, 8, [32, 64, 128], 64
 
