@@ -17,7 +17,7 @@ demo: env # under 3 minutes on 2 cores; ends with results/demo/report.html
 	$(BIN)/snakemake --cores $(CORES) --quiet rules host
 	@echo "Open results/demo/report.html"
 
-test: env # about 6 minutes on 2 cores
+test: env # about 8 minutes on 2 cores
 	$(BIN)/python -m pytest
 
 benchmark: env # about a minute on 2 cores; prints a table
