@@ -1,5 +1,6 @@
-"""Measure the models of one chain."""
+"""Measure the models of one chain; with that, their trainings are over."""
 
+from spatial_reduction.checkpoint import remove_checkpoints
 from spatial_reduction.evaluation import evaluate_model
 from spatial_reduction.joblog import logged
 
@@ -14,3 +15,4 @@ if __name__ == "__main__":
             threads=snakemake.threads,
             **snakemake.params,
         )
+        remove_checkpoints(snakemake.input.models)

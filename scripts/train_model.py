@@ -1,7 +1,6 @@
 """Train one iteration of one chain."""
 
-from pathlib import Path
-
+from spatial_reduction.checkpoint import checkpoint_path
 from spatial_reduction.joblog import logged
 from spatial_reduction.training import train_model
 
@@ -14,7 +13,7 @@ if __name__ == "__main__":
             previous_history=snakemake.input.get("previous_history"),
             output=snakemake.output.model,
             history=snakemake.output.history,
-            checkpoint=Path(snakemake.output.model).with_name("checkpoint.safetensors"),
+            checkpoint=checkpoint_path(snakemake.output.model),
             model=snakemake.params.model,
             training=snakemake.params.training,
             seed=int(snakemake.wildcards.seed),

@@ -1,15 +1,27 @@
+import os
+import signal
 import sys
 
 import pytest
 
 from spatial_reduction.errors import InputError
 from spatial_reduction.joblog import logged, progress, say
+from spatial_reduction.storage import written_whole
 
 
 def run_job(log, error, cause=None):
     with logged(log):
         say("reading")
         raise error from cause
+
+
+def write_and_be_stopped(folder, number):
+    with logged(folder / "job.log"), written_whole(folder / "a.csv") as partial:
+        partial.write_text("half")
+        try:
+            os.kill(os.getpid(), number)
+        except Exception:  # as in a job that skips broken pictures
+            pytest.fail("swallowed")
 
 
 def test_what_a_job_says_stands_in_the_terminal_and_in_the_log(tmp_path, capsys):
@@ -64,6 +76,17 @@ def test_standard_error_is_restored(tmp_path, capsys, error):
 def test_an_interrupt_ends_the_job_as_an_interrupt(tmp_path, capsys):
     with pytest.raises(KeyboardInterrupt), logged(tmp_path / "job.log"):
         raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGUSR1, 138)])
+def test_a_job_that_is_asked_to_stop_leaves_nothing_half_written_and_fails(tmp_path, capsys, number, status):
+    handlers = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGUSR1)
+    with pytest.raises(SystemExit) as end:
+        write_and_be_stopped(tmp_path, number)
+    assert end.value.code == status
+    assert [path.name for path in tmp_path.iterdir()] == ["job.log"]
+    assert (tmp_path / "job.log").read_text().startswith(f"stopped by {signal.Signals(number).name} (")
+    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGUSR1)) == handlers
 
 
 def test_a_log_begins_anew_with_every_job(tmp_path, capsys):

@@ -174,13 +174,16 @@ def test_a_warm_start_from_another_architecture_is_refused(train, tmp_path):
 
 KILLED = """
 import json, sys
+from spatial_reduction.joblog import logged
 from spatial_reduction.training import train_model
-train_model(**json.loads(sys.argv[1]))
+arguments = json.loads(sys.argv[1])
+with logged(arguments["output"] + ".log"):
+    train_model(**arguments)
 """
 
 
-@pytest.mark.parametrize("keep", ["last", "best"])
-def test_a_killed_training_resumes_and_ends_with_the_same_bits(train, dataset_path, tmp_path, keep, capfd):
+@pytest.mark.parametrize(("keep", "number"), [("last", signal.SIGKILL), ("best", signal.SIGTERM)])
+def test_a_stopped_training_resumes_and_ends_with_the_same_bits(train, dataset_path, tmp_path, keep, number, capfd):
     training = TRAINING | {"epochs": 60, "learning_rate": 0.001, "keep": keep}
     undisturbed, _ = train("undisturbed", training=training)
     arguments = {
@@ -200,16 +203,30 @@ def test_a_killed_training_resumes_and_ends_with_the_same_bits(train, dataset_pa
     while not (tmp_path / "killed.checkpoint").exists():
         time.sleep(0.01)
         assert process.poll() is None
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.send_signal(number)
+    assert process.wait() == {signal.SIGKILL: -9, signal.SIGTERM: 128 + 15}[number]
     assert not (tmp_path / "killed.output").exists()
+    if number == signal.SIGTERM:
+        assert not list(tmp_path.glob(".killed*"))  # half-written files
+        assert (tmp_path / "killed.output.log").read_text().startswith("stopped by SIGTERM")
     capfd.readouterr()
     train_model(**arguments)
     resumed = capfd.readouterr().err
     assert "resuming after epoch" in resumed
     assert equal(load_model(tmp_path / "killed.output").state_dict(), undisturbed)
     assert pd.read_csv(tmp_path / "killed.history")["epoch"].tolist() == list(range(1, 61))
-    assert not (tmp_path / "killed.checkpoint").exists()
+
+
+@pytest.mark.parametrize("keep", ["last", "best"])
+def test_a_training_that_ended_is_not_computed_again_when_its_outputs_are_deleted(train, tmp_path, keep, capfd):
+    outputs = [tmp_path / "ended.safetensors", tmp_path / "ended.csv"]
+    train("ended", training={"keep": keep})
+    written = [path.read_bytes() for path in outputs]
+    for path in outputs:
+        path.unlink()
+    train("ended", training={"keep": keep})
+    assert f"resuming after epoch {TRAINING['epochs']}" in capfd.readouterr().err
+    assert [path.read_bytes() for path in outputs] == written  # the seconds, too
 
 
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint", None])

@@ -1,8 +1,13 @@
-"""What a training needs to go on after it was killed: kept outside the declared outputs, never a pickle."""
+"""What a training needs to go on after it was killed: kept outside the declared outputs, never a pickle.
+
+Snakemake deletes the outputs of a job that failed, and of all jobs that travel with it as one Slurm job. So a
+training that has ended leaves its weights in its checkpoint, too, until the models of its chain have been
+evaluated: when the sixth training of a chain runs into the time limit, the first five are not computed again.
+"""
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,6 +39,17 @@ class Progress:
     plateau: dict[str, float] = field(default_factory=dict)
     best_loss: float = float("inf")
     history: list[dict[str, Any]] = field(default_factory=list)
+
+
+def checkpoint_path(model: str | Path) -> Path:
+    """Return where the training that writes `model` keeps its checkpoint."""
+    return Path(model).with_name("checkpoint.safetensors")
+
+
+def remove_checkpoints(models: Sequence[str | Path]) -> None:
+    """Remove the checkpoints of the trainings that wrote `models`."""
+    for model in models:
+        checkpoint_path(model).unlink(missing_ok=True)
 
 
 def fingerprint(inputs: Mapping[str, Any]) -> str:

@@ -1,17 +1,31 @@
 """What a job tells its user: the same lines in the terminal and in the job's log file."""
 
+import signal
 import sys
 import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO, TypeVar
+from types import FrameType
+from typing import NoReturn, TextIO, TypeVar
 
 from tqdm import tqdm
 
 from spatial_reduction.errors import InputError
 
 Item = TypeVar("Item")
+# What Slurm sends before a time limit, at a preemption, a requeue or an scancel; what batch systems send as a warning.
+STOPPING = (signal.SIGTERM, signal.SIGUSR1)
+
+
+class Interrupted(BaseException):
+    """The job was asked to stop; no `except Exception` on the way holds it up."""
+
+
+def _interrupt(number: int, _frame: FrameType | None) -> NoReturn:
+    for each in STOPPING:  # one is enough
+        signal.signal(each, signal.SIG_IGN)
+    raise Interrupted(signal.Signals(number).name)
 
 
 class _Tee:
@@ -35,13 +49,19 @@ def logged(path: str | Path) -> Iterator[None]:
     """Run a job's body with standard error copied to the log file `path`.
 
     An `InputError` ends the process with exit status 1 and its one-line message; any other
-    exception leaves its traceback in the terminal and in the log.
+    exception leaves its traceback in the terminal and in the log. SIGTERM and SIGUSR1 end it with status
+    128 + the signal's number after files that were being written are removed: Snakemake counts it as failed
+    and runs it again, and a training goes on from its last checkpoint.
     """
     terminal = sys.stderr
     with open(path, "w", encoding="utf-8") as log:
         sys.stderr = _Tee(terminal, log)
+        before = {number: signal.signal(number, _interrupt) for number in STOPPING}
         try:
             yield
+        except Interrupted as stop:
+            say(f"stopped by {stop} (time limit, preemption, requeue or scancel); run again, it goes on where it was")
+            sys.exit(128 + signal.Signals[str(stop)])
         except InputError as error:
             say(f"error: {error}")
             sys.exit(1)
@@ -49,6 +69,8 @@ def logged(path: str | Path) -> Iterator[None]:
             traceback.print_exc(file=sys.stderr)
             sys.exit(1)
         finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
             sys.stderr = terminal
 
 

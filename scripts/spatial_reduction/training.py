@@ -55,8 +55,8 @@ def train_model(
             weights are the first ones; its counts of epochs, steps, images and seconds are carried on.
         output: weights after the last epoch, or of the epoch of lowest validation loss (`training["keep"]`).
         history: CSV, one row per epoch.
-        checkpoint: rewritten after every epoch, removed at the end. A training that was killed goes on from
-            it and, on the CPU, ends with the very same weights.
+        checkpoint: rewritten after every epoch; at the end it holds the weights alone. A training that was
+            killed goes on from it and, on the CPU, ends with the very same weights.
         model, training: sections of the configuration.
         seed: determines the first weights and, with the cumulative epoch, the order of the images and every
             random draw; arms of equal seed see the same.
@@ -95,7 +95,6 @@ def train_model(
     network.load_state_dict(weights)
     save_model(output, network)
     write_table(history, state.history)
-    checkpoint.unlink(missing_ok=True)
     end = state.history[-1]
     say(
         f"{output}: {end['epoch']} epochs on {device.type}, train loss {end['train_loss']:.4f}, "
@@ -118,6 +117,8 @@ def _run(
     if found:
         state, parts = found
         network.load_state_dict(parts["model"])
+        if state.epoch == training["epochs"]:
+            return state, network.state_dict()
         optimizer.load_state(parts["optimizer"])
         best = parts.get("best", {})
     monitor = training["schedule"]["monitor"]
@@ -149,9 +150,10 @@ def _run(
         if training["keep"] == "best" and losses["validation_loss"] < state.best_loss:
             state.best_loss = losses["validation_loss"]
             best = {key: tensor.detach().clone() for key, tensor in network.state_dict().items()}
-        save_checkpoint(
-            checkpoint, identity, state, {"model": network.state_dict(), "optimizer": optimizer.state, "best": best}
-        )
+        parts = {"model": network.state_dict(), "optimizer": optimizer.state, "best": best}
+        if epoch == training["epochs"]:
+            parts = {"model": best or network.state_dict()}
+        save_checkpoint(checkpoint, identity, state, parts)
         epochs.set_postfix_str(f"validation mean IoU {losses['validation_mean_iou']:.3f}", refresh=False)
     return state, best or network.state_dict()
 
