@@ -10,6 +10,8 @@ configfile: f"{workflow.basedir}/config/config.yaml"
 
 include: "workflow/rules/common.smk"
 include: "workflow/rules/paths.smk"
+include: "workflow/rules/slurm.smk"
+include: "workflow/rules/preflight.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/reduction.smk"
 include: "workflow/rules/single_pass.smk"
@@ -24,3 +26,7 @@ rule all:
         "<results>/metrics.csv",
         "<results>/contrasts.csv",
         expand("<results>/figures/{figure}.{suffix}", figure=figures(), suffix=["png", "pdf"]),
+
+
+onstart:
+    refuse_leftover_jobs()

@@ -65,10 +65,11 @@ def real_data():
     return Path(folder)
 
 
-def run_snakemake(directory, *arguments, overrides=None, configfiles=(), root=ROOT, environment=None):
-    """Run the workflow of the checkout `root` in a working directory; return the finished process.
+def start_snakemake(directory, *arguments, overrides=None, configfiles=(), root=ROOT, environment=None):
+    """Start the workflow of the checkout `root` in a working directory; return the process.
 
-    `overrides` is laid over the named files of config/, and they over config/config.yaml.
+    `overrides` is laid over the named files of config/, and they over config/config.yaml. What it prints is in
+    `stdout.txt` and `stderr.txt` (a pipe that nobody reads would stop it).
     """
     files = [str(root / "config" / name) for name in configfiles]
     if overrides is not None:
@@ -77,9 +78,16 @@ def run_snakemake(directory, *arguments, overrides=None, configfiles=(), root=RO
         files.append(str(path))
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(root / "Snakefile"), "--directory", str(directory)]
     command += ["--cores", "2", *arguments, *(["--configfile", *files] if files else [])]
-    return subprocess.run(
-        command, capture_output=True, text=True, check=False, timeout=600, cwd=directory, env=environment
-    )
+    with open(directory / "stdout.txt", "w") as out, open(directory / "stderr.txt", "w") as err:
+        return subprocess.Popen(command, stdout=out, stderr=err, cwd=directory, env=environment)
+
+
+def run_snakemake(directory, *arguments, **options):
+    """Run the workflow as `start_snakemake` does; return the finished process."""
+    process = start_snakemake(directory, *arguments, **options)
+    process.wait(timeout=600)
+    out, err = ((directory / f"{name}.txt").read_text() for name in ("stdout", "stderr"))
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
 @pytest.fixture

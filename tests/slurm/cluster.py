@@ -19,8 +19,7 @@ from pathlib import Path
 NODES = ("n1", "n2")
 DAEMONS: list[subprocess.Popen] = []  # that this process started, so that it can reap them
 COMMANDS = ("slurmctld", "slurmd", "sbatch", "squeue", "scontrol", "scancel", "sinfo")
-# With accounting off there is no sacct database, and the step executor of Snakemake's plugin strips SLURM_CONF from
-# the job: two small programs, first on PATH, answer for sacct from squeue and put SLURM_CONF back before srun.
+# The step executor of Snakemake's plugin strips SLURM_CONF from the job; this srun, first on PATH, puts it back.
 SRUN = """#!/bin/bash
 export SLURM_CONF={conf}
 exec {srun} "$@"
@@ -50,10 +49,11 @@ SelectType=select/cons_tres
 SelectTypeParameters=CR_Core_Memory
 SlurmdParameters=config_overrides
 ReturnToService=2
-SlurmdTimeout=15
+SlurmdTimeout=5
 KillWait=5
 MinJobAge=300
 JobRequeue=1
+VSizeFactor=400
 GresTypes=gpu
 SchedulerParameters=batch_sched_delay=0,sched_min_interval=0,bf_interval=2,requeue_delay=1
 {nodes}
@@ -90,7 +90,7 @@ def start(folder: Path) -> dict[str, str]:
     environment = os.environ | {"SLURM_CONF": str(conf), "PATH": f"{folder}/bin:{os.environ['PATH']}:/usr/sbin:/sbin"}
     _launch(folder, environment, "slurmctld", "-D", "-c")
     for node in NODES:
-        _launch(folder, environment, "slurmd", "-D", "-N", node)
+        start_node(folder, environment, node)
     _await_idle(environment)
     return environment
 
@@ -98,19 +98,45 @@ def start(folder: Path) -> dict[str, str]:
 def stop(folder: Path) -> None:
     """Stop the daemons that `start` started below `folder`, and every job step they left."""
     for path in sorted(folder.glob("*.started"), reverse=True):
-        pid = int(path.read_text())
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            try:
-                os.kill(pid, number)
-            except ProcessLookupError:
+        _end(path, signal.SIGTERM, signal.SIGKILL)
+
+
+def restart_controller(folder: Path, environment: dict[str, str]) -> None:
+    """Kill slurmctld and start it again: it finds its state, the jobs go on."""
+    _end(folder / "slurmctld.started", signal.SIGKILL)
+    _launch(folder, environment, "slurmctld", "-D")
+
+
+def crash_node(folder: Path, node: str) -> None:
+    """Kill a node's daemon and all its jobs at once, as a power cut does. Slurm notices after SlurmdTimeout."""
+    _end(folder / f"slurmd-{node}.started", signal.SIGKILL)
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if f"SLURMD_NODENAME={node}\0".encode() in (process / "environ").read_bytes():
+                os.kill(int(process.name), signal.SIGKILL)
+        except OSError:  # it ended meanwhile, or is not ours
+            continue
+
+
+def start_node(folder: Path, environment: dict[str, str], node: str) -> None:
+    """Start a node's daemon."""
+    _launch(folder, environment, "slurmd", "-D", "-N", node)
+
+
+def _end(started: Path, *signals: int) -> None:
+    pid = int(started.read_text())
+    for number in signals:
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            break
+        for _ in range(50):
+            for process in DAEMONS:
+                process.poll()
+            if not Path(f"/proc/{pid}").exists():
                 break
-            for _ in range(50):
-                for process in DAEMONS:
-                    process.poll()
-                if not Path(f"/proc/{pid}").exists():
-                    break
-                time.sleep(0.1)
-        path.unlink()
+            time.sleep(0.1)
+    started.unlink()
 
 
 def _launch(folder: Path, environment: dict[str, str], *command: str) -> None:

@@ -24,7 +24,7 @@ rule evaluate_model:
         "../../envs/training.yaml"
     threads: 1
     resources:
-        gpu=1,
+        gpu=GPUS,
         mem_mb=4000,
         runtime=60,
     params:

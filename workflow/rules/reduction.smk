@@ -24,7 +24,7 @@ rule compute_saliency:
         "../../envs/training.yaml"
     threads: 1
     resources:
-        gpu=1,
+        gpu=GPUS,
         mem_mb=4000,
         runtime=30,
     params:
@@ -82,7 +82,7 @@ rule train_model:
         "../../envs/training.yaml"
     threads: 1
     resources:
-        gpu=1,
+        gpu=GPUS,
         mem_mb=8000,
         runtime=240,
     params:

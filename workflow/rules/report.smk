@@ -149,7 +149,7 @@ rule render_examples:
         "../../envs/training.yaml"
     threads: 1
     resources:
-        gpu=1,
+        gpu=GPUS,
         mem_mb=4000,
         runtime=15,
     params:

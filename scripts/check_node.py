@@ -1,0 +1,13 @@
+"""Look at a node as a training would."""
+
+from spatial_reduction.joblog import logged
+from spatial_reduction.node import check_node
+
+if __name__ == "__main__":
+    with logged(snakemake.log[0]):
+        check_node(
+            dataset=snakemake.params.dataset,
+            device=snakemake.params.device,
+            gpus=snakemake.resources.gpu,
+            output=snakemake.output[0],
+        )
