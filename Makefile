@@ -3,7 +3,7 @@ PYTHON ?= python3
 CORES ?= all
 BIN := .venv/bin
 
-.PHONY: env demo test benchmark lint format clean
+.PHONY: env demo slurm-demo test benchmark lint format clean
 
 env: .venv/.installed
 
@@ -15,6 +15,13 @@ env: .venv/.installed
 
 demo: env # under 3 minutes on 2 cores; ends with results/demo/report.html
 	$(BIN)/snakemake --cores $(CORES) --quiet rules host
+	@echo "Open results/demo/report.html"
+
+# The same demo through a private Slurm of two pretended nodes (Debian: slurm-wlm).
+slurm-demo: env
+	$(BIN)/python tests/slurm/cluster.py run $(BIN)/snakemake --workflow-profile profiles/slurm --quiet rules host \
+	  --slurm-status-command squeue --slurm-init-seconds-before-status-checks 1 --slurm-no-account \
+	  --set-threads train_model=1 train_single_pass=1 prepare_dataset=2
 	@echo "Open results/demo/report.html"
 
 test: env # about 8 minutes on 2 cores

@@ -1,6 +1,7 @@
 """A private Slurm of two nodes with two pretended GPUs each, below one folder, as an ordinary user.
 
-    python tests/slurm/cluster.py start FOLDER    # prints what to export
+    python tests/slurm/cluster.py run COMMAND ...   # start, run a command on it, stop
+    python tests/slurm/cluster.py start FOLDER      # prints what to export
     python tests/slurm/cluster.py stop FOLDER
 
 Real daemons (Debian's slurm-wlm), loopback ports, no root, no munge, no accounting. The nodes may claim more cores and
@@ -13,6 +14,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 
@@ -188,15 +190,29 @@ def _write_program(path: Path, text: str) -> None:
     path.chmod(0o755)
 
 
+def run(command: list[str]) -> int:
+    """Run a command as a user of a cluster that lives as long; return its exit status."""
+    with tempfile.TemporaryDirectory(prefix="slurm-") as folder:
+        try:
+            return subprocess.run(command, env=start(Path(folder) / "cluster"), check=False).returncode
+        finally:
+            stop(Path(folder) / "cluster")
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("action", choices=["start", "stop"])
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("action", choices=["run", "start", "stop"])
+    parser.add_argument("what", nargs=argparse.REMAINDER, help="COMMAND ... (run), FOLDER (start, stop)")
     arguments = parser.parse_args()
-    if arguments.action == "stop":
-        stop(arguments.folder)
-    elif missing_commands():
+    if not arguments.what:
+        parser.error(f"{arguments.action} needs {'a command' if arguments.action == 'run' else 'a folder'}")
+    if missing_commands():
         parser.exit(1, f"Slurm is not installed: {', '.join(missing_commands())} not found (Debian: slurm-wlm)\n")
+    if arguments.action == "run":
+        parser.exit(run(arguments.what))
+    cluster_folder = Path(arguments.what[0])
+    if arguments.action == "stop":
+        stop(cluster_folder)
     else:
-        started = start(arguments.folder)
-        print(f"export SLURM_CONF={started['SLURM_CONF']} PATH={arguments.folder.resolve()}/bin:$PATH")
+        started = start(cluster_folder)
+        print(f"export SLURM_CONF={started['SLURM_CONF']} PATH={cluster_folder.resolve()}/bin:$PATH")

@@ -143,3 +143,20 @@ def test_a_run_through_every_fault_of_a_cluster_ends_with_the_same_numbers(clust
         "saliency",
         "single_pass",
     }
+
+
+def test_preflight_names_a_refused_request_and_a_gpu_that_is_not_there(cluster, tmp_path):
+    options = {"overrides": TINY | {"training": {"epochs": 1}}, "environment": cluster.environment}
+    before = len(cluster.jobs("rule_"))
+    partition = ["--set-resources", "train_single_pass:slurm_partition=nowhere"]
+    refused = run_snakemake(tmp_path, "preflight", *PROFILE, *partition, **options)
+    assert refused.returncode != 0
+    assert "Slurm refuses the jobs of train_single_pass" in refused.stderr
+    assert "invalid partition specified: nowhere" in refused.stderr
+    assert len(cluster.jobs("rule_")) == before
+    without = run_snakemake(tmp_path, "preflight", *PROFILE, **options)
+    assert without.returncode != 0
+    assert (
+        "Slurm accepts --time=170 --mem=8000 --gpus=1 --cpus-per-task=1 --signal=TERM@120 (a chain)" in without.stderr
+    )
+    assert "error: n1: a GPU was asked for" in without.stderr
