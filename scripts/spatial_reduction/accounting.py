@@ -84,7 +84,7 @@ def jobs_per_rule(jobs: pd.DataFrame) -> pd.DataFrame:
         memory_requested_mb=("memory_requested_mb", "max"),
         gpus=("gpus", "max"),
     )
-    return table.reset_index()[COLUMNS]
+    return table.round(2).reset_index()[COLUMNS]
 
 
 def _job(record: Mapping[str, str], steps: Mapping[str, float]) -> dict[str, Any]:
