@@ -9,6 +9,8 @@ if __name__ == "__main__":
             metrics=snakemake.input.metrics,
             contrasts=snakemake.input.contrasts,
             history=snakemake.input.history,
+            costs=snakemake.input.costs,
+            slurm_jobs=snakemake.input.slurm_jobs,
             dataset=snakemake.input.dataset,
             confusions=snakemake.input.confusions,
             figures=snakemake.input.figures,

@@ -55,7 +55,12 @@ def test_a_whole_run_ends_in_tables_figures_and_a_self_contained_report(whole_ru
     contrasts = pd.read_csv(results / "contrasts.csv")
     needed = ["arm", "threshold", "comparator", "measure", "n", "difference", "ci_low", "ci_high", "p_value", "p_holm"]
     assert set(needed) <= set(contrasts.columns)
+    costs = pd.read_csv(results / "costs.csv", index_col="rule")
+    assert {"train_single_pass", "evaluate_model", "render_examples", "plot_examples"} <= set(costs.index)
+    asked = ["jobs", "memory_requested_mb", "runtime_requested_s", "gpu_memory_max_mb"]
+    assert costs.loc["train_model", asked].tolist() == [2, 8000, 240 * 60, 0]
     page = (results / "report.html").read_text()
+    assert "train_model: {mem_mb: " in page
     assert "n = 2" in page
     sources = re.findall(r'(?:src|href)="([^"]{5})', page)
     assert len(sources) == len(figures) + 1

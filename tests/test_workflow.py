@@ -13,7 +13,8 @@ CHECKOUT = ["config", "envs", "profiles", "scripts", "workflow"]
 DATA = {"draw_synthetic_pets": 1, "prepare_dataset": 1, "write_intact_mask": 1}
 TABLES = {"collect_tables": 1, "compare_arms": 1}
 PLOTS = ["plot_thresholds", "plot_iterations", "plot_learning_curves", "plot_kept_pixels", "plot_cost"]
-REPORT = {**dict.fromkeys(PLOTS, 1), "write_report": 1}
+END = {"summarise_costs": 1, "write_report": 1}
+REPORT = {**dict.fromkeys(PLOTS, 1), **END}
 
 TINY = {
     "seeds": [1],
@@ -144,7 +145,7 @@ def test_another_threshold_leaves_the_first_one_alone(finished):
 
 @pytest.mark.pipeline
 def test_another_margin_compares_again_and_measures_nothing(finished):
-    assert job_counts(plan(finished, {"evaluation": {"margin": 1}})) == {"compare_arms": 1, "write_report": 1}
+    assert job_counts(plan(finished, {"evaluation": {"margin": 1}})) == {"compare_arms": 1, **END}
 
 
 @pytest.mark.pipeline
@@ -182,4 +183,4 @@ def test_an_edit_of_a_saliency_source_concerns_the_arms_that_use_it(moved):
 @pytest.mark.pipeline
 def test_an_edit_of_a_script_runs_its_rule_again(moved):
     append_comment(moved / "scripts/plot_cost.py")
-    assert job_counts(plan(moved)) == {"plot_cost": 1, "write_report": 1}
+    assert job_counts(plan(moved)) == {"plot_cost": 1, **END}

@@ -11,11 +11,12 @@ import jinja2
 import pandas as pd
 import yaml
 
+from spatial_reduction.costs import profile_section
 from spatial_reduction.dataset import describe
 from spatial_reduction.joblog import say
 from spatial_reduction.storage import open_hdf5, written_whole
 from spatial_reduction.verdict import reach_verdict
-from spatial_reduction.wording import MEASURE_NAMES, format_p
+from spatial_reduction.wording import MEASURE_NAMES, format_p, format_whole
 
 CHAIN = ["arm", "threshold", "seed"]
 CAPTIONS = {
@@ -34,6 +35,8 @@ def write_report(
     metrics: str | Path,
     contrasts: str | Path,
     history: str | Path,
+    costs: str | Path,
+    slurm_jobs: str | Path,
     dataset: str | Path,
     confusions: Sequence[str | Path],
     figures: Sequence[str | Path],
@@ -45,6 +48,7 @@ def write_report(
     """Write the page.
 
     Args:
+        costs, slurm_jobs: what the rules asked for and used; the second may have no rows.
         confusions: `confusion.h5` of the chains; they record device and software.
         figures: PNG files, embedded in this order.
         config: the whole configuration, shown as it is.
@@ -53,10 +57,11 @@ def write_report(
     measured = pd.read_csv(metrics, dtype={"threshold": str})
     curves = pd.read_csv(history, dtype={"threshold": str})
     compared = pd.read_csv(contrasts, dtype={"threshold": str})
+    rules = pd.read_csv(costs)
     final = final_scores(measured)
     steps = curves.groupby(CHAIN)["cumulative_steps"].max().rename("steps").reset_index()
     page = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    page.filters |= {"p": format_p}
+    page.filters |= {"p": format_p, "whole": format_whole}
     text = page.from_string(Path(template).read_text(encoding="utf-8")).render(
         config=config,
         method=method,
@@ -67,6 +72,9 @@ def write_report(
         scores=score_table(final, config["evaluation"]["measures"]),
         contrasts=compared[compared["measure"] == config["report"]["measure"]].to_dict("records"),
         cost=cost_table(curves),
+        costs=rules.to_dict("records"),
+        profile=profile_section(rules),
+        slurm_jobs=pd.read_csv(slurm_jobs).to_dict("records"),
         data=describe(dataset),
         software=_software(confusions),
         devices=sorted(set(curves["device"])),

@@ -139,6 +139,7 @@ def _run(
                 "cumulative_seconds": last["cumulative_seconds"] + time.perf_counter() - begun,
                 "learning_rate": state.learning_rate,
                 **losses,
+                "gpu_memory_mb": round(torch.cuda.max_memory_reserved() / 2**20),  # peak so far; 0 on the CPU
                 "device": device_name(trainer.train.device),
             }
         )

@@ -21,6 +21,11 @@ def format_p(value: float) -> str:
     return "< .001" if value < 0.001 else f"{value:.3f}".lstrip("0")
 
 
+def format_whole(value: float) -> str:
+    """Return a quantity as text without decimals, thousands apart; nothing if it is not known."""
+    return "" if value != value else f"{value:,.0f}"
+
+
 def measured_group(measure: str, class_group: str) -> str:
     """Return the value of the column `class` of a summary measure, as averaged over a group of classes."""
     return {"binary_iou": "foreground", "pixel_accuracy": "all"}.get(measure, class_group)

@@ -2,7 +2,7 @@
 Tables -> figures, verdict, report.html.
 
     inputs:  <results>/metrics.csv, history.csv, kept_pixels.csv, contrasts.csv
-    outputs: <results>/figures/*.png and *.pdf, <results>/report.html
+    outputs: <results>/figures/*.png and *.pdf, <results>/costs.csv, slurm_jobs.csv, <results>/report.html
 """
 
 
@@ -184,12 +184,46 @@ rule plot_examples:
         "../../scripts/plot_examples.py"
 
 
+# The accounting of Slurm is asked where jobs are submitted; nodes may not reach it.
+localrules:
+    summarise_costs,
+
+
+rule summarise_costs:
+    """Set what each rule asked for beside what it used, after all jobs but the report."""
+    input:
+        metrics="<results>/metrics.csv",
+        contrasts="<results>/contrasts.csv",
+        history="<results>/history.csv",
+        figures=expand("<results>/figures/{figure}.png", figure=figures()),
+        code=library("summarise_costs"),
+    output:
+        costs=report("<results>/costs.csv", caption="../report/costs.rst", category="Tables"),
+        slurm_jobs="<results>/slurm_jobs.csv",
+    log:
+        "<logs>/summarise_costs.log",
+    benchmark:
+        "<benchmarks>/summarise_costs.tsv"
+    conda:
+        "../../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=15,
+    params:
+        benchmarks=config["pathvars"]["benchmarks"],
+    script:
+        "../../scripts/summarise_costs.py"
+
+
 rule write_report:
     """Say in words and numbers what the experiment shows, on one page that needs nothing else."""
     input:
         metrics="<results>/metrics.csv",
         contrasts="<results>/contrasts.csv",
         history="<results>/history.csv",
+        costs="<results>/costs.csv",
+        slurm_jobs="<results>/slurm_jobs.csv",
         dataset="<results>/dataset.h5",
         confusions=chain_files("confusion.h5"),
         figures=expand("<results>/figures/{figure}.png", figure=figures()),
