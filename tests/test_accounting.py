@@ -13,7 +13,7 @@ SAMPLE = """\
 4|COMPLETED|2026-11-23T03:31:51|2026-11-23T03:31:53|16|240|8000M||billing=1,cpu=1,gres/gpu=1,mem=8000M,node=1|/home/run|sbatch --parsable --job-name 5ed0e2b3 --export=ALL --comment rule_train_single_pass_wildcards_single_pass_1 -p gpu -t 240 --mem 8000 --wrap=python -m snakemake
 4.batch|COMPLETED|2026-11-23T03:31:51|2026-11-23T03:31:51|16|||140.65M|cpu=1,gres/gpu=1,mem=8000M,node=1||
 4.0|COMPLETED|2026-11-23T03:31:55|2026-11-23T03:31:55|10|||710.33M|cpu=1,gres/gpu=1,mem=8000M,node=1||/usr/bin/srun -n1 python -m snakemake
-5|COMPLETED|2026-11-23T03:32:25|2026-11-23T03:32:26|42|285|8000M||billing=1,cpu=1,gres/gpu=1,mem=8000M,node=1|/home/run|sbatch --parsable --comment rule_next_compute_saliency_shrink_mask_train_model -p gpu -t 285
+5|COMPLETED|2026-11-23T03:32:25|2026-11-23T03:32:26|42|285|8000M||billing=1,cpu=1,gres/gpu=1,mem=8000M,node=1|/home/run|sbatch --parsable --comment rule_next-top_90-seed_1_compute_saliency_shrink_mask_train_model -p gpu -t 285
 5.batch|COMPLETED|2026-11-23T03:32:26|2026-11-23T03:32:26|42|||140.56M|cpu=1,gres/gpu=1,mem=8000M,node=1||
 5.0|COMPLETED|2026-11-23T03:32:33|2026-11-23T03:32:33|14|||699.36M|cpu=1,gres/gpu=1,mem=8000M,node=1||/usr/bin/srun -n1
 5.1|COMPLETED|2026-11-23T03:32:47|2026-11-23T03:32:47|5|||128.74M|cpu=1,gres/gpu=1,mem=8000M,node=1||/usr/bin/srun -n1
@@ -36,7 +36,7 @@ def jobs():
 
 
 def test_a_job_of_accounting_is_named_by_its_rule_or_group(jobs):
-    group = "next_compute_saliency_shrink_mask_train_model"
+    group = "next"
     assert list(jobs.index) == ["train_single_pass", group, "fails", "slow", "slow", "held", "held"]
     train = jobs.loc["train_single_pass"]
     assert (train["wait_s"], train["elapsed_s"], train["limit_s"], train["gpus"]) == (2, 16, 240 * 60, 1)
