@@ -144,6 +144,13 @@ def test_another_threshold_leaves_the_first_one_alone(finished):
 
 
 @pytest.mark.pipeline
+def test_another_arm_leaves_the_others_alone(finished):
+    text = plan(finished, {"arms": {"mean": {"fill": "mean"}}})
+    assert job_counts(text) == {**CHAIN, **TABLES, **REPORT}
+    assert {file.split("/")[2] for file in planned_files(text) if "/seed_1/" in file} == {"mean"}
+
+
+@pytest.mark.pipeline
 def test_another_margin_compares_again_and_measures_nothing(finished):
     assert job_counts(plan(finished, {"evaluation": {"margin": 1}})) == {"compare_arms": 1, **END}
 

@@ -85,10 +85,17 @@ for group, names in GROUPS.items():
     check_names(names, CLASSES, f"evaluation.class_groups.{group}")
 check_names([config["report"]["class_group"]], ["all", *GROUPS], "report.class_group")
 
-# Iteration 1 of an arm is that of the first arm that trains it alike: computed once, shared.
+
+def is_chain(arm):
+    return ARMS[arm]["reduction"]["iterations"] > 1
+
+
+# Iteration 1 of an arm is that of an arm that trains it alike: computed once, shared. A single pass, if there is one:
+# an arm that another file adds stands before all others here, and would move these files and rerun everything.
 FIRST = {
-    name: next(
-        other for other, its in ARMS.items() if (its["model"], its["training"]) == (arm["model"], arm["training"])
+    name: min(
+        (other for other, its in ARMS.items() if (its["model"], its["training"]) == (arm["model"], arm["training"])),
+        key=is_chain,
     )
     for name, arm in ARMS.items()
 }
