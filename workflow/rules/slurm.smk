@@ -43,6 +43,6 @@ def refuse_leftover_jobs():
     left = [number for number, folder, comment in jobs if folder == os.getcwd() and comment.startswith("rule_")]
     if left:
         sys.exit(
-            f"Slurm still has {len(left)} jobs that an earlier snakemake submitted from this folder: both runs would write "
-            f"the same files. Wait for them, or: scancel {' '.join(left)}"
+            "Slurm still has jobs that an earlier snakemake submitted from this folder: both runs would write the same files. "
+            f"Wait for them, or: scancel {' '.join(left)}"
         )
