@@ -10,7 +10,7 @@ if __name__ == "__main__":
             dataset=snakemake.input.dataset,
             models=snakemake.input.models,
             metrics=snakemake.output.metrics,
-            confusion=snakemake.output.confusion,
+            counts=snakemake.output.counts,
             run={name: snakemake.wildcards[name] for name in ("arm", "threshold", "seed")},
             threads=snakemake.threads,
             **snakemake.params,

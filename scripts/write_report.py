@@ -12,7 +12,7 @@ if __name__ == "__main__":
             costs=snakemake.input.costs,
             slurm_jobs=snakemake.input.slurm_jobs,
             dataset=snakemake.input.dataset,
-            confusions=snakemake.input.confusions,
+            counts=snakemake.input.counts,
             figures=snakemake.input.figures,
             template=snakemake.input.template,
             config=snakemake.params.config,

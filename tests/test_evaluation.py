@@ -1,8 +1,10 @@
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
+from spatial_reduction.boundaries import boundary_counts, measure_boundaries
 from spatial_reduction.comparison import compare_arms
 from spatial_reduction.errors import InputError
 from spatial_reduction.evaluation import evaluate_model
@@ -19,6 +21,8 @@ EVALUATION = {
     "margin": 0.5,
     "resamples": 700,
 }
+REDUCTION = {"fill": "black", "classes_of_interest": ["pet", "border"], "schedule": "compounding", "step": 0}
+PROTOCOLS = ["T1", "T2", "T3", "noise", "background_swapped"]
 
 
 @pytest.fixture
@@ -26,15 +30,17 @@ def evaluate(dataset_path, tmp_path):
     for seed in (1, 2):
         save_model(tmp_path / f"{seed}.safetensors", build_model(3, 3, {"widths": [2, 4]}, seed))
 
-    def run(models=(1, 2)):
+    def run(models=(1, 2), protocols=("T1",), source="probability"):
         evaluate_model(
             dataset=dataset_path,
             models=[tmp_path / f"{name}.safetensors" for name in models],
             metrics=tmp_path / "metrics.csv",
-            confusion=tmp_path / "confusion.h5",
+            counts=tmp_path / "counts.h5",
             splits=["validation", "test"],
+            protocols=protocols,
             class_groups={"pet_and_background": ["pet", "background"]},
             foreground=["pet", "border"],
+            reduction=REDUCTION | {"source": source},
             run={"arm": "a", "threshold": "92.5", "seed": "1"},
             device="cpu",
             threads=1,
@@ -64,13 +70,68 @@ def test_values_are_those_of_the_models_predictions(evaluate, dataset, tmp_path)
     with torch.inference_mode():
         predictions = load_model(tmp_path / "2.safetensors").eval()(to_input(torch.from_numpy(images))).argmax(dim=1)
     confusion = confusion_matrices(labels, predictions.numpy(), 3)
-    expected = measure_all(confusion, dataset.classes, {"pet_and_background": ["pet", "background"]}, ["pet", "border"])
-    found = table[(table["iteration"] == 2) & (table["split"] == "test")]
+    groups = {"pet_and_background": ["pet", "background"]}
+    expected = measure_all(confusion, dataset.classes, groups, ["pet", "border"])
+    expected += measure_boundaries(boundary_counts(labels, predictions.numpy(), 3), dataset.classes, groups)
+    found = table[(table["iteration"] == 2) & (table["split"] == "test")][: len(expected)]
     assert list(zip(found["measure"], found["class"], strict=True)) == [row[:2] for row in expected]
     assert found["value"].tolist() == pytest.approx([row[2] for row in expected], nan_ok=True)
-    with open_hdf5(tmp_path / "confusion.h5", "confusion") as file:
-        assert file["test"].shape == (2, 12, 3, 3)
-        assert np.array_equal(file["test"][1], confusion)
+    with open_hdf5(tmp_path / "counts.h5", "counts") as file:
+        assert np.array_equal(file["T1/test/confusion"][1], confusion)
+
+
+def test_the_file_of_counts_keeps_its_contract(evaluate, tmp_path):
+    table = evaluate(protocols=PROTOCOLS)
+    last = ((1, 12, 3, 3), "int64")
+    with h5py.File(tmp_path / "counts.h5") as file:
+        found = {}
+        file.visititems(
+            lambda name, item: found.update({name: (item.shape, str(item.dtype))} if hasattr(item, "shape") else {})
+        )
+        assert {"classes", "device", "software"} <= set(file.attrs)
+        confusion = file["T1/test/confusion"][-1]
+        reliability, nll = file["T1/test/reliability"][-1], file["T1/test/nll"][-1]
+    shown = ["T2", "T3", "noise_1", "noise_2", "noise_3", "background_swapped"]
+    assert found == {
+        "T1/validation/confusion": ((2, 2, 3, 3), "int64"),
+        "T1/test/confusion": ((2, 12, 3, 3), "int64"),
+        "T1/test/boundary": ((1, 12, 3, 2), "int64"),
+        "T1/test/reliability": ((1, 12, 15, 3), "float64"),
+        "T1/test/nll": ((1, 12, 2), "float64"),
+        **{f"{protocol}/test/confusion": last for protocol in shown},
+    }
+    assert set(table["protocol"]) == {"T1", *shown}
+    assert set(table[table["protocol"] != "T1"]["iteration"]) == {2}
+    pixels, right = confusion.sum(axis=(1, 2)), np.trace(confusion, axis1=1, axis2=2)
+    assert np.array_equal(reliability[:, :, 0].sum(axis=1), pixels)
+    assert np.array_equal(reliability[:, :, 2].sum(axis=1), right)
+    assert np.array_equal(nll[:, 1], pixels)
+
+
+def test_outlines_and_calibration_are_of_the_last_model_on_intact_test_images(evaluate):
+    table = evaluate(protocols=["T1", "T3"])
+    new = table[table["measure"].isin(["boundary_iou", "mean_boundary_iou", "ece", "nll"])]
+    assert set(zip(new["iteration"], new["split"], new["protocol"], strict=True)) == {(2, "test", "T1")}
+    assert set(zip(new["measure"], new["class"], strict=True)) == {
+        *(("boundary_iou", name) for name in ("background", "pet", "border")),
+        ("mean_boundary_iou", "all"),
+        ("mean_boundary_iou", "pet_and_background"),
+        ("ece", "all"),
+        ("nll", "all"),
+    }
+
+
+@pytest.mark.parametrize(("models", "source"), [((2,), "probability"), ((1, 2), "oracle")])
+def test_a_chain_that_cannot_mask_itself_has_no_self_masked_rows(evaluate, models, source):
+    protocols = set(evaluate(models, ("T1", "T2", "T3"), source)["protocol"])
+    assert protocols == {"T1", "T3"}
+
+
+def test_a_chain_of_one_iteration_sees_whole_images_through_the_oracles_mask(evaluate):
+    table = evaluate((2,), ("T1", "T3"))
+    is_test = (table["split"] == "test") & ~table["measure"].str.contains("boundary|ece|nll")
+    intact, masked = (table[is_test & (table["protocol"] == name)]["value"].tolist() for name in ("T1", "T3"))
+    assert masked == pytest.approx(intact, nan_ok=True)
 
 
 def test_a_model_that_does_not_fit_the_data_is_refused_and_leaves_nothing(evaluate, tmp_path):
@@ -84,7 +145,7 @@ def test_logits_that_are_not_finite_stop_the_job(evaluate, tmp_path):
     model = build_model(3, 3, {"widths": [2, 4]}, seed=1)
     torch.nn.init.constant_(model.head.bias, float("inf"))
     save_model(tmp_path / "2.safetensors", model)
-    with pytest.raises(InputError, match=r"2\.safetensors: the model's logits are not finite \(validation split\)"):
+    with pytest.raises(InputError, match=r"2\.safetensors on validation, T1: the model's logits are not finite"):
         evaluate()
 
 
@@ -94,13 +155,13 @@ def test_an_empty_cell_stands_for_a_measure_that_is_not_defined(evaluate, datase
     assert table[table["measure"] == "absent_images"]["value"].between(0, 12).all()
 
 
-def confusion_file(path, accuracy, images=20, pixels=100):
+def counts_file(path, accuracy, images=20, pixels=100):
     """A chain whose every image has the given share of pixels right, in a single iteration."""
     right = round(accuracy * pixels / 2)
     wrong = pixels // 2 - right
-    with create_hdf5(path, "confusion") as file:
+    with create_hdf5(path, "counts") as file:
         file.attrs["classes"] = ["background", "pet"]
-        file["test"] = np.tile(np.array([[right, wrong], [wrong, right]]), (1, images, 1, 1))
+        file["T1/test/confusion"] = np.tile(np.array([[right, wrong], [wrong, right]]), (1, images, 1, 1))
 
 
 @pytest.fixture
@@ -111,7 +172,7 @@ def compare(tmp_path):
             for seed, value in enumerate(values):
                 chains.append([arm, threshold, str(seed)])
                 paths.append(tmp_path / f"{arm}_{threshold}_{seed}.h5")
-                confusion_file(paths[-1], value)
+                counts_file(paths[-1], value)
         compare_arms(paths, chains, EVALUATION | changes, tmp_path / "contrasts.csv")
         return pd.read_csv(tmp_path / "contrasts.csv", dtype={"threshold": str})
 
@@ -190,7 +251,7 @@ def test_a_history_that_chains_share_is_listed_for_each_of_them(tmp_path):
     assert table["train_loss"].tolist() == [0.5, 0.25] * 2
 
 
-def test_a_damaged_confusion_file_is_named(tmp_path):
+def test_a_damaged_file_of_counts_is_named(tmp_path):
     (tmp_path / "bad.h5").write_bytes(b"")
     with pytest.raises(InputError, match=r"bad\.h5: not a readable HDF5 file"):
         compare_arms([tmp_path / "bad.h5"], [["base", "100", "1"]], EVALUATION, tmp_path / "contrasts.csv")

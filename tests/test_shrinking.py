@@ -88,6 +88,27 @@ def test_the_table_says_what_is_kept_of_each_class(chain, dataset):
         assert table["share_of_kept", name] == pytest.approx(100 * (labels[kept] == index).mean())
 
 
+def flooded(mask):
+    """Count the 8-connected components of a mask by hand: take a pixel, and all that is reached from it."""
+    left, components = set(map(tuple, np.argwhere(mask))), 0
+    while left:
+        reached, components = [left.pop()], components + 1
+        while reached:
+            row, column = reached.pop()
+            touching = {(row + i, column + j) for i in (-1, 0, 1) for j in (-1, 0, 1)} & left
+            left -= touching
+            reached += touching
+    return components
+
+
+def test_the_table_says_into_how_many_pieces_the_kept_pixels_fall(chain):
+    folder, shrink = chain
+    for threshold in ("15", "50"):
+        kept = shrink(2, threshold)[0]
+        table = pd.read_csv(folder / "kept_2.csv").set_index(["measure", "class"])["value"]
+        assert table["components", "all"] == pytest.approx(np.mean([flooded(mask) for mask in kept]))
+
+
 def test_saliency_of_a_damaged_file_leaves_no_mask(chain, dataset_path):
     folder, shrink = chain
     shrink(2)

@@ -21,7 +21,7 @@ FAMILY = ["comparator", "measure", "class"]  # contrasts whose p-values are adju
 
 
 def compare_arms(
-    confusions: Sequence[str | Path], chains: Sequence[Sequence[str]], evaluation: Mapping[str, Any], output: str | Path
+    counts: Sequence[str | Path], chains: Sequence[Sequence[str]], evaluation: Mapping[str, Any], output: str | Path
 ) -> None:
     """Write one row per arm, threshold, comparator and measure on the test images (protocol T1).
 
@@ -31,14 +31,14 @@ def compare_arms(
     comparator in one measure) and `decision` (see `statistics.decide`).
 
     Args:
-        confusions: `confusion.h5` of each chain.
+        counts: `counts.h5` of each chain.
         chains: (arm, threshold, seed) of each.
         evaluation: section of the configuration.
 
     Raises:
         InputError: a file is damaged.
     """
-    observed, classes = _last_confusions(confusions, chains)
+    observed, classes = _last_confusions(counts, chains)
     images = len(next(iter(observed.values())))
     resampled = _resample(observed, evaluation["resamples"])
     rows = []
@@ -92,8 +92,8 @@ def _last_confusions(
     """Return the test confusion matrices (N, C, C) of every chain's last iteration, and the class names."""
     observed, classes = {}, []
     for path, chain in zip(paths, chains, strict=True):
-        with open_hdf5(path, "confusion") as file:
-            observed[tuple(chain)] = file["test"][-1]
+        with open_hdf5(path, "counts") as file:
+            observed[tuple(chain)] = file["T1/test/confusion"][-1]
             classes = list(file.attrs["classes"])
     return observed, classes
 

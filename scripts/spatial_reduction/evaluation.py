@@ -1,6 +1,7 @@
-"""Evaluate the models of one chain (arm, threshold, seed) on intact images: protocol T1."""
+"""Evaluate the models of one chain (arm, threshold, seed): on intact images, and the last model by every protocol."""
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -9,33 +10,59 @@ import h5py
 import numpy as np
 import torch
 
+from spatial_reduction.boundaries import boundary_counts, measure_boundaries
+from spatial_reduction.calibration import likelihood_counts, measure_calibration, reliability_counts
 from spatial_reduction.dataset import Dataset
 from spatial_reduction.errors import InputError
 from spatial_reduction.joblog import progress, say
+from spatial_reduction.masking import kept_counts
 from spatial_reduction.metrics import confusion_matrices, measure_all
-from spatial_reduction.model import UNet, choose_device, device_name, load_model, require_architecture, to_input
+from spatial_reduction.model import (
+    UNet,
+    choose_device,
+    compute_logits,
+    device_name,
+    load_model,
+    most_probable,
+    require_architecture,
+)
+from spatial_reduction.protocols import Block, View, build_views
+from spatial_reduction.saliency.scores import Context
 from spatial_reduction.storage import create_hdf5, write_table
+
+Counts = dict[str, np.ndarray]  # per image: a sum over images gives the pooled measure
+INTACT = "T1"
 
 
 def evaluate_model(
     dataset: str | Path,
     models: Sequence[str | Path],
     metrics: str | Path,
-    confusion: str | Path,
+    counts: str | Path,
     splits: Sequence[str],
+    protocols: Sequence[str],
     class_groups: Mapping[str, Sequence[str]],
     foreground: Sequence[str],
+    reduction: Mapping[str, Any],
     run: Mapping[str, Any],
     device: str,
     threads: int,
 ) -> None:
-    """Write every measure of every iteration's model, and the confusion matrix of every image.
+    """Write every measure of every iteration's model, and the counts of every image that they are made from.
+
+    Every model is shown the intact images (T1) of `splits`. The last one is shown the test images by each of
+    `protocols`, too, and of its predictions on intact test images outlines and calibration are measured.
 
     Args:
         models: of iterations 1..K.
-        metrics: CSV (arm, threshold, seed, iteration, split, protocol, measure, class, value in [0, 1]).
-        confusion: HDF5, `SPLIT` int64 (K, N, C, C) per split: rows true, columns predicted.
-        splits, class_groups, foreground: see the section `evaluation` of the configuration.
+        metrics: CSV (arm, threshold, seed, iteration, split, protocol, measure, class, value). Values are in [0, 1];
+            `nll` is in nats, `absent_images` a number.
+        counts: HDF5, `PROTOCOL/SPLIT/QUANTITY` of shape (models measured, N, ...), the last model at [-1]:
+            `confusion` int64 (..., C, C), rows true, columns predicted; and, for T1/test only,
+            `boundary` int64 (..., C, 2), `reliability` float64 (..., 15, 3) and `nll` float64 (..., 2) as in
+            `boundaries.boundary_counts`, `calibration.reliability_counts` and `likelihood_counts`.
+        splits, protocols, class_groups, foreground: see the section `evaluation` of the configuration.
+        reduction: keys source, fill, classes_of_interest, schedule and step of the arm.
         run: {"arm", "threshold", "seed"} as they stand in the table.
 
     Raises:
@@ -43,49 +70,90 @@ def evaluate_model(
     """
     torch.set_num_threads(threads)
     data, where = Dataset.open(dataset), choose_device(device)
+    context = _test_context(data, models, reduction, run, device, threads)
+    kept = kept_counts(reduction["schedule"], run["threshold"], reduction["step"], len(models), data.pixel_count)[-1]
+    views = build_views(protocols, data, foreground, reduction["source"], reduction["fill"], kept, context)
     rows: list[dict[str, Any]] = []
-    with create_hdf5(confusion, "confusion") as file:
+    with create_hdf5(counts, "counts") as file:
         file.attrs["classes"] = data.classes
         file.attrs["device"] = device_name(where)
         file.attrs["software"] = [f"{name} {version(name)}" for name in ("torch", "numpy", "h5py", "safetensors")]
-        for iteration, path in enumerate(models, start=1):
-            network = load_model(path, where).eval()
-            require_architecture(path, network, data.image_shape[2], len(data.classes), None)
-            for split in splits:
-                matrices = _confusion_of(network, data, split, where, path)
-                _stored(file, split, len(models), matrices.shape)[iteration - 1] = matrices
-                measured = measure_all(matrices, data.classes, class_groups, foreground)
-                place = {**run, "iteration": iteration, "split": split, "protocol": "T1"}
-                rows += [{**place, "measure": m, "class": c, "value": value} for m, c, value in measured]
+        for iteration, split, protocol, counted in _count_all(models, data, splits, views, where):
+            _store(file, f"{protocol}/{split}", counted, iteration, len(models))
+            place = {**run, "iteration": iteration, "split": split, "protocol": protocol}
+            measured = _measure(counted, data.classes, class_groups, foreground)
+            rows += [{**place, "measure": m, "class": c, "value": value} for m, c, value in measured]
     write_table(metrics, rows)
-    say(f"{metrics}: {len(models)} models evaluated on {', '.join(splits)}")
+    say(f"{metrics}: {len(models)} models evaluated on {', '.join(splits)}, the last one by {1 + len(views)} protocols")
 
 
-def predict(network: UNet, images: np.ndarray, device: torch.device) -> np.ndarray:
-    """Return the most probable class of each pixel, uint8 (n, H, W), for uint8 images (n, H, W, C).
+def _test_context(
+    data: Dataset,
+    models: Sequence[str | Path],
+    reduction: Mapping[str, Any],
+    run: Mapping[str, Any],
+    device: str,
+    threads: int,
+) -> Context:
+    """Return the context in which the last iteration's masks are made."""
+    previous, interest = Path(models[-2:][0]), data.class_indices(reduction["classes_of_interest"])
+    return Context(previous, device, threads, len(data.classes), interest, int(run["seed"]), len(models))
 
-    Raises:
-        InputError: a logit is not finite.
-    """
-    with torch.inference_mode():
-        logits = network(to_input(torch.from_numpy(images).to(device)))
-        if not logits.isfinite().all():
-            raise InputError("the model's logits are not finite")
-        return logits.argmax(dim=1).to(torch.uint8).cpu().numpy()
+
+def _count_all(
+    models: Sequence[str | Path],
+    data: Dataset,
+    splits: Sequence[str],
+    views: Mapping[str, View],
+    device: torch.device,
+) -> Iterator[tuple[int, str, str, Counts]]:
+    """Yield (iteration, split, protocol, counts) of all that the models are shown."""
+    intact: list[tuple[str, str, View]] = [(split, INTACT, iter) for split in splits]
+    changed = [("test", protocol, view) for protocol, view in views.items()]
+    for iteration, path in enumerate(models, start=1):
+        network, is_last = load_model(path, device).eval(), iteration == len(models)
+        require_architecture(path, network, data.image_shape[2], len(data.classes), None)
+        for split, protocol, view in [*intact, *(changed if is_last else [])]:
+            is_detailed = is_last and (split, protocol) == ("test", INTACT)
+            what = f"{path} on {split}, {protocol}"
+            blocks = progress(view(data.blocks(split)), data.block_count(split), what, "blocks")
+            yield iteration, split, protocol, _count(network, blocks, len(data.classes), device, is_detailed, what)
 
 
-def _confusion_of(network: UNet, data: Dataset, split: str, device: torch.device, path: str | Path) -> np.ndarray:
-    blocks = progress(data.blocks(split), data.block_count(split), f"{path} on {split}", "blocks")
+def _count(
+    network: UNet, blocks: Iterable[Block], classes: int, device: torch.device, is_detailed: bool, what: str
+) -> Counts:
+    parts: dict[str, list[np.ndarray]] = defaultdict(list)
     try:
-        return np.concatenate(
-            [
-                confusion_matrices(labels, predict(network, images, device), len(data.classes))
-                for _, images, labels in blocks
-            ]
-        )
+        for _, images, labels in blocks:
+            logits = compute_logits(network, images, device)
+            predictions = most_probable(logits)
+            parts["confusion"].append(confusion_matrices(labels, predictions, classes))
+            if is_detailed:
+                log_probabilities = logits.log_softmax(dim=1).cpu().numpy()
+                parts["boundary"].append(boundary_counts(labels, predictions, classes))
+                parts["reliability"].append(reliability_counts(labels, log_probabilities))
+                parts["nll"].append(likelihood_counts(labels, log_probabilities))
     except InputError as error:
-        raise InputError(f"{path}: {error} ({split} split)") from error
+        raise InputError(f"{what}: {error}") from error
+    return {quantity: np.concatenate(values) for quantity, values in parts.items()}
 
 
-def _stored(file: h5py.File, split: str, iterations: int, shape: tuple[int, ...]) -> h5py.Dataset:
-    return file.require_dataset(split, (iterations, *shape), "int64", chunks=(1, *shape), compression="gzip")
+def _measure(
+    counted: Counts, classes: Sequence[str], groups: Mapping[str, Sequence[str]], foreground: Sequence[str]
+) -> list[tuple[str, str, float]]:
+    rows = measure_all(counted["confusion"], classes, groups, foreground)
+    if "boundary" in counted:
+        rows += measure_boundaries(counted["boundary"], classes, groups)
+        rows += measure_calibration(counted["reliability"], counted["nll"])
+    return rows
+
+
+def _store(file: h5py.File, place: str, counted: Counts, iteration: int, iterations: int) -> None:
+    """Write the counts of one model; confusions on intact images are kept of every model, all else of the last."""
+    for quantity, values in counted.items():
+        is_of_all = place.startswith(f"{INTACT}/") and quantity == "confusion"
+        length, position = (iterations, iteration - 1) if is_of_all else (1, 0)
+        shape, chunks = (length, *values.shape), (1, *values.shape)
+        stored = file.require_dataset(f"{place}/{quantity}", shape, values.dtype, chunks=chunks, compression="gzip")
+        stored[position] = values

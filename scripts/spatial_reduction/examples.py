@@ -8,9 +8,8 @@ import numpy as np
 import torch
 
 from spatial_reduction.dataset import Dataset
-from spatial_reduction.evaluation import predict
 from spatial_reduction.masking import kept_counts, shrink_mask
-from spatial_reduction.model import choose_device, load_model, require_architecture
+from spatial_reduction.model import choose_device, load_model, predict, require_architecture
 from spatial_reduction.reduction import reduce_images
 from spatial_reduction.saliency.scores import Context, stream_scores
 from spatial_reduction.storage import create_hdf5

@@ -50,24 +50,26 @@ def shrink_mask(kept: np.ndarray, scores: np.ndarray, count: int) -> np.ndarray:
     """Keep the `count` highest-scoring of the pixels kept so far, in each image.
 
     Args:
-        kept: bool (N, P), the same number of True in every row.
-        scores: float32 (N, P); equal scores are kept in order of pixel index.
+        kept: bool (N, P) or (N, H, W), the same number of True in every image.
+        scores: float32, of the same shape; equal scores are kept in order of pixel index.
         count: pixels to keep in every image.
 
     Returns:
-        bool (N, P) with exactly `count` True per row, a subset of `kept`.
+        bool, of the same shape, with exactly `count` True per image, a subset of `kept`.
 
     Raises:
         InputError: a score is NaN.
-        ValueError: the rows of `kept` differ in their number, or `count` exceeds it.
+        ValueError: the images of `kept` differ in their number, or `count` exceeds it.
     """
+    shape = kept.shape
+    kept, scores = kept.reshape(len(kept), -1), scores.reshape(len(scores), -1)
     totals = kept.sum(axis=1)
     if (totals != totals[:1]).any() or (totals < count).any():
         raise ValueError(f"cannot keep {count} of {sorted(set(totals.tolist()))} pixels")
     if np.isnan(scores).any():
         raise InputError("saliency holds a score that is not a number")
     if count in (0, totals[0]):
-        return kept.copy() if count else np.zeros_like(kept)
+        return (kept.copy() if count else np.zeros_like(kept)).reshape(shape)
     pixels = np.nonzero(kept)[1].reshape(len(kept), -1)  # (N, n), in order of index
     candidates = np.take_along_axis(scores, pixels, axis=1)
     cut = np.partition(candidates, -count, axis=1)[:, -count, None]  # the count-th highest score
@@ -76,7 +78,7 @@ def shrink_mask(kept: np.ndarray, scores: np.ndarray, count: int) -> np.ndarray:
     chosen = above | (tied & (np.cumsum(tied, axis=1) <= free))
     result = np.zeros_like(kept)
     np.put_along_axis(result, pixels, chosen, axis=1)
-    return result
+    return result.reshape(shape)
 
 
 class MaskFile:

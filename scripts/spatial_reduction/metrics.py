@@ -31,18 +31,18 @@ def iou(confusion: np.ndarray) -> np.ndarray:
     NaN where a class is absent: in neither the labels nor the prediction.
     """
     hit, predicted, true = _counts(confusion)
-    return _ratio(hit, predicted + true - hit)
+    return ratio(hit, predicted + true - hit)
 
 
 def dice(confusion: np.ndarray) -> np.ndarray:
     """Dice coefficient, 2 TP / (2 TP + FP + FN), of each class; (..., C, C) -> float64 (..., C), NaN if absent."""
     hit, predicted, true = _counts(confusion)
-    return _ratio(2 * hit, predicted + true)
+    return ratio(2 * hit, predicted + true)
 
 
 def pixel_accuracy(confusion: np.ndarray) -> np.ndarray:
     """Share of the labelled pixels that are predicted right; (..., C, C) -> float64 (...)."""
-    return _ratio(np.trace(confusion, axis1=-2, axis2=-1), confusion.sum(axis=(-2, -1)))
+    return ratio(np.trace(confusion, axis1=-2, axis2=-1), confusion.sum(axis=(-2, -1)))
 
 
 def merge_foreground(confusion: np.ndarray, foreground: Sequence[int]) -> np.ndarray:
@@ -57,7 +57,7 @@ def mean_over_classes(values: np.ndarray, classes: Sequence[int]) -> np.ndarray:
     """Mean over the given classes, absent ones (NaN) left out; NaN if all are absent; (..., C) -> (...)."""
     chosen = values[..., list(classes)]
     present = ~np.isnan(chosen)
-    return _ratio(np.where(present, chosen, 0).sum(axis=-1), present.sum(axis=-1))
+    return ratio(np.where(present, chosen, 0).sum(axis=-1), present.sum(axis=-1))
 
 
 def measure(confusion: np.ndarray, name: str, classes: Sequence[int], foreground: Sequence[int]) -> np.ndarray:
@@ -113,10 +113,11 @@ def mean_over_images(values: np.ndarray) -> float:
     return float(mean_over_classes(values[None], range(len(values)))[0])
 
 
-def _counts(confusion: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    return np.diagonal(confusion, axis1=-2, axis2=-1), confusion.sum(axis=-2), confusion.sum(axis=-1)
-
-
-def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    """Divide in float64; NaN where the denominator is 0."""
     numerator, denominator = np.asarray(numerator, dtype=np.float64), np.asarray(denominator, dtype=np.float64)
     return np.divide(numerator, denominator, out=np.full(numerator.shape, np.nan), where=denominator > 0)
+
+
+def _counts(confusion: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    return np.diagonal(confusion, axis1=-2, axis2=-1), confusion.sum(axis=-2), confusion.sum(axis=-1)

@@ -38,7 +38,7 @@ def write_report(
     costs: str | Path,
     slurm_jobs: str | Path,
     dataset: str | Path,
-    confusions: Sequence[str | Path],
+    counts: Sequence[str | Path],
     figures: Sequence[str | Path],
     template: str | Path,
     config: Mapping[str, Any],
@@ -49,7 +49,7 @@ def write_report(
 
     Args:
         costs, slurm_jobs: what the rules asked for and used; the second may have no rows.
-        confusions: `confusion.h5` of the chains; they record device and software.
+        counts: `counts.h5` of the chains; they record device and software.
         figures: PNG files, embedded in this order.
         config: the whole configuration, shown as it is.
         method: the section `reduction` of the arm that the report is about.
@@ -76,7 +76,7 @@ def write_report(
         profile=profile_section(rules),
         slurm_jobs=pd.read_csv(slurm_jobs).to_dict("records"),
         data=describe(dataset),
-        software=_software(confusions),
+        software=_software(counts),
         devices=sorted(set(curves["device"])),
     )
     with written_whole(output) as partial:
@@ -133,10 +133,10 @@ def _embedded(path: str | Path) -> str:
     return "data:image/png;base64," + base64.b64encode(Path(path).read_bytes()).decode()
 
 
-def _software(confusions: Sequence[str | Path]) -> list[str]:
+def _software(counts: Sequence[str | Path]) -> list[str]:
     """Return the versions of this process and, as recorded, of the jobs that ran the network."""
     found = {f"{name} {version(name)}" for name in ("snakemake", "pandas", "seaborn", "scipy")}
-    for path in confusions:
-        with open_hdf5(path, "confusion") as file:
+    for path in counts:
+        with open_hdf5(path, "counts") as file:
             found |= set(file.attrs["software"])
     return sorted(found)

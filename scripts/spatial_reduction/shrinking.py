@@ -5,12 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy import ndimage
 
 from spatial_reduction.dataset import Dataset
 from spatial_reduction.joblog import progress, say
 from spatial_reduction.masking import kept_counts, open_mask, shrink_mask, write_mask
 from spatial_reduction.saliency.scores import open_scores
 from spatial_reduction.storage import file_digest, write_table
+
+# Pixels that touch by a side or a corner are of one component; pixels of different images never are.
+EIGHT_NEIGHBOURS = np.stack([np.zeros((3, 3)), np.ones((3, 3)), np.zeros((3, 3))])
 
 
 def write_intact_mask(dataset: str | Path, output: str | Path) -> None:
@@ -59,8 +63,7 @@ def shrink_masks(
             ):
                 previous = before.read(block)
                 candidates = previous if schedule == "compounding" else np.ones_like(previous)
-                flat = (len(labels), -1)
-                kept = shrink_mask(candidates.reshape(flat), scores[block].reshape(flat), target).reshape(labels.shape)
+                kept = shrink_mask(candidates, scores[block], target)
                 tally.add(kept, previous, labels)
                 yield kept
 
@@ -70,21 +73,23 @@ def shrink_masks(
 
 
 class _Tally:
-    """Counts, over all images: kept pixels, kept pixels of each class, overlap with the previous mask."""
+    """Counts, over all images: kept pixels, those of each class, overlap with the previous mask, components."""
 
     def __init__(self, classes: tuple[str, ...]) -> None:
         self.classes = classes
         self.kept, self.total = np.zeros(256, dtype=np.int64), np.zeros(256, dtype=np.int64)
-        self.both = self.either = 0
+        self.both = self.either = self.components = self.images = 0
 
     def add(self, kept: np.ndarray, previous: np.ndarray, labels: np.ndarray) -> None:
         self.kept += np.bincount(labels[kept], minlength=256)
         self.total += np.bincount(labels.reshape(-1), minlength=256)
         self.both += int((kept & previous).sum())
         self.either += int((kept | previous).sum())
+        self.components += ndimage.label(kept, EIGHT_NEIGHBOURS)[1]
+        self.images += len(kept)
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return rows (measure, class, value), values in per cent."""
+        """Return rows (measure, class, value), values in per cent but for `components`, their number per image."""
         rows = [
             ("kept_share", "all", self.kept.sum() / self.total.sum()),
             ("overlap_iou", "all", self.both / self.either),
@@ -92,4 +97,6 @@ class _Tally:
         for index, name in enumerate(self.classes):
             recall = self.kept[index] / self.total[index] if self.total[index] else np.nan
             rows += [("recall", name, recall), ("share_of_kept", name, self.kept[index] / self.kept.sum())]
-        return [{"measure": measure, "class": name, "value": float(100 * value)} for measure, name, value in rows]
+        percentages = [(measure, name, float(100 * value)) for measure, name, value in rows]
+        counted = [("components", "all", self.components / self.images)]
+        return [{"measure": m, "class": name, "value": value} for m, name, value in percentages + counted]

@@ -22,7 +22,10 @@ def collect_histories(paths: Sequence[str | Path], labels: Sequence[Sequence[str
 
 
 def collect_kept_pixels(paths: Sequence[str | Path], labels: Sequence[Sequence[str | int]], output: str | Path) -> None:
-    """Write what each mask keeps: arm, threshold, seed, iteration, measure, class, value in per cent."""
+    """Write what each mask keeps: arm, threshold, seed, iteration, measure, class, value.
+
+    Values are in per cent; `components` is the mean number of connected components of an image's kept pixels.
+    """
     columns = [*LABELS, "measure", "class", "value"]
     _write(_labelled(paths, labels) if paths else pd.DataFrame(columns=columns), output)
 

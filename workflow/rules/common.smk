@@ -80,6 +80,9 @@ check_names(config["evaluation"]["comparators"], ARMS, "evaluation.comparators")
 check_names([config["report"]["method"]], ARMS, "report.method")
 check_names([config["report"]["measure"]], config["evaluation"]["measures"], "report.measure")
 check_names(config["evaluation"]["foreground"], CLASSES, "evaluation.foreground")
+refuse_unless(
+    len(config["evaluation"]["foreground"]) < len(CLASSES), "evaluation.foreground", "no class is left as background"
+)
 GROUPS = {group: names for group, names in config["evaluation"]["class_groups"].items() if names is not None}
 for group, names in GROUPS.items():
     check_names(names, CLASSES, f"evaluation.class_groups.{group}")

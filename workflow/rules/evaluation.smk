@@ -2,20 +2,20 @@
 Models -> measures -> tables of the whole experiment.
 
     inputs:  model.safetensors, history.csv, kept_pixels.csv of every iteration
-    outputs: metrics.csv and confusion.h5 of every chain;
+    outputs: metrics.csv and counts.h5 of every chain;
              <results>/metrics.csv, history.csv, kept_pixels.csv, contrasts.csv
 """
 
 
 rule evaluate_model:
-    """Measure the models of a chain on intact validation and test images."""
+    """Measure the models of a chain on intact images, and the last one by every test protocol."""
     input:
         dataset="<results>/dataset.h5",
         models=chain_models,
-        code=library("evaluate_model"),
+        code=evaluation_code,
     output:
         metrics="<results>/{arm}/top_{threshold}/seed_{seed}/metrics.csv",
-        confusion="<results>/{arm}/top_{threshold}/seed_{seed}/confusion.h5",
+        counts="<results>/{arm}/top_{threshold}/seed_{seed}/counts.h5",
     log:
         "<logs>/evaluate_model/{arm}/top_{threshold}/seed_{seed}.log",
     benchmark:
@@ -26,11 +26,13 @@ rule evaluate_model:
     resources:
         gpu=GPUS,
         mem_mb=4000,
-        runtime=60,
+        runtime=240,
     params:
         splits=config["evaluation"]["splits"],
+        protocols=config["evaluation"]["protocols"],
         class_groups=GROUPS,
         foreground=config["evaluation"]["foreground"],
+        reduction=arm_setting("source", "fill", "classes_of_interest", "schedule", "step"),
         device=config["training"]["device"],
     script:
         "../../scripts/evaluate_model.py"
@@ -67,7 +69,7 @@ rule collect_tables:
 rule compare_arms:
     """Compare every arm with the comparators, seed by seed, with intervals and tests."""
     input:
-        confusions=chain_files("confusion.h5"),
+        counts=chain_files("counts.h5"),
         code=library("compare_arms"),
     output:
         report("<results>/contrasts.csv", caption="../report/contrasts.rst", category="Tables"),

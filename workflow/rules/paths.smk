@@ -125,6 +125,13 @@ def examples_code(wildcards):
     return library("render_examples", f"saliency/{ARMS[wildcards.arm]['reduction']['source']}")
 
 
+def evaluation_code(wildcards):
+    """Code of an evaluation: by T3 the oracle masks the test images, by T2 the source of an arm that has reductions."""
+    reduction = ARMS[wildcards.arm]["reduction"]
+    own = [f"saliency/{reduction['source']}"] if reduction["iterations"] > 1 else []
+    return library("evaluate_model", "saliency/oracle", *own)
+
+
 def method_chains():
     """List the chains whose pictures are shown: of the arm that the report is about, with the first seed."""
     return [c for c in CHAINS if c.arm == config["report"]["method"] and c.seed == str(config["seeds"][0])]

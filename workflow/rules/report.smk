@@ -225,7 +225,7 @@ rule write_report:
         costs="<results>/costs.csv",
         slurm_jobs="<results>/slurm_jobs.csv",
         dataset="<results>/dataset.h5",
-        confusions=chain_files("confusion.h5"),
+        counts=chain_files("counts.h5"),
         figures=expand("<results>/figures/{figure}.png", figure=figures()),
         template=checkout("workflow/report/report.html.j2"),
         code=library("write_report"),

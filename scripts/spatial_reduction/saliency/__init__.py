@@ -5,5 +5,7 @@ Each source module has one function of one signature::
     def stream_scores(blocks, context) -> Iterator[np.ndarray]
 
 `blocks` yields (images uint8 (n, H, W, C), labels uint8 (n, H, W)); the function yields float32 scores (n, H, W)
-for each, higher = more relevant. `context` is a `scores.Context`. A new source is a new module of this package.
+for each, higher = more relevant. `context` is a `scores.Context`. A source that needs the true labels says so by
+`USES_LABELS = True`: images whose labels are unknown cannot be masked by it. A new source is a new module of this
+package.
 """

@@ -7,6 +7,8 @@ from scipy import ndimage
 
 from spatial_reduction.saliency.scores import Blocks, Context
 
+USES_LABELS = True
+
 
 def stream_scores(blocks: Blocks, context: Context) -> Iterator[np.ndarray]:
     """Yield each pixel's signed distance to the outline of the classes of interest, float32 (n, H, W)."""

@@ -45,6 +45,11 @@ def stream_scores(source: str, blocks: Blocks, context: Context) -> Iterator[np.
     return importlib.import_module(f"spatial_reduction.saliency.{source}").stream_scores(blocks, context)
 
 
+def uses_labels(source: str) -> bool:
+    """Return whether a source needs the true labels."""
+    return getattr(importlib.import_module(f"spatial_reduction.saliency.{source}"), "USES_LABELS", False)
+
+
 def compute_saliency(
     dataset: str | Path,
     model: str | Path,

@@ -1,0 +1,126 @@
+"""Test protocols: what a model is shown of the test images. Each is a view, a stream of blocks made from another."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from itertools import tee
+
+import numpy as np
+
+from spatial_reduction.backgrounds import complete_background, donor_positions, soften_background
+from spatial_reduction.corruptions import CORRUPTIONS, SEVERITIES, corrupt
+from spatial_reduction.dataset import Dataset
+from spatial_reduction.decoding import IGNORED
+from spatial_reduction.masking import shrink_mask
+from spatial_reduction.reduction import reduce_images
+from spatial_reduction.saliency.scores import Context, stream_scores, uses_labels
+
+# (position in the split, images uint8 (n, H, W, C), labels uint8 (n, H, W)). A view maps blocks, not single images,
+# because a source of saliency does: it loads its model, or starts to draw at random, once for all of them.
+Block = tuple[slice, np.ndarray, np.ndarray]
+View = Callable[[Iterable[Block]], Iterator[Block]]
+
+
+def build_views(
+    protocols: Sequence[str],
+    data: Dataset,
+    foreground: Sequence[str],
+    source: str,
+    fill: str,
+    kept: int,
+    context: Context,
+) -> dict[str, View]:
+    """Return the views of the test images that show something else than T1 does, by the protocol's name.
+
+    T2: masked by the arm's own means. The previous iteration's model (`context.model`) scores the intact image, the
+        top `kept` pixels stay, the others are filled; no label is used. One pass with the last iteration's count
+        stands for the whole chain of masks, which at test time would need every model of it. Left out for chains of
+        one iteration, which have no previous model, and for sources that cannot do without labels.
+    T3: masked by the true foreground (the source `oracle`), the same count and fill. In a chain of one iteration
+        nothing is removed.
+    noise_1 .. occlusion_3: each corruption at three severities, see `corruptions`.
+    background_swapped: the foreground stands on another test image's background, of which all but the background
+        is replaced by the background blurred. All else is labelled as background.
+    background_blurred: blurred by background pixels alone.
+
+    A view does not depend on how images are divided into blocks.
+
+    Args:
+        protocols: see the section `evaluation` of the configuration; a corruption stands for its three severities.
+        foreground: names of the classes that are not background.
+        source, fill: see the section `reduction`.
+        kept: pixels that the last iteration keeps of an image.
+    """
+    masked = partial(_mask, data=data, fill=fill, kept=kept, context=context)
+    front = data.class_indices(foreground)
+    views: dict[str, View] = {}
+    if context.iteration > 1 and not uses_labels(source):
+        views["T2"] = partial(masked, source=source, shows_labels=False)
+    views["T3"] = partial(masked, source="oracle", shows_labels=True)
+    for family in CORRUPTIONS:
+        views |= {
+            f"{family}_{severity}": partial(_corrupt, family=family, severity=severity) for severity in SEVERITIES
+        }
+    views["background_swapped"] = partial(_swap_background, data=data, foreground=front)
+    views["background_blurred"] = partial(_blur_background, foreground=front)
+    return {name: view for name, view in views.items() if {name, name.rpartition("_")[0]} & set(protocols)}
+
+
+def _mask(
+    blocks: Iterable[Block], data: Dataset, source: str, fill: str, kept: int, context: Context, shows_labels: bool
+) -> Iterator[Block]:
+    shown, scored = tee(blocks)
+    pairs = ((images, labels if shows_labels else np.full_like(labels, IGNORED)) for _, images, labels in scored)
+    scores_of_blocks = stream_scores(source, pairs, context)
+    for (block, images, labels), scores in zip(shown, scores_of_blocks, strict=True):
+        masks = shrink_mask(np.ones(labels.shape, dtype=bool), scores, kept)
+        reduced = [
+            reduce_images(image[None], mask[None], fill, data.mean, (context.seed, position))
+            for position, image, mask in zip(_positions(block), images, masks, strict=True)
+        ]
+        yield block, np.concatenate(reduced), labels
+
+
+def _corrupt(blocks: Iterable[Block], family: str, severity: int) -> Iterator[Block]:
+    for block, images, labels in blocks:
+        yield block, corrupt(images, family, severity, _positions(block)), labels
+
+
+def _swap_background(blocks: Iterable[Block], data: Dataset, foreground: Sequence[int]) -> Iterator[Block]:
+    donors = donor_positions(data.count("test"))
+    for block, images, labels in blocks:
+        lent, lent_labels = _pick(data, donors[block])
+        is_background = _is_background(lent_labels, foreground)
+        surroundings = np.stack([complete_background(*pair) for pair in zip(lent, is_background, strict=True)])
+        is_front = np.isin(labels, foreground)
+        others = _background_labels(lent_labels, is_background, len(data.classes), foreground)
+        yield block, np.where(is_front[..., None], images, surroundings), np.where(is_front, labels, others)
+
+
+def _background_labels(
+    labels: np.ndarray, is_background: np.ndarray, classes: int, foreground: Sequence[int]
+) -> np.ndarray:
+    """Return the label of each pixel of a completed background; which class fills a hole is known if there is one."""
+    background = [index for index in range(classes) if index not in foreground]
+    filler = background[0] if len(background) == 1 else IGNORED
+    return np.where(is_background, labels, np.uint8(filler))
+
+
+def _blur_background(blocks: Iterable[Block], foreground: Sequence[int]) -> Iterator[Block]:
+    for block, images, labels in blocks:
+        pairs = zip(images, _is_background(labels, foreground), strict=True)
+        yield block, np.stack([soften_background(*pair) for pair in pairs]), labels
+
+
+def _is_background(labels: np.ndarray, foreground: Sequence[int]) -> np.ndarray:
+    return ~np.isin(labels, [*foreground, IGNORED])
+
+
+def _pick(data: Dataset, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return test images and labels in any order of positions, each once; HDF5 reads them in rising order only."""
+    images, labels = data.pick("test", np.sort(positions))
+    ranks = np.argsort(np.argsort(positions))
+    return images[ranks], labels[ranks]
+
+
+def _positions(block: slice) -> range:
+    return range(block.start, block.stop)
