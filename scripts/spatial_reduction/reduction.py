@@ -12,16 +12,19 @@ BLUR_SIGMA = 0.1  # of the image side: no outline survives
 
 
 def reduced_blocks(
-    dataset: Dataset, mask: str | Path, fill: str, seed: int
+    dataset: Dataset, mask: str | Path, fill: str, seed: int, carriers: np.ndarray | None = None
 ) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
     """Yield (position, reduced images, labels) of the training split, a block at a time.
+
+    Args:
+        carriers: int (N_train,); image i is reduced by the mask of image `carriers[i]`. None: by its own.
 
     Raises:
         InputError: the mask file is damaged or made for other images.
     """
     with open_mask(mask, dataset.count("train"), dataset.image_shape[:2]) as masks:
         for block, images, labels in dataset.blocks("train"):
-            kept = masks.read(block)
+            kept = masks.read(block if carriers is None else carriers[block])
             yield block, reduce_images(images, kept, fill, dataset.mean, (seed, block.start)), labels
 
 

@@ -28,7 +28,7 @@ rule compute_saliency:
         mem_mb=4000,
         runtime=30,
     params:
-        reduction=arm_setting("source", "saliency_images", "fill", "classes_of_interest"),
+        reduction=arm_setting("source", "rank", "shuffle", "saliency_images", "fill", "classes_of_interest"),
         device=config["training"]["device"],
     script:
         "../../scripts/compute_saliency.py"
