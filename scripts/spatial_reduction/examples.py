@@ -41,7 +41,8 @@ def render_examples(
     pixels, labels = data.pick("test", chosen)
     counts = kept_counts(reduction["schedule"], threshold, reduction["step"], len(models), data.pixel_count)
     interest = data.class_indices(reduction["classes_of_interest"])
-    is_compounding, is_reduced = reduction["schedule"] == "compounding", reduction["saliency_images"] == "reduced"
+    is_compounding = reduction["schedule"] == "compounding"
+    is_reduced = reduction["saliency_images"] == "reduced" and reduction["removes"] != "loss"
     carriers = mask_carriers(len(pixels), seed) if reduction["shuffle"] else np.arange(len(pixels))
     kept, reduced, saliency, predictions = [np.ones(labels.shape, dtype=bool)], [pixels], [], []
     for iteration, path in enumerate(models, start=1):

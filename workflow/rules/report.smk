@@ -155,7 +155,15 @@ rule render_examples:
     params:
         images=config["report"]["images"],
         reduction=arm_setting(
-            "source", "rank", "shuffle", "saliency_images", "fill", "classes_of_interest", "schedule", "step"
+            "source",
+            "rank",
+            "shuffle",
+            "saliency_images",
+            "fill",
+            "removes",
+            "classes_of_interest",
+            "schedule",
+            "step",
         ),
         device=config["training"]["device"],
     script:

@@ -81,12 +81,13 @@ def compute_saliency(
     threads: int,
     rank: str = "highest",
     shuffle: bool = False,
+    removes: str = "input",
 ) -> None:
     """Write `saliency.h5`: float32 scores (N_train, H, W), one block of images in memory at a time.
 
     Args:
         source: name of a module of this package.
-        saliency_images: `reduced` (as the model saw them in training, by `mask` and `fill`) or `intact`.
+        saliency_images: `reduced` (as the model saw them in training, by `mask`, `fill` and `removes`) or `intact`.
         iteration: that the scores are for; the model is of the one before.
         rank: `highest`, or `lowest` to keep what the source finds least relevant.
         shuffle: give each image the scores of another one, the same in every iteration. That image is scored
@@ -103,7 +104,7 @@ def compute_saliency(
     )
     carriers = mask_carriers(count, seed) if shuffle else None
     is_reduced = saliency_images == "reduced"
-    blocks = reduced_blocks(data, mask, fill, seed, carriers) if is_reduced else data.blocks("train")
+    blocks = reduced_blocks(data, mask, fill, seed, removes, carriers) if is_reduced else data.blocks("train")
     pairs = ((pixels, labels) for _, pixels, labels in blocks)
     stream = stream_scores(source, pairs, context, rank)
     done = 0
