@@ -185,6 +185,7 @@ def test_a_wrong_value_is_refused_by_its_key(refusal, key, value):
         (nested("arms.saliency", {"schedule": "additive", "step": 5}), "arms.saliency.step: "),
         (nested("arms.saliency", {"schedule": "additive", "step": -70}), "arms.saliency.step: the kept share falls"),
         (nested("reduction", {"schedule": "additive", "step": 5}), "reduction.step: "),
+        (nested("arms.saliency", {"crop": True, "intact_share": 50}), "arms.saliency.intact_share: "),
         (nested("dataset", {"source": "folder", "split": {"method": "random"}}), "dataset.root: "),
         (nested("dataset", {"source": "folder", "root": "raw"}), "dataset.split.method: "),
         (nested("dataset.split.method", "lists"), "dataset.split.lists: "),
@@ -208,7 +209,7 @@ def test_a_kept_share_may_grow_from_a_single_step(checked):
 ABLATION = {"single_pass", "equal_compute", "restarts", "saliency", "random", "oracle"}
 ABLATION |= {"shuffled", "inverse", "mask_only"}
 FULL = ABLATION | {"random_blocks", "centre", "fresh", "loss_only", "input_and_loss", "mixed", "scratch"}
-FULL |= {"fill_mean", "fill_blur", "fill_noise"}
+FULL |= {"fill_mean", "fill_blur", "fill_noise", "crop"}
 
 
 @pytest.mark.parametrize(("name", "expected"), [("ablation", ABLATION), ("full", FULL)])

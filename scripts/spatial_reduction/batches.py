@@ -1,13 +1,14 @@
-"""The images of a training, in memory, and how they are drawn as batches: reduced, or partly intact."""
+"""The images of a training, in memory, and how they are drawn as batches: reduced, partly intact, or cut out."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from spatial_reduction.cropping import Windows, tight_boxes
 from spatial_reduction.dataset import Dataset
 from spatial_reduction.decoding import IGNORED
 from spatial_reduction.masking import open_mask
@@ -25,6 +26,7 @@ class Images:
         device: where the batches go.
         intact: the same images with nothing removed, and
         intact_share: the per cent of the images of each batch that are taken from there.
+        windows: where the images are cut; None for whole images.
     """
 
     pixels: torch.Tensor
@@ -32,15 +34,17 @@ class Images:
     device: torch.device
     intact: "Images | None" = None
     intact_share: float = 0
+    windows: Windows | None = None
 
     def batches(self, order: torch.Tensor, size: int) -> Iterator[Batch]:
         """Yield batches of `size` images in the given order, on the device, still uint8.
 
-        The first images of a batch are the intact ones. Their number is rounded so that after any number of
-        batches it is the wanted share of all images so far, rounded down: half of every batch if its size is even.
+        Where images are cut, those of similar size come together, in as many batches. The first images of a batch
+        are the intact ones; their number is rounded so that after any number of batches it is the wanted share of
+        all images so far, rounded down: half of every batch if its size is even.
         """
         taken = 0
-        for chosen in order.split(size):
+        for chosen in self.windows.group(order, size) if self.windows else order.split(size):
             before, taken = taken, taken + len(chosen)
             whole = int(taken * self.intact_share // 100) - int(before * self.intact_share // 100)
             parts = [self.intact._pick(chosen[:whole])] if self.intact and whole else []
@@ -49,30 +53,34 @@ class Images:
             yield tuple(torch.cat(tensors) for tensors in zip(*parts, strict=True)) if len(parts) > 1 else parts[0]
 
     def _pick(self, chosen: torch.Tensor) -> Batch:
-        chosen = chosen.to(self.pixels.device)
-        return (
-            self.pixels[chosen].to(self.device, non_blocking=True),
-            self.labels[chosen].to(self.device, non_blocking=True),
-        )
+        if self.windows:
+            pixels, labels = self.windows.cut(self.pixels, self.labels, chosen)
+        else:
+            chosen = chosen.to(self.pixels.device)
+            pixels, labels = self.pixels[chosen], self.labels[chosen]
+        return pixels.to(self.device, non_blocking=True), labels.to(self.device, non_blocking=True)
 
 
 def load_training_images(
-    data: Dataset, mask: str | Path, removal: Mapping[str, Any], seed: int, device: torch.device
+    data: Dataset, mask: str | Path, removal: Mapping[str, Any], seed: int, device: torch.device, stride: int
 ) -> Images:
     """Read the training split as one iteration trains on it.
 
     Args:
         mask: kept pixels of each image.
-        removal: what the mask does, keys of the section `reduction`: `fill`, `removes`, `intact_share`.
+        removal: what the mask does, keys of the section `reduction`: `fill`, `removes`, `intact_share`, `crop`.
+        stride: the network's, by which the sides of its input are divisible.
 
     Raises:
         InputError: the mask file is damaged or made for other images.
     """
     reduced = load_images(_reduced_pairs(data, mask, removal, seed), data, "train", device)
-    if not removal["intact_share"]:
-        return reduced
-    intact = load_images(data.blocks("train"), data, "train", device)
-    return Images(reduced.pixels, reduced.labels, device, intact, removal["intact_share"])
+    if removal["crop"]:
+        return replace(reduced, windows=Windows(_boxes(data, mask), stride))
+    if removal["intact_share"]:
+        intact = load_images(data.blocks("train"), data, "train", device)
+        return replace(reduced, intact=intact, intact_share=removal["intact_share"])
+    return reduced
 
 
 def load_images(
@@ -100,3 +108,10 @@ def _reduced_pairs(
     with open_mask(mask, data.count("train"), data.image_shape[:2]) as masks:
         for block, images, labels in blocks:
             yield block, images, np.where(masks.read(block), labels, np.uint8(IGNORED))
+
+
+def _boxes(data: Dataset, mask: str | Path) -> torch.Tensor:
+    count = data.count("train")
+    with open_mask(mask, count, data.image_shape[:2]) as masks:
+        blocks = (slice(start, start + data.block) for start in range(0, count, data.block))
+        return torch.from_numpy(np.concatenate([tight_boxes(masks.read(block)) for block in blocks]))

@@ -46,6 +46,7 @@ def train_model(
     code: Sequence[str | Path] = (),
     removes: str = "input",
     intact_share: float = 0,
+    crop: bool = False,
 ) -> None:
     """Train on the reduced training images, validate on intact ones after every epoch.
 
@@ -61,7 +62,7 @@ def train_model(
         seed: determines the first weights and, with the cumulative epoch, the order of the images and every
             random draw; arms of equal seed see the same.
         code: source files; a checkpoint that other code wrote is not used.
-        fill, removes, intact_share: what the mask does to images and labels; see the section `reduction`. A
+        fill, removes, intact_share, crop: what the mask does to images and labels; see the section `reduction`. A
             network that is shown masks (`fill` "mask") knows no intact image: its validation columns mean
             nothing, so the training loss drives its learning rate and the last epoch is kept.
 
@@ -69,7 +70,7 @@ def train_model(
         InputError: a file is damaged or does not fit, or the loss is not finite.
     """
     torch.set_num_threads(threads)
-    removal = {"fill": fill, "removes": removes, "intact_share": intact_share}
+    removal = {"fill": fill, "removes": removes, "intact_share": intact_share, "crop": crop}
     if fill == "mask":
         training = {**training, "keep": "last", "schedule": _unvalidated(training["schedule"])}
     data, device, checkpoint = Dataset.open(dataset), choose_device(training["device"]), Path(checkpoint)
@@ -77,7 +78,7 @@ def train_model(
     trainer = Trainer(
         network=network,
         optimizer=Optimizer(network.parameters(), training),
-        train=load_training_images(data, mask, removal, seed, device),
+        train=load_training_images(data, mask, removal, seed, device, stride=2 ** (len(model["widths"]) - 1)),
         validation=load_images(data.blocks("validation"), data, "validation", device),
         augment=build_augmentation(training["augmentation"], data.image_shape[0]),
         precision=choose_precision(training["precision"], device),

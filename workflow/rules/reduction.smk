@@ -88,6 +88,6 @@ rule train_model:
     params:
         model=arm_section("model"),
         training=arm_section("training"),
-        reduction=arm_setting("start", "fill", "removes", "intact_share"),
+        reduction=arm_setting("start", "fill", "removes", "intact_share", "crop"),
     script:
         "../../scripts/train_model.py"
