@@ -57,6 +57,12 @@ def test_a_window_is_at_least_a_quarter_of_the_side():
     assert windows.cut(*pictures(1, 32), torch.tensor([0]))[1].shape == (1, 8, 8)
 
 
+def test_windows_have_few_sizes():
+    windows = Windows(torch.tensor([[0, 0, side, side] for side in range(1, 65)]), stride=2)
+    sizes = {tuple(windows.cut(*pictures(64, 64), torch.tensor([index]))[1].shape[1:]) for index in range(64)}
+    assert sizes == {(side, side) for side in range(16, 65, 4)}  # a sixteenth of 64 is 4
+
+
 @given(seed=st.integers(0, 1000), stride=st.sampled_from([1, 2, 4, 8]))
 def test_every_kept_pixel_is_in_its_window_with_its_label(seed, stride):
     rng = np.random.default_rng(seed)
