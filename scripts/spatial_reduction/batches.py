@@ -43,8 +43,10 @@ class Images:
         are the intact ones; their number is rounded so that after any number of batches it is the wanted share of
         all images so far, rounded down: half of every batch if its size is even.
         """
+        # The order is moved at once: a copy per batch would wait for the device at every step.
+        groups = self.windows.group(order, size) if self.windows else order.to(self.pixels.device).split(size)
         taken = 0
-        for chosen in self.windows.group(order, size) if self.windows else order.split(size):
+        for chosen in groups:
             before, taken = taken, taken + len(chosen)
             whole = int(taken * self.intact_share // 100) - int(before * self.intact_share // 100)
             parts = [self.intact._pick(chosen[:whole])] if self.intact and whole else []

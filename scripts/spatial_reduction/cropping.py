@@ -70,9 +70,9 @@ class Windows:
         """
         rows, in_box = self._lines(chosen, 0, labels.shape[1])
         columns, in_box_too = self._lines(chosen, 1, labels.shape[2])
-        outside = ~(in_box[:, :, None] & in_box_too[:, None, :]).to(labels.device)
+        outside = ~(in_box[:, :, None] & in_box_too[:, None, :]).to(labels.device, non_blocking=True)
         parts = (chosen[:, None, None], rows[:, :, None], columns[:, None, :])
-        at = tuple(index.to(labels.device) for index in parts)
+        at = tuple(index.to(labels.device, non_blocking=True) for index in parts)
         return pixels[at], labels[at].masked_fill(outside, IGNORED)
 
     def _lines(self, chosen: torch.Tensor, axis: int, side: int) -> tuple[torch.Tensor, torch.Tensor]:
