@@ -11,7 +11,7 @@ from conftest import ROOT
 
 SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
 EXPERIMENTS = sorted({path.name for path in (ROOT / "config").glob("*.yaml")} - {"config.yaml"})
-OVERLAYS = {"laptop.yaml": "oxford_pet.yaml"}
+OVERLAYS = dict.fromkeys(["laptop.yaml", "ablation.yaml", "full.yaml"], "oxford_pet.yaml")
 SECTIONS = ["pathvars", "dataset", "dataset.split", "dataset.synthetic", "model", "training", "training.schedule"]
 SECTIONS += ["reduction", "evaluation", "report"]
 NO_ARMS = dict.fromkeys(["single_pass", "equal_compute", "restarts", "saliency", "random", "oracle"])
@@ -65,10 +65,11 @@ def subschemas(schema, place="config"):
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_experiment_plans_with_a_folder_of_data(snakemake, tmp_path, name):
     (tmp_path / "raw").mkdir()
+    smaller = {"reduction": {"iterations": 2, "thresholds": [90]}} if name in OVERLAYS else {}
     process = snakemake(
         "--dry-run",
         configfiles=[OVERLAYS[name], name] if name in OVERLAYS else [name],
-        overrides={"seeds": [1], "dataset": {"root": str(tmp_path / "raw")}},
+        overrides={"seeds": [1], "dataset": {"root": str(tmp_path / "raw")}} | smaller,
     )
     assert process.returncode == 0, process.stderr
     assert f"results/{Path(name).stem}/report.html" in process.stdout
@@ -148,6 +149,10 @@ def test_a_section_that_is_a_number_is_refused(refusal, section):
         ("reduction.iterations", 0),
         ("reduction.allow_growth", "yes"),
         ("reduction.source", "magic"),
+        ("reduction.rank", "middle"),
+        ("reduction.shuffle", 1),
+        ("reduction.removes", "output"),
+        ("reduction.intact_share", 101),
         ("arms.saliency", 1),
         ("evaluation.splits", ["validation"]),
         ("evaluation.protocols", ["T2", "noise"]),
@@ -183,6 +188,7 @@ def test_a_wrong_value_is_refused_by_its_key(refusal, key, value):
         (nested("arms.saliency", {"schedule": "additive", "step": 5}), "arms.saliency.step: "),
         (nested("arms.saliency", {"schedule": "additive", "step": -70}), "arms.saliency.step: the kept share falls"),
         (nested("reduction", {"schedule": "additive", "step": 5}), "reduction.step: "),
+        (nested("arms.saliency", {"crop": True, "intact_share": 50}), "arms.saliency.intact_share: "),
         (nested("dataset", {"source": "folder", "split": {"method": "random"}}), "dataset.root: "),
         (nested("dataset", {"source": "folder", "root": "raw"}), "dataset.split.method: "),
         (nested("dataset.split.method", "lists"), "dataset.split.lists: "),
@@ -201,6 +207,20 @@ def test_keys_that_disagree_are_refused(refusal, overrides, key):
 def test_a_kept_share_may_grow_from_a_single_step(checked):
     growth = {"thresholds": [5], "schedule": "additive", "step": 5, "allow_growth": True}
     assert checked({"reduction": growth})["ARMS"]["saliency"]["reduction"]["thresholds"] == ["5"]
+
+
+ABLATION = {"single_pass", "equal_compute", "restarts", "saliency", "random", "oracle"}
+ABLATION |= {"shuffled", "inverse", "mask_only"}
+FULL = ABLATION | {"random_blocks", "centre", "fresh", "loss_only", "input_and_loss", "mixed", "scratch"}
+FULL |= {"fill_mean", "fill_blur", "fill_noise", "crop"}
+
+
+@pytest.mark.parametrize(("name", "expected"), [("ablation", ABLATION), ("full", FULL)])
+def test_a_set_of_arms_is_complete_and_shares_iteration_1(checked, name, expected):
+    overlay = yaml.safe_load((ROOT / f"config/{name}.yaml").read_text())
+    defined = checked(overlay)
+    assert set(defined["ARMS"]) == expected
+    assert set(defined["FIRST"].values()) == {"single_pass", "equal_compute"}
 
 
 def test_equal_compute_trains_as_long_as_a_whole_chain(checked):

@@ -6,10 +6,12 @@ import pytest
 import torch
 
 from spatial_reduction.errors import InputError
+from spatial_reduction.masking import shrink_mask
 from spatial_reduction.model import build_model, save_model
+from spatial_reduction.saliency.centre import log_gaussian
 from spatial_reduction.saliency.oracle import signed_distance
 from spatial_reduction.saliency.probability import log_odds
-from spatial_reduction.saliency.scores import compute_saliency, open_scores
+from spatial_reduction.saliency.scores import Context, compute_saliency, mask_carriers, open_scores, stream_scores
 from spatial_reduction.shrinking import write_intact_mask
 
 
@@ -59,7 +61,7 @@ def scores_of(files, path, dataset, **changes):
         return scores[:]
 
 
-@pytest.mark.parametrize("source", ["probability", "random", "oracle"])
+@pytest.mark.parametrize("source", ["probability", "random", "random_blocks", "oracle", "centre"])
 def test_every_source_scores_every_training_pixel_and_repeats_itself(source, files, dataset, tmp_path):
     first, again = (scores_of(files, tmp_path / name, dataset, source=source) for name in ("a.h5", "b.h5"))
     assert first.shape == (10, 16, 16)
@@ -68,10 +70,70 @@ def test_every_source_scores_every_training_pixel_and_repeats_itself(source, fil
     assert np.array_equal(first, again)
 
 
-def test_random_scores_differ_between_seeds_and_iterations(files, dataset, tmp_path):
-    base = scores_of(files, tmp_path / "a.h5", dataset)
-    assert not np.array_equal(base, scores_of(files, tmp_path / "b.h5", dataset, seed=2))
-    assert not np.array_equal(base, scores_of(files, tmp_path / "c.h5", dataset, iteration=3))
+@pytest.mark.parametrize("source", ["random", "random_blocks"])
+def test_random_scores_differ_between_seeds_and_iterations(source, files, dataset, tmp_path):
+    base = scores_of(files, tmp_path / "a.h5", dataset, source=source)
+    assert not np.array_equal(base, scores_of(files, tmp_path / "b.h5", dataset, source=source, seed=2))
+    assert not np.array_equal(base, scores_of(files, tmp_path / "c.h5", dataset, source=source, iteration=3))
+
+
+def stream(source, labels, rank="highest"):
+    """The scores of one block of images of which a source that needs no model sees the labels only."""
+    context = Context("no model", "cpu", 1, 3, [1, 2], seed=1, iteration=2)
+    return next(stream_scores(source, [(None, labels)], context, rank))
+
+
+def test_random_blocks_are_squares_of_a_sixteenth_of_the_side():
+    scores = stream("random_blocks", np.zeros((2, 64, 64), np.uint8))
+    squares = scores.reshape(2, 16, 4, 16, 4)
+    assert (squares == squares[:, :, :1, :, :1]).all()
+    assert len(np.unique(scores)) == 2 * 16 * 16
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (40, 40), (33, 20), (5, 7)])
+def test_random_blocks_fit_any_shape_and_any_count_is_kept_exactly(shape):
+    scores = stream("random_blocks", np.zeros((3, *shape), np.uint8)).reshape(3, -1)
+    for count in (1, scores.shape[1] // 3, scores.shape[1]):
+        kept = shrink_mask(np.ones(scores.shape, bool), scores, count)
+        assert (kept.sum(axis=1) == count).all()
+
+
+def test_kept_random_blocks_are_whole_but_for_the_one_that_the_count_cuts():
+    scores = stream("random_blocks", np.zeros((4, 64, 64), np.uint8)).reshape(4, -1)
+    kept = shrink_mask(np.ones(scores.shape, bool), scores, 1001).reshape(4, 16, 4, 16, 4)
+    full = kept.sum(axis=(2, 4))
+    assert ((full == 16).sum(axis=(1, 2)) == 1001 // 16).all()
+    assert (np.isin(full, [0, 16]).sum(axis=(1, 2)) == 16 * 16 - 1).all()
+
+
+def test_the_centre_prior_is_hand_made_and_symmetric():
+    assert log_gaussian(3, 3).tolist() == [[-1, -0.5, -1], [-0.5, 0, -0.5], [-1, -0.5, -1]]
+    scores = stream("centre", np.zeros((2, 8, 8), np.uint8))
+    for same in (scores[::-1], scores[:, ::-1], scores[:, :, ::-1], scores.transpose(0, 2, 1)):
+        assert np.array_equal(scores, same)
+    kept = shrink_mask(np.ones((2, 64), bool), scores.reshape(2, -1), 4).reshape(2, 8, 8)
+    assert kept[:, 3:5, 3:5].all()
+
+
+def test_the_lowest_rank_keeps_what_the_highest_removes(files, dataset, tmp_path):
+    highest = scores_of(files, tmp_path / "a.h5", dataset, source="probability").reshape(10, -1)
+    lowest = scores_of(files, tmp_path / "b.h5", dataset, source="probability", rank="lowest").reshape(10, -1)
+    everything = np.ones(highest.shape, bool)
+    assert np.array_equal(shrink_mask(everything, lowest, 64), ~shrink_mask(everything, highest, 192))
+
+
+@pytest.mark.parametrize("count", [2, 3, 10, 1000])
+def test_every_mask_is_carried_by_exactly_one_other_image(count):
+    carriers = mask_carriers(count, seed=1)
+    assert sorted(carriers) == list(range(count))
+    assert (carriers != np.arange(count)).all()
+    assert np.array_equal(carriers, mask_carriers(count, seed=1))
+    assert count < 10 or not np.array_equal(carriers, mask_carriers(count, seed=2))
+
+
+def test_a_single_image_has_no_other_to_exchange_with():
+    with pytest.raises(InputError, match="there is one image only"):
+        mask_carriers(1, seed=1)
 
 
 def test_the_oracle_ranks_the_true_foreground_first(files, dataset, tmp_path):

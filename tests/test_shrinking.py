@@ -4,7 +4,8 @@ import pytest
 
 from spatial_reduction.errors import InputError
 from spatial_reduction.masking import open_mask
-from spatial_reduction.saliency.scores import compute_saliency
+from spatial_reduction.model import build_model, save_model
+from spatial_reduction.saliency.scores import compute_saliency, mask_carriers
 from spatial_reduction.shrinking import shrink_masks, write_intact_mask
 from spatial_reduction.storage import file_digest
 
@@ -17,20 +18,20 @@ def chain(dataset_path, tmp_path):
     (tmp_path / "model").write_bytes(b"a model")
     write_intact_mask(dataset_path, tmp_path / "mask_1.h5")
 
-    def shrink(iteration, threshold="50", schedule="compounding", step=0, source="random"):
+    def shrink(iteration, threshold="50", schedule="compounding", step=0, source="random", **changes):
         compute_saliency(
             dataset=dataset_path,
             model=tmp_path / "model",
             mask=tmp_path / f"mask_{iteration - 1}.h5",
             output=tmp_path / "saliency.h5",
             source=source,
-            saliency_images="reduced",
             fill="black",
             classes_of_interest=["pet", "border"],
             device="cpu",
             seed=1,
             iteration=iteration,
             threads=1,
+            **({"saliency_images": "reduced"} | changes),
         )
         shrink_masks(
             dataset=dataset_path,
@@ -56,6 +57,21 @@ def test_compounding_masks_are_nested_and_exact_in_every_image(chain):
     assert (second.sum(axis=(1, 2)) == PIXELS // 2).all()
     assert (third.sum(axis=(1, 2)) == PIXELS // 4).all()
     assert not (third & ~second).any()
+
+
+@pytest.mark.parametrize("saliency_images", ["reduced", "intact"])
+@pytest.mark.parametrize("source", ["probability", "oracle"])
+def test_shuffled_masks_are_the_nested_masks_of_other_images(chain, source, saliency_images):
+    # So every statistic of their shapes is that of the true masks, iteration by iteration, for one model.
+    folder, shrink = chain
+    save_model(folder / "model", build_model(3, 3, {"widths": [2, 4]}, seed=1))
+    settings = {"source": source, "saliency_images": saliency_images}
+    plain = [shrink(iteration, **settings)[0] for iteration in (2, 3)]
+    shuffled = [shrink(iteration, shuffle=True, **settings)[0] for iteration in (2, 3)]
+    carriers = mask_carriers(10, seed=1)
+    for own, carried in zip(plain, shuffled, strict=True):
+        assert np.array_equal(carried[carriers], own)
+        assert not np.array_equal(carried, own)
 
 
 def test_additive_masks_are_made_anew_and_may_grow(chain):

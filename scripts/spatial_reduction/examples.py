@@ -11,7 +11,7 @@ from spatial_reduction.dataset import Dataset
 from spatial_reduction.masking import kept_counts, shrink_mask
 from spatial_reduction.model import choose_device, load_model, predict, require_architecture
 from spatial_reduction.reduction import reduce_images
-from spatial_reduction.saliency.scores import Context, stream_scores
+from spatial_reduction.saliency.scores import Context, mask_carriers, stream_scores
 from spatial_reduction.storage import create_hdf5
 
 
@@ -41,7 +41,8 @@ def render_examples(
     counts = kept_counts(reduction["schedule"], threshold, reduction["step"], len(models), data.pixel_count)
     interest = data.class_indices(reduction["classes_of_interest"])
     is_compounding = reduction["schedule"] == "compounding"
-    is_compounding, is_reduced = reduction["schedule"] == "compounding", reduction["saliency_images"] == "reduced"
+    is_reduced = reduction["saliency_images"] == "reduced" and reduction["removes"] != "loss"
+    carriers = mask_carriers(len(pixels), seed) if reduction["shuffle"] else np.arange(len(pixels))
     kept, reduced, saliency, predictions = [np.ones(labels.shape, dtype=bool)], [pixels], [], []
     for iteration, path in enumerate(models, start=1):
         network = load_model(path, where).eval()
@@ -50,8 +51,10 @@ def render_examples(
         if iteration == len(models):
             break
         context = Context(Path(path), device, threads, len(data.classes), interest, seed, iteration + 1)
-        seen = reduced[-1] if is_reduced else pixels
-        saliency.append(next(stream_scores(reduction["source"], [(seen, labels)], context)))
+        seen = reduce_images(pixels, kept[-1][carriers], reduction["fill"], data.mean, seed) if is_reduced else pixels
+        scores = np.empty(labels.shape, np.float32)
+        scores[carriers] = next(stream_scores(reduction["source"], [(seen, labels)], context, reduction["rank"]))
+        saliency.append(scores)
         candidates = kept[-1] if is_compounding else kept[0]
         flat = (len(pixels), -1)
         shrunk = shrink_mask(candidates.reshape(flat), saliency[-1].reshape(flat), counts[iteration])

@@ -89,9 +89,9 @@ class MaskFile:
         self.count, self.shape = len(self.kept), tuple(int(size) for size in file.attrs["image_shape"])
         self.attributes: dict[str, Any] = dict(file.attrs.items())
 
-    def read(self, block: slice = slice(None)) -> np.ndarray:
-        """Return bool (n, H, W) for a block of images."""
-        packed = self.kept[block]
+    def read(self, rows: slice | np.ndarray = slice(None)) -> np.ndarray:
+        """Return bool (n, H, W) for some images: a run of them, or positions int (n,) in any order."""
+        packed = self.kept[rows] if isinstance(rows, slice) else np.stack([self.kept[row] for row in rows])
         bits = np.unpackbits(packed, axis=1, count=self.shape[0] * self.shape[1])
         return bits.reshape(len(packed), *self.shape).view(bool)
 

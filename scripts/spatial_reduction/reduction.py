@@ -12,17 +12,28 @@ BLUR_SIGMA = 0.1  # of the image side: no outline survives
 
 
 def reduced_blocks(
-    dataset: Dataset, mask: str | Path, fill: str, seed: int
+    dataset: Dataset,
+    mask: str | Path,
+    fill: str,
+    seed: int,
+    removes: str = "input",
+    carriers: np.ndarray | None = None,
 ) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
-    """Yield (position, reduced images, labels) of the training split, a block at a time.
+    """Yield (position, images as the network sees them, true labels) of the training split, a block at a time.
+
+    Args:
+        removes: what removed pixels leave: `input`, `loss` (the images stay intact) or `input_and_loss`.
+        carriers: int (N_train,); image i is reduced by the mask of image `carriers[i]`. None: by its own.
 
     Raises:
         InputError: the mask file is damaged or made for other images.
     """
     with open_mask(mask, dataset.count("train"), dataset.image_shape[:2]) as masks:
         for block, images, labels in dataset.blocks("train"):
-            kept = masks.read(block)
-            yield block, reduce_images(images, kept, fill, dataset.mean, (seed, block.start)), labels
+            if removes != "loss":
+                kept = masks.read(block if carriers is None else carriers[block])
+                images = reduce_images(images, kept, fill, dataset.mean, (seed, block.start))
+            yield block, images, labels
 
 
 def reduce_images(
@@ -34,7 +45,8 @@ def reduce_images(
         images: uint8 (N, H, W, C).
         kept: bool (N, H, W).
         fill: `black` (0), `mean` (the training split's channel mean), `blur` (the image under a Gaussian of
-            10 % of its side) or `noise` (uniform, drawn from `seed`).
+            10 % of its side), `noise` (uniform, drawn from `seed`), or `mask`: nothing of the image is shown,
+            kept pixels become 255 and removed ones 0.
         mean: of each channel, in [0, 1].
 
     Returns:
@@ -42,6 +54,8 @@ def reduce_images(
     """
     if kept.all():
         return images
+    if fill == "mask":
+        return np.repeat(np.where(kept[..., None], np.uint8(255), np.uint8(0)), images.shape[3], axis=3)
     return np.where(kept[..., None], images, _filling(images, fill, mean, seed))
 
 

@@ -1,6 +1,5 @@
-"""One epoch: the images in memory, the optimiser steps, the validation. What bit-exact resuming rests on."""
+"""One epoch: the optimiser steps, the validation. What bit-exact resuming rests on."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -9,28 +8,12 @@ import torch
 from torch.nn import functional
 
 from spatial_reduction.augmentation import Augment
+from spatial_reduction.batches import Images
 from spatial_reduction.decoding import IGNORED
 from spatial_reduction.errors import InputError
 from spatial_reduction.metrics import iou, mean_over_classes, pixel_accuracy
 from spatial_reduction.model import UNet, to_input
 from spatial_reduction.optimisation import Optimizer
-
-
-@dataclass(frozen=True)
-class Images:
-    """Images uint8 (N, H, W, C) and labels uint8 (N, H, W), resident where training runs if they fit there."""
-
-    pixels: torch.Tensor
-    labels: torch.Tensor
-    device: torch.device
-
-    def batches(self, order: torch.Tensor, size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Yield batches of `size` images in the given order, on the device, still uint8."""
-        for chosen in order.to(self.pixels.device).split(size):
-            yield (
-                self.pixels[chosen].to(self.device, non_blocking=True),
-                self.labels[chosen].to(self.device, non_blocking=True),
-            )
 
 
 @dataclass

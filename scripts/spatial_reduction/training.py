@@ -2,14 +2,14 @@
 
 import csv
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from spatial_reduction.augmentation import build_augmentation
+from spatial_reduction.batches import load_images, load_training_images
 from spatial_reduction.checkpoint import Progress, fingerprint, load_checkpoint, save_checkpoint
 from spatial_reduction.dataset import Dataset
 from spatial_reduction.joblog import progress, say
@@ -23,11 +23,9 @@ from spatial_reduction.model import (
     save_model,
 )
 from spatial_reduction.optimisation import Optimizer, Plateau
-from spatial_reduction.reduction import reduced_blocks
 from spatial_reduction.storage import file_digest, write_table
-from spatial_reduction.trainer import Images, Trainer, choose_precision
+from spatial_reduction.trainer import Trainer, choose_precision
 
-SHARE_OF_DEVICE = 0.5  # of the free GPU memory that the data may take; the rest is for the network
 COUNTERS = ("cumulative_epoch", "cumulative_steps", "cumulative_images", "cumulative_seconds")
 
 
@@ -46,6 +44,9 @@ def train_model(
     seed: int,
     threads: int,
     code: Sequence[str | Path] = (),
+    removes: str = "input",
+    intact_share: float = 0,
+    crop: bool = False,
 ) -> None:
     """Train on the reduced training images, validate on intact ones after every epoch.
 
@@ -61,18 +62,24 @@ def train_model(
         seed: determines the first weights and, with the cumulative epoch, the order of the images and every
             random draw; arms of equal seed see the same.
         code: source files; a checkpoint that other code wrote is not used.
+        fill, removes, intact_share, crop: what the mask does to images and labels; see the section `reduction`. A
+            network that is shown masks (`fill` "mask") knows no intact image: its validation columns mean
+            nothing, so the training loss drives its learning rate and the last epoch is kept.
 
     Raises:
         InputError: a file is damaged or does not fit, or the loss is not finite.
     """
     torch.set_num_threads(threads)
+    removal = {"fill": fill, "removes": removes, "intact_share": intact_share, "crop": crop}
+    if fill == "mask":
+        training = {**training, "keep": "last", "schedule": _unvalidated(training["schedule"])}
     data, device, checkpoint = Dataset.open(dataset), choose_device(training["device"]), Path(checkpoint)
     network = _first_weights(data, previous_model, model, start, seed).to(device)
     trainer = Trainer(
         network=network,
         optimizer=Optimizer(network.parameters(), training),
-        train=_load(reduced_blocks(data, mask, fill, seed), data, "train", device),
-        validation=_load(data.blocks("validation"), data, "validation", device),
+        train=load_training_images(data, mask, removal, seed, device, stride=2 ** (len(model["widths"]) - 1)),
+        validation=load_images(data.blocks("validation"), data, "validation", device),
         augment=build_augmentation(training["augmentation"], data.image_shape[0]),
         precision=choose_precision(training["precision"], device),
         batch_size=training["batch_size"],
@@ -85,7 +92,7 @@ def train_model(
             "data": data.digest,
             "mask": file_digest(mask),
             "previous": previous_model and file_digest(previous_model),
-            "settings": [model, training, start, fill, seed],
+            "settings": [model, training, start, removal, seed],
             "machine": [device.type, threads, torch.__version__],
             "code": [file_digest(path) for path in code],
         }
@@ -159,6 +166,10 @@ def _run(
     return state, best or network.state_dict()
 
 
+def _unvalidated(schedule: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {**schedule, "monitor": "training" if schedule["monitor"] == "validation" else schedule["monitor"]}
+
+
 def _first_weights(data: Dataset, previous: str | Path | None, model: Mapping[str, Any], start: str, seed: int) -> UNet:
     channels, classes = data.image_shape[2], len(data.classes)
     if previous is None or start == "scratch":
@@ -175,17 +186,3 @@ def _counters(history: str | Path | None) -> Mapping[str, float]:
     with open(history, newline="", encoding="utf-8") as file:
         last = list(csv.DictReader(file))[-1]
     return {key: float(last[key]) for key in COUNTERS}
-
-
-def _load(
-    blocks: Iterator[tuple[slice, np.ndarray, np.ndarray]], data: Dataset, split: str, device: torch.device
-) -> Images:
-    """Read a split into memory, on the device if it fits into half of what is free there."""
-    height, width, channels = data.image_shape
-    pixels = torch.empty((data.count(split), height, width, channels), dtype=torch.uint8)
-    labels = torch.empty((data.count(split), height, width), dtype=torch.uint8)
-    for block, some_pixels, some_labels in blocks:
-        pixels[block], labels[block] = torch.from_numpy(some_pixels), torch.from_numpy(some_labels)
-    if device.type == "cuda" and pixels.nbytes + labels.nbytes > SHARE_OF_DEVICE * torch.cuda.mem_get_info()[0]:
-        return Images(pixels, labels, device)
-    return Images(pixels.to(device), labels.to(device), device)

@@ -28,7 +28,7 @@ rule compute_saliency:
         mem_mb=4000,
         runtime=30,
     params:
-        reduction=arm_setting("source", "saliency_images", "fill", "classes_of_interest"),
+        reduction=arm_setting("source", "rank", "shuffle", "saliency_images", "fill", "removes", "classes_of_interest"),
         device=config["training"]["device"],
     script:
         "../../scripts/compute_saliency.py"
@@ -88,6 +88,6 @@ rule train_model:
     params:
         model=arm_section("model"),
         training=arm_section("training"),
-        reduction=arm_setting("start", "fill"),
+        reduction=arm_setting("start", "fill", "removes", "intact_share", "crop"),
     script:
         "../../scripts/train_model.py"

@@ -154,7 +154,17 @@ rule render_examples:
         runtime=15,
     params:
         images=config["report"]["images"],
-        reduction=arm_setting("source", "saliency_images", "fill", "classes_of_interest", "schedule", "step"),
+        reduction=arm_setting(
+            "source",
+            "rank",
+            "shuffle",
+            "saliency_images",
+            "fill",
+            "removes",
+            "classes_of_interest",
+            "schedule",
+            "step",
+        ),
         device=config["training"]["device"],
     script:
         "../../scripts/render_examples.py"

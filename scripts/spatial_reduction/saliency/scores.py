@@ -40,9 +40,30 @@ class Context:
     iteration: int
 
 
-def stream_scores(source: str, blocks: Blocks, context: Context) -> Iterator[np.ndarray]:
-    """Yield the scores of a source, float32 (n, H, W), for blocks of images and labels."""
-    return importlib.import_module(f"spatial_reduction.saliency.{source}").stream_scores(blocks, context)
+def stream_scores(source: str, blocks: Blocks, context: Context, rank: str = "highest") -> Iterator[np.ndarray]:
+    """Yield the scores of a source, float32 (n, H, W), for blocks of images and labels.
+
+    With `rank` "lowest" their sign is changed: what the source finds least relevant has the highest score.
+    """
+    stream = importlib.import_module(f"spatial_reduction.saliency.{source}").stream_scores(blocks, context)
+    return stream if rank == "highest" else (-scores for scores in stream)
+
+
+def mask_carriers(count: int, seed: int) -> np.ndarray:
+    """Return, for each of `count` images, the other image that carries its mask; int64 (count,).
+
+    A permutation of one cycle (Sattolo 1986), so no image carries its own. It depends on (`count`, `seed`) alone
+    and is therefore the same in every iteration.
+
+    Raises:
+        InputError: there is one image only.
+    """
+    if count < 2:
+        raise InputError("shuffle: masks cannot be exchanged, there is one image only")
+    cycle = np.random.default_rng((seed, *b"shuffle")).permutation(count)
+    carriers = np.empty(count, dtype=np.int64)
+    carriers[cycle] = np.roll(cycle, -1)
+    return carriers
 
 
 def uses_labels(source: str) -> bool:
@@ -63,13 +84,20 @@ def compute_saliency(
     seed: int,
     iteration: int,
     threads: int,
+    rank: str = "highest",
+    shuffle: bool = False,
+    removes: str = "input",
 ) -> None:
     """Write `saliency.h5`: float32 scores (N_train, H, W), one block of images in memory at a time.
 
     Args:
         source: name of a module of this package.
-        saliency_images: `reduced` (as the model saw them in training, by `mask` and `fill`) or `intact`.
+        saliency_images: `reduced` (as the model saw them in training, by `mask`, `fill` and `removes`) or `intact`.
         iteration: that the scores are for; the model is of the one before.
+        rank: `highest`, or `lowest` to keep what the source finds least relevant.
+        shuffle: give each image the scores of another one, the same in every iteration. That image is scored
+            with what is left of it under the mask that the first one carries, so the first one carries, bit by
+            bit, the nested masks that the other would have.
 
     Raises:
         InputError: a file is damaged, or a score is not a number.
@@ -79,17 +107,23 @@ def compute_saliency(
     context = Context(
         Path(model), device, threads, len(data.classes), data.class_indices(classes_of_interest), seed, iteration
     )
+    carriers = mask_carriers(count, seed) if shuffle else None
     is_reduced = saliency_images == "reduced"
-    blocks = reduced_blocks(data, mask, fill, seed) if is_reduced else data.blocks("train")
+    blocks = reduced_blocks(data, mask, fill, seed, removes, carriers) if is_reduced else data.blocks("train")
     pairs = ((pixels, labels) for _, pixels, labels in blocks)
-    stream = stream_scores(source, pairs, context)
+    stream = stream_scores(source, pairs, context, rank)
     done = 0
     with create_hdf5(output, "saliency") as file:
         scores = file.create_dataset("scores", (count, height, width), "float32", chunks=(1, height, width))
         for block in progress(stream, data.block_count("train"), f"{source} saliency", "blocks"):
             if np.isnan(block).any():
                 raise InputError(f"{model}: {source} saliency is not a number in training images {done} and on")
-            scores[done : done + len(block)] = block
+            rows = slice(done, done + len(block))
+            if carriers is None:
+                scores[rows] = block
+            else:  # HDF5 writes several rows at once in rising order only
+                for carrier, image_scores in zip(carriers[rows], block, strict=True):
+                    scores[carrier] = image_scores
             done += len(block)
         file.attrs["source"] = source
 

@@ -1,0 +1,226 @@
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from spatial_reduction.batches import Images, load_training_images
+from spatial_reduction.masking import write_mask
+from spatial_reduction.model import build_model, save_model, to_input
+from spatial_reduction.reduction import reduce_images, reduced_blocks
+from spatial_reduction.saliency.scores import compute_saliency, open_scores
+from spatial_reduction.shrinking import write_intact_mask
+from spatial_reduction.trainer import Trainer, segmentation_loss
+from spatial_reduction.training import train_model
+
+CPU = torch.device("cpu")
+PLAIN = {"fill": "black", "removes": "input", "intact_share": 0, "crop": False}
+MODES = {
+    "loss_only": {"removes": "loss"},
+    "input_and_loss": {"removes": "input_and_loss"},
+    "mixed": {"intact_share": 50},
+    "mask_only": {"fill": "mask"},
+    "crop": {"crop": True},
+}
+TRAINING = {
+    "epochs": 4,
+    "batch_size": 4,
+    "optimizer": "adam",
+    "learning_rate": 0.01,
+    "weight_decay": 0.0,
+    "momentum": 0.9,
+    "schedule": {"monitor": "validation", "factor": 0.5, "patience": 0},
+    "keep": "last",
+    "augmentation": [],
+    "precision": "float32",
+    "device": "cpu",
+}
+
+
+@pytest.fixture
+def half(tmp_path):
+    """A mask of the 10 training images: rows 4 to 11 and columns 2 to 9 of 16 x 16 are kept."""
+    kept = np.zeros((10, 16, 16), dtype=bool)
+    kept[:, 4:12, 2:10] = True
+    write_mask(tmp_path / "half.h5", iter([kept]), (16, 16), {})
+    return tmp_path / "half.h5", kept
+
+
+@pytest.fixture
+def train(dataset_path, half, tmp_path):
+    """Train on the half mask in tmp_path; return the weights."""
+
+    def run(name="model", training=None, **changes):
+        settings = {
+            "dataset": dataset_path,
+            "mask": half[0],
+            "previous_model": None,
+            "previous_history": None,
+            "output": tmp_path / f"{name}.safetensors",
+            "history": tmp_path / f"{name}.csv",
+            "checkpoint": tmp_path / f"{name}.checkpoint",
+            "model": {"widths": [2, 4]},
+            "training": TRAINING | (training or {}),
+            "start": "warm",
+            "fill": "black",
+            "seed": 1,
+            "threads": 1,
+        }
+        train_model(**(settings | changes))
+        return load_file(tmp_path / f"{name}.safetensors")
+
+    return run
+
+
+def equal(first, second):
+    return all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize("removes", ["input", "loss", "input_and_loss"])
+def test_removed_pixels_leave_the_input_the_loss_or_both(dataset, half, removes):
+    path, kept = half
+    images, labels = dataset.pick("train", range(10))
+    shown = load_training_images(dataset, path, PLAIN | {"removes": removes}, 1, CPU, stride=2)
+    black = reduce_images(images, kept, "black", dataset.mean, 1)
+    assert np.array_equal(shown.pixels, images if removes == "loss" else black)
+    assert np.array_equal(shown.labels, labels if removes == "input" else np.where(kept, labels, 255))
+
+
+def test_pixels_that_left_the_loss_have_no_gradient_and_the_others_do(dataset, half):
+    path, kept = half
+    shown = load_training_images(dataset, path, PLAIN | {"removes": "loss"}, 1, CPU, stride=2)
+    logits = build_model(3, 3, {"widths": [2, 4]}, seed=1)(to_input(shown.pixels))
+    logits.retain_grad()
+    segmentation_loss(logits, shown.labels).backward()
+    gradient = logits.grad.abs().sum(dim=1).numpy()
+    assert (gradient[~kept] == 0).all()
+    assert (gradient[kept] > 0).all()
+
+
+def test_saliency_is_that_of_the_images_as_the_network_saw_them(dataset, dataset_path, half, tmp_path):
+    path, kept = half
+    images, labels = dataset.pick("train", range(10))
+    for removes, expected in (("loss", images), ("input", reduce_images(images, kept, "black", dataset.mean, 1))):
+        blocks = list(reduced_blocks(dataset, path, "black", 1, removes))
+        assert np.array_equal(np.concatenate([pixels for _, pixels, _ in blocks]), expected)
+        assert np.array_equal(np.concatenate([true for _, _, true in blocks]), labels)  # for the oracle
+
+
+def test_a_shown_mask_is_white_where_kept_and_holds_nothing_of_the_image(dataset, half):
+    path, kept = half
+    shown = load_training_images(dataset, path, PLAIN | {"fill": "mask"}, 1, CPU, stride=2)
+    assert np.array_equal(shown.pixels, np.where(kept[..., None], 255, 0).repeat(3, axis=3))
+    assert np.array_equal(shown.labels, dataset.pick("train", range(10))[1])
+
+
+def test_a_network_that_is_shown_masks_is_not_steered_by_intact_validation_images(train):
+    steered = {"schedule": {"monitor": "training", "factor": 0.5, "patience": 0}}
+    by_training = train("training", steered, fill="mask")
+    assert equal(train("best", {"keep": "best"}, fill="mask"), by_training)
+    assert equal(train("validation", fill="mask"), by_training)
+
+
+def numbered(count, share):
+    """Images of one pixel: 0, 1, 2, ...; intact ones 100, 101, 102, ..."""
+    labels = torch.arange(count, dtype=torch.uint8).reshape(-1, 1, 1)
+    intact = Images((labels + 100)[..., None], labels, CPU)
+    return Images(labels[..., None], labels, CPU, intact, share)
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "share", "expected"),
+    [
+        (12, 4, 50, [2, 2, 2]),
+        (10, 4, 50, [2, 2, 1]),
+        (9, 3, 50, [1, 2, 1]),
+        (4, 1, 50, [0, 1, 0, 1]),
+        (10, 5, 20, [1, 1]),
+        (4, 2, 100, [2, 2]),
+        (4, 2, 0, [0, 0]),
+    ],
+)
+def test_the_wanted_share_of_every_batch_is_intact_and_every_image_comes_once(count, size, share, expected):
+    order = torch.from_numpy(np.random.default_rng(0).permutation(count))
+    batches = list(numbered(count, share).batches(order, size))
+    assert [int((pixels >= 100).sum()) for pixels, _ in batches] == expected
+    assert torch.equal(torch.cat([pixels.flatten() % 100 for pixels, _ in batches]), order.to(torch.uint8))
+    assert torch.equal(torch.cat([labels.flatten() for _, labels in batches]), order.to(torch.uint8))
+
+
+def test_intact_images_keep_the_labels_that_reduced_ones_lose(dataset, half):
+    path, _ = half
+    images = load_training_images(
+        dataset, path, PLAIN | {"removes": "input_and_loss", "intact_share": 50}, 1, CPU, stride=2
+    )
+    pixels, labels = next(images.batches(torch.arange(10), 10))
+    true = dataset.pick("train", range(10))
+    assert np.array_equal(pixels[:5], true[0][:5])
+    assert np.array_equal(labels[:5], true[1][:5])
+    assert np.array_equal(pixels[5:], images.pixels[5:])
+    assert (labels[5:] == 255).any(dim=(1, 2)).all()
+
+
+def test_all_intact_is_a_training_on_intact_images(train, dataset_path, tmp_path):
+    write_intact_mask(dataset_path, tmp_path / "intact.h5")
+    assert equal(train("all", intact_share=100), train("intact", mask=tmp_path / "intact.h5"))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_every_mode_trains_differently_and_changes_nothing_on_an_intact_mask(mode, train, dataset_path, tmp_path):
+    write_intact_mask(dataset_path, tmp_path / "intact.h5")
+    monitored = {"epochs": 2, "schedule": {"monitor": "training", "factor": 0.5, "patience": 0}}
+    assert not equal(train("plain", monitored), train("mode", monitored, **MODES[mode]))
+    assert pd.read_csv(tmp_path / "mode.csv")["cumulative_steps"].tolist() == [3, 6]  # 10 images in batches of 4
+    intact = {"mask": tmp_path / "intact.h5"}
+    assert equal(train("plain_intact", monitored, **intact), train("mode_intact", monitored, **intact, **MODES[mode]))
+
+
+def interrupt(monkeypatch, run):
+    """Stop a training before its third epoch."""
+    run_epoch = Trainer.run_epoch
+
+    def interrupted(trainer, epoch):
+        if epoch == 3:
+            raise KeyboardInterrupt
+        return run_epoch(trainer, epoch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "run_epoch", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run()
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_every_mode_resumes_with_the_same_bits(mode, train, monkeypatch, capfd):
+    undisturbed = train("undisturbed", **MODES[mode])
+    interrupt(monkeypatch, lambda: train("stopped", **MODES[mode]))
+    assert equal(train("stopped", **MODES[mode]), undisturbed)
+    assert "resuming after epoch 2" in capfd.readouterr().err
+
+
+def test_a_checkpoint_of_another_mode_is_not_used(train, monkeypatch, capfd):
+    expected = train("expected", removes="loss")
+    interrupt(monkeypatch, lambda: train("stopped"))
+    assert equal(train("stopped", removes="loss"), expected)
+    assert "checkpoint of another training" in capfd.readouterr().err
+
+
+def test_the_scores_of_a_loss_only_arm_are_of_intact_images(dataset, dataset_path, half, tmp_path):
+    save_model(tmp_path / "model", build_model(3, 3, {"widths": [2, 4]}, seed=1))
+    scores = []
+    for name, changes in (("a", {"removes": "loss"}), ("b", {"saliency_images": "intact"})):
+        settings = {"source": "probability", "saliency_images": "reduced", "fill": "black", "device": "cpu"} | changes
+        compute_saliency(
+            dataset_path,
+            tmp_path / "model",
+            half[0],
+            tmp_path / name,
+            classes_of_interest=["pet"],
+            seed=1,
+            iteration=3,
+            threads=1,
+            **settings,
+        )
+        with open_scores(tmp_path / name, 10, (16, 16)) as values:
+            scores.append(values[:])
+    assert np.array_equal(*scores)
