@@ -23,4 +23,5 @@ rule all:
         "<results>/report.html",
         "<results>/metrics.csv",
         "<results>/contrasts.csv",
+        "<results>/convergence.csv",
         expand("<results>/figures/{figure}.{suffix}", figure=figures(), suffix=["png", "pdf"]),

@@ -6,8 +6,9 @@ from spatial_reduction.joblog import logged
 if __name__ == "__main__":
     with logged(snakemake.log[0]):
         compare_arms(
-            confusions=snakemake.input.confusions,
+            counts=snakemake.input.counts,
             chains=snakemake.params.chains,
+            history=snakemake.input.history,
             evaluation=snakemake.params.evaluation,
             output=snakemake.output[0],
         )

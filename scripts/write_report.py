@@ -10,7 +10,7 @@ if __name__ == "__main__":
             contrasts=snakemake.input.contrasts,
             history=snakemake.input.history,
             dataset=snakemake.input.dataset,
-            confusions=snakemake.input.confusions,
+            counts=snakemake.input.counts,
             figures=snakemake.input.figures,
             template=snakemake.input.template,
             config=snakemake.params.config,

@@ -11,7 +11,7 @@ from conftest import ROOT, run_snakemake
 CHECKOUT = ["config", "envs", "profiles", "scripts", "workflow"]
 
 DATA = {"draw_synthetic_pets": 1, "prepare_dataset": 1, "write_intact_mask": 1}
-TABLES = {"collect_tables": 1, "compare_arms": 1}
+TABLES = {"collect_tables": 1, "compare_arms": 1, "measure_convergence": 1}
 PLOTS = ["plot_thresholds", "plot_iterations", "plot_learning_curves", "plot_kept_pixels", "plot_cost"]
 REPORT = {**dict.fromkeys(PLOTS, 1), "write_report": 1}
 

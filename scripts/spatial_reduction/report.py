@@ -35,7 +35,7 @@ def write_report(
     contrasts: str | Path,
     history: str | Path,
     dataset: str | Path,
-    confusions: Sequence[str | Path],
+    counts: Sequence[str | Path],
     figures: Sequence[str | Path],
     template: str | Path,
     config: Mapping[str, Any],
@@ -45,7 +45,7 @@ def write_report(
     """Write the page.
 
     Args:
-        confusions: `confusion.h5` of the chains; they record device and software.
+        counts: `counts.h5` of the chains; they record device and software.
         figures: PNG files, embedded in this order.
         config: the whole configuration, shown as it is.
         method: the section `reduction` of the arm that the report is about.
@@ -68,7 +68,7 @@ def write_report(
         contrasts=compared[compared["measure"] == config["report"]["measure"]].to_dict("records"),
         cost=cost_table(curves),
         data=describe(dataset),
-        software=_software(confusions),
+        software=_software(counts),
         devices=sorted(set(curves["device"])),
     )
     with written_whole(output) as partial:
@@ -125,10 +125,10 @@ def _embedded(path: str | Path) -> str:
     return "data:image/png;base64," + base64.b64encode(Path(path).read_bytes()).decode()
 
 
-def _software(confusions: Sequence[str | Path]) -> list[str]:
+def _software(counts: Sequence[str | Path]) -> list[str]:
     """Return the versions of this process and, as recorded, of the jobs that ran the network."""
     found = {f"{name} {version(name)}" for name in ("snakemake", "pandas", "seaborn", "scipy")}
-    for path in confusions:
-        with open_hdf5(path, "confusion") as file:
+    for path in counts:
+        with open_hdf5(path, "counts") as file:
             found |= set(file.attrs["software"])
     return sorted(found)

@@ -2,8 +2,8 @@
 Models -> measures -> tables of the whole experiment.
 
     inputs:  model.safetensors, history.csv, kept_pixels.csv of every iteration
-    outputs: metrics.csv and confusion.h5 of every chain;
-             <results>/metrics.csv, history.csv, kept_pixels.csv, contrasts.csv
+    outputs: metrics.csv and counts.h5 of every chain;
+             <results>/metrics.csv, history.csv, kept_pixels.csv, convergence.csv, contrasts.csv
 """
 
 
@@ -15,7 +15,7 @@ rule evaluate_model:
         code=library("evaluate_model"),
     output:
         metrics="<results>/{arm}/top_{threshold}/seed_{seed}/metrics.csv",
-        confusion="<results>/{arm}/top_{threshold}/seed_{seed}/confusion.h5",
+        counts="<results>/{arm}/top_{threshold}/seed_{seed}/counts.h5",
     log:
         "<logs>/evaluate_model/{arm}/top_{threshold}/seed_{seed}.log",
     benchmark:
@@ -64,10 +64,34 @@ rule collect_tables:
         "../../scripts/collect_tables.py"
 
 
+rule measure_convergence:
+    """Measure how many steps, images and seconds every training took to near the primary comparator's final score."""
+    input:
+        history="<results>/history.csv",
+        code=library("measure_convergence"),
+    output:
+        report("<results>/convergence.csv", caption="../report/convergence.rst", category="Tables"),
+    log:
+        "<logs>/measure_convergence.log",
+    benchmark:
+        "<benchmarks>/measure_convergence.tsv"
+    conda:
+        "../../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=15,
+    params:
+        comparator=config["evaluation"]["comparators"][0],
+    script:
+        "../../scripts/measure_convergence.py"
+
+
 rule compare_arms:
     """Compare every arm with the comparators, seed by seed, with intervals and tests."""
     input:
-        confusions=chain_files("confusion.h5"),
+        counts=chain_files("counts.h5"),
+        history="<results>/history.csv",
         code=library("compare_arms"),
     output:
         report("<results>/contrasts.csv", caption="../report/contrasts.rst", category="Tables"),

@@ -191,7 +191,7 @@ rule write_report:
         contrasts="<results>/contrasts.csv",
         history="<results>/history.csv",
         dataset="<results>/dataset.h5",
-        confusions=chain_files("confusion.h5"),
+        counts=chain_files("counts.h5"),
         figures=expand("<results>/figures/{figure}.png", figure=figures()),
         template=checkout("workflow/report/report.html.j2"),
         code=library("write_report"),
