@@ -21,6 +21,7 @@ rule all:
     default_target: True
     input:
         "<results>/report.html",
+        "<results>/verdict.md",
         "<results>/metrics.csv",
         "<results>/contrasts.csv",
         "<results>/convergence.csv",

@@ -12,12 +12,14 @@ class Measure:
         unit: of a difference.
         higher_is_better: which sign of a difference favours the arm.
         scale: from the stored value to the printed one.
+        names_images: the name says which images it is about.
     """
 
     name: str
     unit: str = "points"
     higher_is_better: bool = True
     scale: float = 100
+    names_images: bool = False
 
 
 MEASURES = {
@@ -28,11 +30,17 @@ MEASURES = {
     "mean_boundary_iou": Measure("mean boundary IoU"),
     "ece": Measure("expected calibration error", higher_is_better=False),
     "nll": Measure("negative log-likelihood", "nats per pixel", higher_is_better=False, scale=1),
-    "corruption_drop": Measure("loss of mean IoU when images are corrupted", higher_is_better=False),
-    "background_swapped_drop": Measure("loss of foreground IoU when the background is swapped", higher_is_better=False),
-    "background_blurred_drop": Measure("loss of foreground IoU when the background is blurred", higher_is_better=False),
-    "validation_area": Measure("validation mean IoU, averaged over the same optimiser steps"),
-    "steps_to_95": Measure("optimiser steps to 95 % of the comparator's final score", "steps", False, 1),
+    "corruption_drop": Measure("loss of mean IoU when images are corrupted", higher_is_better=False, names_images=True),
+    "background_swapped_drop": Measure(
+        "loss of foreground IoU when the background is swapped", higher_is_better=False, names_images=True
+    ),
+    "background_blurred_drop": Measure(
+        "loss of foreground IoU when the background is blurred", higher_is_better=False, names_images=True
+    ),
+    "validation_area": Measure("validation mean IoU, averaged over the same optimiser steps", names_images=True),
+    "steps_to_95": Measure(
+        "number of optimiser steps to 95 % of the primary comparator's final validation score", "steps", False, 1, True
+    ),
 }
 MEASURE_NAMES = {key: measure.name for key, measure in MEASURES.items()}
 PROTOCOLS = {

@@ -1,8 +1,8 @@
 """
 Tables -> figures, verdict, report.html.
 
-    inputs:  <results>/metrics.csv, history.csv, kept_pixels.csv, contrasts.csv
-    outputs: <results>/figures/*.png and *.pdf, <results>/report.html
+    inputs:  <results>/metrics.csv, history.csv, kept_pixels.csv, contrasts.csv, convergence.csv
+    outputs: <results>/figures/*.png and *.pdf, <results>/report.html, <results>/verdict.md
 """
 
 
@@ -190,13 +190,15 @@ rule write_report:
         metrics="<results>/metrics.csv",
         contrasts="<results>/contrasts.csv",
         history="<results>/history.csv",
+        convergence="<results>/convergence.csv",
         dataset="<results>/dataset.h5",
         counts=chain_files("counts.h5"),
         figures=expand("<results>/figures/{figure}.png", figure=figures()),
         template=checkout("workflow/report/report.html.j2"),
         code=library("write_report"),
     output:
-        report("<results>/report.html", caption="../report/report.rst", category="Report"),
+        page=report("<results>/report.html", caption="../report/report.rst", category="Report"),
+        verdict="<results>/verdict.md",
     log:
         "<logs>/write_report.log",
     benchmark:
