@@ -46,6 +46,7 @@ def whole_run(tmp_path_factory):
 def test_a_whole_run_ends_in_tables_figures_and_a_self_contained_report(whole_run):
     results = whole_run / "results/demo"
     figures = {"thresholds", "iterations", "learning_curves", "kept_pixels", "cost", "examples_top_50"}
+    figures |= {"contrasts", "heat_map", "robustness", "reliability"}
     for suffix, magic in (("png", b"\x89PNG"), ("pdf", b"%PDF")):
         found = {path.stem: path.read_bytes()[:4] for path in (results / "figures").glob(f"*.{suffix}")}
         assert found == dict.fromkeys(figures, magic)
@@ -53,8 +54,22 @@ def test_a_whole_run_ends_in_tables_figures_and_a_self_contained_report(whole_ru
     assert set(metrics["arm"]) == {"single_pass", "equal_compute", "saliency"}
     assert set(metrics["seed"]) == {1, 2}
     contrasts = pd.read_csv(results / "contrasts.csv")
-    needed = ["arm", "threshold", "comparator", "measure", "n", "difference", "ci_low", "ci_high", "p_value", "p_holm"]
+    needed = [
+        "arm",
+        "threshold",
+        "comparator",
+        "protocol",
+        "measure",
+        "n",
+        "difference",
+        "ci_low",
+        "ci_high",
+        "p_value",
+        "p_holm",
+    ]
     assert set(needed) <= set(contrasts.columns)
+    assert "| H1 | Does it improve accuracy? | **undecided** |" in (results / "verdict.md").read_text()
+    assert {90, 95, 99} == set(pd.read_csv(results / "convergence.csv")["level"])
     page = (results / "report.html").read_text()
     assert "n = 2" in page
     sources = re.findall(r'(?:src|href)="([^"]{5})', page)
@@ -63,6 +78,29 @@ def test_a_whole_run_ends_in_tables_figures_and_a_self_contained_report(whole_ru
     assert not list(results.rglob("saliency.h5"))  # temporary
     assert not list(results.rglob("*checkpoint*"))
     assert not list(results.rglob("*partial*"))
+
+
+# An A/A experiment small enough for the suite: 3 pairs of trainings, 24 pictures.
+TINY_A_A = {
+    "seeds": [1, 2, 3],
+    "dataset": TINY["dataset"],
+    "model": TINY["model"],
+    "training": {"epochs": 2, "batch_size": 4},
+    "evaluation": {"resamples": 200},
+}
+
+
+def test_two_arms_that_are_the_same_are_not_said_to_differ(snakemake, tmp_path):
+    results = tmp_path / "results/a_a"
+    targets = [f"results/a_a/{name}" for name in ("contrasts.csv", "metrics.csv")]
+    done = snakemake(*targets, configfiles=["a_a.yaml"], overrides=TINY_A_A)
+    assert done.returncode == 0, done.stderr
+    models = {path.read_bytes() for path in results.rglob("model.safetensors")}
+    assert len(models) == 2 * 3  # each arm has trainings of its own
+    contrasts = pd.read_csv(results / "contrasts.csv")
+    assert set(zip(contrasts["arm"], contrasts["comparator"], strict=True)) == {("second", "first")}
+    assert {"T1", "validation"} <= set(contrasts["protocol"])
+    assert set(contrasts["decision"]) <= {"undecided", "equivalent"}
 
 
 def test_one_job_at_a_time_gives_the_same_tables(whole_run, snakemake, tmp_path):

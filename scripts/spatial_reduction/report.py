@@ -20,6 +20,12 @@ from spatial_reduction.wording import DECISIONS, MEASURES, PROTOCOLS, format_p
 
 CHAIN = ["arm", "threshold", "seed"]
 CAPTIONS = {
+    "contrasts": "Difference of every arm from the primary comparator, paired by seed, in the measure that decides "
+    "each hypothesis. An interval that leaves out 0 is a claim only if the test, adjusted for all arms, agrees (colour).",
+    "heat_map": "Test score of the method: thresholds by iterations.",
+    "robustness": "Points of IoU that the last model loses on changed test images. A model that starts lower has less "
+    "to lose: see the scores on the changed images in contrasts.csv.",
+    "reliability": "How often a pixel of a given confidence is right, and how many pixels are that confident.",
     "thresholds": "Test score after the last iteration against the percentage of pixels kept at each reduction.",
     "iterations": "Test score of every iteration's model. Chains that begin alike share iteration 1, the single pass.",
     "learning_curves": "Validation mean IoU against cumulative optimiser steps. equal_compute shows what longer "

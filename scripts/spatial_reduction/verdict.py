@@ -15,7 +15,14 @@ from spatial_reduction.doubts import (
     warn_of_unequal_compute,
     warn_of_weak_baseline,
 )
-from spatial_reduction.wording import DECISIONS, MEASURES, PROTOCOLS, format_p, measured_group
+from spatial_reduction.wording import DECISIONS, MEASURES, PROTOCOLS, deciding_measures, format_p, measured_group
+
+QUESTIONS = {
+    "H1": "Does it improve accuracy?",
+    "H1b": "Does it improve robustness to corrupted images?",
+    "H2": "Does it learn faster?",
+    "H3": "Does it rely less on the background?",
+}
 
 
 @dataclass(frozen=True)
@@ -64,43 +71,21 @@ def reach_verdict(evidence: Evidence, config: Mapping[str, Any]) -> Verdict:
     measure, method = config["report"]["measure"], config["report"]["method"]
     primary = config["evaluation"]["comparators"][0]
     compute, leak = warn_of_unequal_compute(evidence, method, primary), warn_of_mask_leak(evidence, config)
+    beside = {
+        "H1": [(measure, "T2"), (measure, "T3")],
+        "H1b": [("mean_iou", "corrupted")],
+        "H2": [("steps_to_95", "validation")],
+        "H3": [("background_blurred_drop", "background_blurred"), ("binary_iou", "background_swapped")],
+    }
+    doubts = {
+        "H1": compute + leak,
+        "H1b": compute + warn_of_low_start(evidence, config, "corruption_drop"),
+        "H2": [],
+        "H3": warn_of_low_start(evidence, config, "background_swapped_drop"),
+    }
     answers = [
-        _answer(
-            "H1",
-            "Does it improve accuracy?",
-            (measure, "T1"),
-            [(measure, "T2"), (measure, "T3")],
-            compute + leak,
-            evidence,
-            config,
-        ),
-        _answer(
-            "H1b",
-            "Does it improve robustness to corrupted images?",
-            ("corruption_drop", "corrupted"),
-            [("mean_iou", "corrupted")],
-            compute + warn_of_low_start(evidence, config, "corruption_drop"),
-            evidence,
-            config,
-        ),
-        _answer(
-            "H2",
-            "Does it learn faster?",
-            ("validation_area", "validation"),
-            [("steps_to_95", "validation")],
-            [],
-            evidence,
-            config,
-        ),
-        _answer(
-            "H3",
-            "Does it rely less on the background?",
-            ("background_swapped_drop", "background_swapped"),
-            [("background_blurred_drop", "background_blurred"), ("binary_iou", "background_swapped")],
-            warn_of_low_start(evidence, config, "background_swapped_drop"),
-            evidence,
-            config,
-        ),
+        _answer(hypothesis, decider, beside[hypothesis], doubts[hypothesis], evidence.contrasts, config)
+        for hypothesis, decider in deciding_measures(measure).items()
     ]
     warnings = warn_of_few_seeds(len(config["seeds"]))
     warnings += warn_of_weak_baseline(evidence, primary, config["report"]["gate"]) + warn_of_collapse(evidence)
@@ -138,16 +123,15 @@ def write_verdict(verdict: Verdict, title: str) -> str:
 
 def _answer(
     hypothesis: str,
-    question: str,
     deciding: tuple[str, str],
     beside: Sequence[tuple[str, str]],
     warnings: list[str],
-    evidence: Evidence,
+    table: pd.DataFrame,
     config: Mapping[str, Any],
 ) -> Answer:
     """Answer by one (measure, protocol); describe those beside it."""
     method, primary = config["report"]["method"], config["evaluation"]["comparators"][0]
-    group, table = config["report"]["class_group"], evidence.contrasts
+    group = config["report"]["class_group"]
     about = [
         table[
             (table["arm"] == method)
@@ -162,7 +146,7 @@ def _answer(
     decision = "not measured" if not decisions else decisions[0] if len(decisions) == 1 else "mixed"
     return Answer(
         hypothesis=hypothesis,
-        question=question,
+        question=QUESTIONS[hypothesis],
         decision=decision,
         headline=_headline(main, decision, method, primary, _named(*deciding)),
         findings=[describe_contrast(row) for rows in about for _, row in rows.iterrows()],

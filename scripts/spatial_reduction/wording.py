@@ -52,12 +52,23 @@ PROTOCOLS = {
     "background_blurred": "test images with a blurred background",
     "validation": "intact validation images",
 }
+HYPOTHESES = {"H1": "accuracy", "H1b": "robustness", "H2": "convergence", "H3": "background"}
 DECISIONS = {
     "supported": "the arm is better",
     "refuted": "the arm is worse",
     "equivalent": "no difference that matters",
     "undecided": "the data do not tell",
 }
+
+
+def deciding_measures(measure: str) -> dict[str, tuple[str, str]]:
+    """Return the (measure, protocol) that decides each hypothesis; `measure` is the one of the report."""
+    return {
+        "H1": (measure, "T1"),
+        "H1b": ("corruption_drop", "corrupted"),
+        "H2": ("validation_area", "validation"),
+        "H3": ("background_swapped_drop", "background_swapped"),
+    }
 
 
 def format_p(value: float) -> str:
@@ -68,7 +79,7 @@ def format_p(value: float) -> str:
 
 
 def measured_group(measure: str, class_group: str) -> str:
-    """Return the value of the column `class` of a summary measure, as averaged over a group of classes."""
+    """Return the value of the column `class` of a measure on intact images, as averaged over a group of classes."""
     if measure in ("binary_iou", "background_swapped_drop", "background_blurred_drop"):
         return "foreground"
     return class_group if measure in ("mean_iou", "mean_dice") else "all"
