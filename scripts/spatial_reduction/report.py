@@ -21,7 +21,7 @@ from spatial_reduction.wording import DECISIONS, MEASURES, PROTOCOLS, format_p
 CHAIN = ["arm", "threshold", "seed"]
 CAPTIONS = {
     "contrasts": "Difference of every arm from the primary comparator, paired by seed, in the measure that decides "
-    "each hypothesis. An interval that leaves out 0 is a claim only if the test, adjusted for all arms, agrees (colour).",
+    "each hypothesis. An interval that leaves out 0 is a claim only if the test, adjusted for all arms, agrees.",
     "heat_map": "Test score of the method: thresholds by iterations.",
     "robustness": "Points of IoU that the last model loses on changed test images. A model that starts lower has less "
     "to lose: see the scores on the changed images in contrasts.csv.",
