@@ -10,5 +10,6 @@ if __name__ == "__main__":
             chains=snakemake.params.chains,
             history=snakemake.input.history,
             evaluation=snakemake.params.evaluation,
-            output=snakemake.output[0],
+            contrasts=snakemake.output.contrasts,
+            racu=snakemake.output.racu,
         )

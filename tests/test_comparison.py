@@ -49,9 +49,9 @@ def compare(tmp_path):
                 history += [(*chains[-1], step, 0.1 * step) for step in (1, 2)]
         columns = ["arm", "threshold", "seed", "cumulative_steps", "validation_mean_iou"]
         pd.DataFrame(history, columns=columns).to_csv(tmp_path / "history.csv", index=False)
-        output = tmp_path / "contrasts.csv"
-        compare_arms(paths, chains, tmp_path / "history.csv", EVALUATION | changes, output)
-        return pd.read_csv(output, dtype={"threshold": str})
+        outputs = {name: tmp_path / f"{name}.csv" for name in ("contrasts", "racu")}
+        compare_arms(paths, chains, tmp_path / "history.csv", EVALUATION | changes, **outputs)
+        return pd.read_csv(outputs["contrasts"], dtype={"threshold": str})
 
     return run
 
@@ -113,6 +113,15 @@ def test_a_comparator_without_masks_segments_the_intact_image(compare):
     table = compare({("base", "100"): base, ("arm", "90"): arm}, measures=["pixel_accuracy"])
     found = table[table["measure"] == "pixel_accuracy"].set_index("protocol")["difference"]
     assert found.to_dict() == pytest.approx({"T1": -15, "T2": 20, "T3": 25})
+
+
+def test_arms_are_compared_with_random_over_all_thresholds(compare, tmp_path):
+    design = {("random", "90"): [0.6], ("random", "70"): [0.4], ("arm", "90"): [0.6], ("arm", "70"): [0.5]}
+    compare(design, comparators=["random"])
+    row = pd.read_csv(tmp_path / "racu.csv").iloc[0]
+    # Accuracy a in both of two equal classes is mean IoU a / (2 - a): .6 -> 3/7, .5 -> 1/3, .4 -> 1/4.
+    assert row["area"] == pytest.approx(100 * (1 / 3 - 1 / 4) / 2)
+    assert row["racu"] == pytest.approx((1 / 3 - 1 / 4) / (3 / 7 - 1 / 4))
 
 
 def test_an_experiment_of_one_arm_has_a_table_without_rows(compare):
@@ -184,12 +193,14 @@ def test_chains_of_other_test_images_are_refused(compare, tmp_path):
         file["T1/test/confusion"] = confusion(0.5, images=3)
     paths, chains = [tmp_path / "base_100_0.h5", tmp_path / "other.h5"], [["base", "100", "0"], ["arm", "90", "0"]]
     with pytest.raises(InputError, match=r"other\.h5: 3 test images, others have 20"):
-        compare_arms(paths, chains, tmp_path / "history.csv", EVALUATION, tmp_path / "contrasts.csv")
+        compare_arms(
+            paths, chains, tmp_path / "history.csv", EVALUATION, tmp_path / "contrasts.csv", tmp_path / "racu.csv"
+        )
 
 
 def test_a_damaged_file_of_counts_is_named(tmp_path):
     (tmp_path / "bad.h5").write_bytes(b"")
     arguments = [[tmp_path / "bad.h5"], [["base", "100", "1"]], tmp_path / "history.csv", EVALUATION]
     with pytest.raises(InputError, match=r"bad\.h5: not a readable HDF5 file"):
-        compare_arms(*arguments, tmp_path / "contrasts.csv")
+        compare_arms(*arguments, tmp_path / "contrasts.csv", tmp_path / "racu.csv")
     assert not (tmp_path / "contrasts.csv").exists()

@@ -13,6 +13,8 @@ from spatial_reduction.counts import Key, measure_counts, pool, pool_resamples, 
 from spatial_reduction.errors import InputError
 from spatial_reduction.joblog import progress, say
 from spatial_reduction.pairing import Setting, pair_settings
+from spatial_reduction.relative_area import COLUMNS as AREA_COLUMNS
+from spatial_reduction.relative_area import measure_relative_areas
 from spatial_reduction.statistics import adjust_holm, contrast, decide, image_weights
 from spatial_reduction.storage import written_whole
 from spatial_reduction.wording import MEASURES
@@ -42,9 +44,10 @@ def compare_arms(
     chains: Sequence[Sequence[str]],
     history: str | Path,
     evaluation: Mapping[str, Any],
-    output: str | Path,
+    contrasts: str | Path,
+    racu: str | Path,
 ) -> None:
-    """Write one row per arm, threshold, comparator, protocol and measure.
+    """Write one row per arm, threshold, comparator, protocol and measure; and one per arm over all thresholds.
 
     A difference is arm minus comparator at each arm's last iteration, paired by seed, in the measure's unit
     (`wording.MEASURES`: percentage points, nats, steps); "supported" always means that the arm is better. A comparator
@@ -59,6 +62,7 @@ def compare_arms(
         chains: (arm, threshold, seed) of each.
         history: `history.csv`, for the contrasts of convergence.
         evaluation: section of the configuration.
+        racu: see `relative_area.measure_relative_areas`; of the mean IoU over all classes on intact test images.
 
     Raises:
         InputError: a file is damaged, or differs from the others in the test images.
@@ -69,9 +73,12 @@ def compare_arms(
     table = pd.DataFrame(rows, columns=[name for name in COLUMNS if name not in ("p_holm", "decision")])
     table["p_holm"] = table.groupby(FAMILY)["p_value"].transform(lambda values: adjust_holm(values.to_numpy()))
     table["decision"] = decide(table["p_equivalence"], table["p_holm"], _gain(table))
-    with written_whole(output) as partial:
-        table[COLUMNS].to_csv(partial, index=False)
-    say(f"{output}: {len(table)} contrasts")
+    curves = {place: some.points["T1", "mean_iou", "all"] for place, some in scores.items()}
+    areas = pd.DataFrame(measure_relative_areas(curves, evaluation["margin"]), columns=AREA_COLUMNS)
+    for path, written in ((contrasts, table[COLUMNS]), (racu, areas)):
+        with written_whole(path) as partial:
+            written.to_csv(partial, index=False)
+    say(f"{contrasts}: {len(table)} contrasts")
 
 
 def _gain(table: pd.DataFrame) -> pd.Series:

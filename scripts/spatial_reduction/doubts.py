@@ -71,13 +71,15 @@ def warn_of_unequal_compute(evidence: Evidence, method: str, primary: str) -> li
 
 
 def warn_of_collapse(evidence: Evidence) -> list[str]:
-    """Warn of every chain whose last model predicts one class everywhere."""
+    """Warn of every arm and threshold with a last model that predicts one class everywhere."""
     final = evidence.final
     ious = final[(final["measure"] == "iou") & (final["protocol"] == "T1")]
     predicted = ious[ious["value"] > 0].groupby(CHAIN).size()
+    collapsed = predicted[predicted == 1].reset_index().groupby(["arm", "threshold"], sort=False)["seed"]
     return [
-        f"Collapsed: {arm}, top {threshold} %, seed {seed} predicts one class everywhere."
-        for arm, threshold, seed in predicted[predicted == 1].index
+        f"Collapsed: {arm}, top {threshold} %, predicts one class everywhere (seeds {', '.join(map(str, seeds))}); "
+        "a comparison with it says nothing."
+        for (arm, threshold), seeds in collapsed
     ]
 
 

@@ -118,7 +118,8 @@ def write_verdict(verdict: Verdict, title: str) -> str:
     for each in verdict.answers:
         lines += ["", f"## {each.hypothesis}. {each.question} {each.decision.capitalize()}", ""]
         lines += [*_bullets(each.warnings, "**Read first.** "), each.headline, "", *_bullets(each.findings)]
-    return "\n".join(lines).rstrip() + "\n"
+        lines = lines if lines[-1] else lines[:-1]
+    return "\n".join(lines) + "\n"
 
 
 def _answer(

@@ -3,7 +3,7 @@ Models -> measures -> tables of the whole experiment.
 
     inputs:  model.safetensors, history.csv, kept_pixels.csv of every iteration
     outputs: metrics.csv and counts.h5 of every chain;
-             <results>/metrics.csv, history.csv, kept_pixels.csv, convergence.csv, contrasts.csv
+             <results>/metrics.csv, history.csv, kept_pixels.csv, convergence.csv, contrasts.csv, racu.csv
 """
 
 
@@ -94,7 +94,8 @@ rule compare_arms:
         history="<results>/history.csv",
         code=library("compare_arms"),
     output:
-        report("<results>/contrasts.csv", caption="../report/contrasts.rst", category="Tables"),
+        contrasts=report("<results>/contrasts.csv", caption="../report/contrasts.rst", category="Tables"),
+        racu=report("<results>/racu.csv", caption="../report/racu.rst", category="Tables"),
     log:
         "<logs>/compare_arms.log",
     benchmark:
