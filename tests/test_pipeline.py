@@ -10,6 +10,7 @@ from PIL import Image
 from conftest import run_snakemake
 from spatial_reduction.masking import open_mask
 from spatial_reduction.model import build_model, save_model
+from spatial_reduction.wording import deciding_measures
 
 pytestmark = pytest.mark.pipeline
 
@@ -86,7 +87,7 @@ TINY_A_A = {
     "seeds": [1, 2, 3],
     "dataset": TINY["dataset"],
     "model": TINY["model"],
-    "training": {"epochs": 2, "batch_size": 4},
+    "training": {"epochs": 40, "batch_size": 4},
     "evaluation": {"resamples": 200},
 }
 
@@ -100,8 +101,12 @@ def test_two_arms_that_are_the_same_are_not_said_to_differ(snakemake, tmp_path):
     assert len(models) == 2 * 3  # each arm has trainings of its own
     contrasts = pd.read_csv(results / "contrasts.csv")
     assert set(zip(contrasts["arm"], contrasts["comparator"], strict=True)) == {("second", "first")}
-    assert {"T1", "validation"} <= set(contrasts["protocol"])
-    assert set(contrasts["decision"]) <= {"undecided", "equivalent"}
+    for measure, protocol in deciding_measures("mean_iou").values():
+        rows = contrasts[(contrasts["measure"] == measure) & (contrasts["protocol"] == protocol)]
+        assert set(rows["decision"]) <= {"undecided", "equivalent"}
+    accuracy = contrasts[(contrasts["measure"] == "mean_iou") & (contrasts["protocol"] == "T1")]
+    assert len(accuracy) == 2  # class groups
+    assert (accuracy["difference"] != 0).all()  # trainings of their own, and not collapsed
 
 
 def test_one_job_at_a_time_gives_the_same_tables(whole_run, snakemake, tmp_path):
