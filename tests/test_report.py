@@ -84,6 +84,7 @@ def test_another_comparator_another_class_group_and_other_images_decide_nothing(
     rows = [contrast_row("90", 1.0, "equivalent"), contrast_row("90", 1.0, "supported", comparator="single_pass")]
     rows.append(contrast_row("90", 1.0, "supported", about=("mean_iou", "T1", "pet_and_background")))
     rows.append(contrast_row("90", 1.0, "supported", about=("mean_iou", "T2", "all")))
+    rows.append(contrast_row("90", 1.0, "supported", about=("mean_iou", "T2", "all"), comparator="single_pass"))
     answer = verdict_of(rows, settings).answers[0]
     assert answer.decision == "equivalent"
     assert len(answer.findings) == 3  # the comparator, the other one, the masked images
@@ -93,6 +94,12 @@ def test_a_finding_carries_effect_interval_n_and_p():
     assert describe_contrast(contrast_row("90", -1.25, "refuted")) == (
         "saliency (top 90 %): mean IoU on intact test images is 1.25 points lower than that of equal_compute (95 % CI "
         "-2.25 to -0.25, n = 6 seeds, p = .020, after Holm .040): refuted, the arm is worse."
+    )
+
+
+def test_a_tiny_p_value_is_given_as_a_bound():
+    assert "n = 6 seeds, p < .001, after Holm < .001)" in describe_contrast(
+        contrast_row("90", 1.0, "supported") | {"p_value": 1e-5, "p_holm": 1e-4}
     )
 
 

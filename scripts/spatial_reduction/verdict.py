@@ -130,7 +130,10 @@ def _answer(
     table: pd.DataFrame,
     config: Mapping[str, Any],
 ) -> Answer:
-    """Answer by one (measure, protocol); describe those beside it."""
+    """Answer by one (measure, protocol) against the primary comparator.
+
+    Its contrasts with the other comparators, and the measures beside it, are described and decide nothing.
+    """
     method, primary = config["report"]["method"], config["evaluation"]["comparators"][0]
     group = config["report"]["class_group"]
     about = [
@@ -142,7 +145,7 @@ def _answer(
         ]
         for measure, protocol in (deciding, *beside)
     ]
-    main = about[0][about[0]["comparator"] == primary]
+    main, *beneath = (rows[rows["comparator"] == primary] for rows in about)
     decisions = list(dict.fromkeys(main["decision"]))
     decision = "not measured" if not decisions else decisions[0] if len(decisions) == 1 else "mixed"
     return Answer(
@@ -150,7 +153,7 @@ def _answer(
         question=QUESTIONS[hypothesis],
         decision=decision,
         headline=_headline(main, decision, method, primary, _named(*deciding)),
-        findings=[describe_contrast(row) for rows in about for _, row in rows.iterrows()],
+        findings=[describe_contrast(row) for rows in (about[0], *beneath) for _, row in rows.iterrows()],
         warnings=warnings if len(main) else [],
     )
 
@@ -179,7 +182,8 @@ def _numbers(row: Mapping[str, Any], digits: int) -> str:
     if row["n"] < 2:
         return "n = 1 seed, no interval"
     interval = f"95 % CI {row['ci_low']:+.{digits}f} to {row['ci_high']:+.{digits}f}, "
-    tests = f"n = {row['n']} seeds, p = {format_p(row['p_value'])}, after Holm {format_p(row['p_holm'])}"
+    p_value, p_holm = format_p(row["p_value"]), format_p(row["p_holm"])
+    tests = f"n = {row['n']} seeds, p {p_value if p_value[0] == '<' else f'= {p_value}'}, after Holm {p_holm}"
     return (interval if row["ci_low"] == row["ci_low"] else "") + tests
 
 
