@@ -16,7 +16,7 @@ from spatial_reduction.doubts import Evidence
 from spatial_reduction.joblog import say
 from spatial_reduction.storage import open_hdf5, written_whole
 from spatial_reduction.verdict import reach_verdict, write_verdict
-from spatial_reduction.wording import DECISIONS, MEASURES, PROTOCOLS, format_p
+from spatial_reduction.wording import DECISIONS, MEASURES, PROTOCOLS, format_p, measured_group
 
 CHAIN = ["arm", "threshold", "seed"]
 CAPTIONS = {
@@ -67,6 +67,8 @@ def write_report(
     reached = reach_verdict(Evidence(compared, final, steps, data["class_share"]), config)
     intact = final[final["protocol"] == "T1"]
     about, primary = config["report"]["method"], config["evaluation"]["comparators"][0]
+    measure = config["report"]["measure"]
+    group = measured_group(measure, config["report"]["class_group"])
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -81,7 +83,7 @@ def write_report(
         protocols=PROTOCOLS,
         figures=[(Path(path).stem, _caption(path), _embedded(path)) for path in figures],
         scores=score_table(intact, config["evaluation"]["measures"]),
-        contrasts=compared[compared["measure"] == config["report"]["measure"]].to_dict("records"),
+        contrasts=compared[(compared["measure"] == measure) & (compared["class"] == group)].to_dict("records"),
         others=compared[(compared["arm"] == about) & (compared["comparator"] == primary)].to_dict("records"),
         convergence=convergence_table(speed),
         cost=cost_table(curves),

@@ -96,18 +96,15 @@ def describe_contrast(row: Mapping[str, Any]) -> str:
     """Return one sentence with the effect, its interval, n, p and the decision."""
     kept = "" if row["threshold"] == "100" else f" (top {row['threshold']} %)"
     measure, size, against = MEASURES[row["measure"]], abs(row["difference"]), row["comparator"]
-    digits = {"steps": 0, "nats per pixel": 4}.get(measure.unit, 2)
     if size == float("inf"):
         effect = f"is never reached, but by {against}" if row["difference"] > 0 else f"is reached, but not by {against}"
     elif size == 0 or size != size:
         effect = f"is no different from that of {against}"
     else:
         way = "higher" if row["difference"] > 0 else "lower"
-        effect = f"is {size:.{digits}f} {measure.unit} {way} than that of {against}"
-    decision = f"{row['decision']}, {DECISIONS[row['decision']]}"
-    return (
-        f"{row['arm']}{kept}: {_named(row['measure'], row['protocol'])} {effect} ({_numbers(row, digits)}): {decision}."
-    )
+        effect = f"is {size:.{measure.digits}f} {measure.unit} {way} than that of {against}"
+    numbers = f"({_numbers(row, measure.digits)}): {row['decision']}, {DECISIONS[row['decision']]}."
+    return f"{row['arm']}{kept}: {_named(row['measure'], row['protocol'])} {effect} {numbers}"
 
 
 def write_verdict(verdict: Verdict, title: str) -> str:

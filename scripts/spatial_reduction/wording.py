@@ -13,6 +13,7 @@ class Measure:
         higher_is_better: which sign of a difference favours the arm.
         scale: from the stored value to the printed one.
         names_images: the name says which images it is about.
+        digits: decimals of a printed difference.
     """
 
     name: str
@@ -20,6 +21,7 @@ class Measure:
     higher_is_better: bool = True
     scale: float = 100
     names_images: bool = False
+    digits: int = 2
 
 
 MEASURES = {
@@ -29,7 +31,7 @@ MEASURES = {
     "pixel_accuracy": Measure("pixel accuracy"),
     "mean_boundary_iou": Measure("mean boundary IoU"),
     "ece": Measure("expected calibration error", higher_is_better=False),
-    "nll": Measure("negative log-likelihood", "nats per pixel", higher_is_better=False, scale=1),
+    "nll": Measure("negative log-likelihood", "nats per pixel", higher_is_better=False, scale=1, digits=4),
     "corruption_drop": Measure("loss of mean IoU when images are corrupted", higher_is_better=False, names_images=True),
     "background_swapped_drop": Measure(
         "loss of foreground IoU when the background is swapped", higher_is_better=False, names_images=True
@@ -39,7 +41,12 @@ MEASURES = {
     ),
     "validation_area": Measure("validation mean IoU, averaged over the same optimiser steps", names_images=True),
     "steps_to_95": Measure(
-        "number of optimiser steps to 95 % of the primary comparator's final validation score", "steps", False, 1, True
+        "optimiser steps to 95 % of the primary comparator's final validation score",
+        "steps",
+        False,
+        1,
+        True,
+        0,
     ),
 }
 MEASURE_NAMES = {key: measure.name for key, measure in MEASURES.items()}
