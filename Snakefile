@@ -23,8 +23,10 @@ rule all:
     default_target: True
     input:
         "<results>/report.html",
+        "<results>/verdict.md",
         "<results>/metrics.csv",
         "<results>/contrasts.csv",
+        "<results>/convergence.csv",
         expand("<results>/figures/{figure}.{suffix}", figure=figures(), suffix=["png", "pdf"]),
 
 

@@ -8,6 +8,8 @@ if __name__ == "__main__":
         compare_arms(
             counts=snakemake.input.counts,
             chains=snakemake.params.chains,
+            history=snakemake.input.history,
             evaluation=snakemake.params.evaluation,
-            output=snakemake.output[0],
+            contrasts=snakemake.output.contrasts,
+            racu=snakemake.output.racu,
         )

@@ -16,7 +16,7 @@ if __name__ == "__main__":
             checkpoint=checkpoint_path(snakemake.output.model),
             model=snakemake.params.model,
             training=snakemake.params.training,
-            seed=int(snakemake.wildcards.seed),
+            seed=int(snakemake.wildcards.seed) + snakemake.params.training["seed_offset"],
             threads=snakemake.threads,
             code=snakemake.input.code,
             **snakemake.params.reduction,

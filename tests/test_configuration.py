@@ -11,7 +11,7 @@ from conftest import ROOT
 
 SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
 EXPERIMENTS = sorted({path.name for path in (ROOT / "config").glob("*.yaml")} - {"config.yaml"})
-OVERLAYS = dict.fromkeys(["laptop.yaml", "ablation.yaml", "full.yaml"], "oxford_pet.yaml")
+OVERLAYS = dict.fromkeys(["laptop.yaml", "ablation.yaml", "full.yaml", "a_a.yaml"], "oxford_pet.yaml")
 SECTIONS = ["pathvars", "dataset", "dataset.split", "dataset.synthetic", "model", "training", "training.schedule"]
 SECTIONS += ["reduction", "evaluation", "report"]
 NO_ARMS = dict.fromkeys(["single_pass", "equal_compute", "restarts", "saliency", "random", "oracle"])

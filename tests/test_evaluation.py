@@ -5,23 +5,15 @@ import pytest
 import torch
 
 from spatial_reduction.boundaries import boundary_counts, measure_boundaries
-from spatial_reduction.comparison import compare_arms
 from spatial_reduction.errors import InputError
 from spatial_reduction.evaluation import evaluate_model
 from spatial_reduction.metrics import confusion_matrices, measure_all
 from spatial_reduction.model import build_model, load_model, save_model, to_input
-from spatial_reduction.storage import create_hdf5, open_hdf5
+from spatial_reduction.storage import open_hdf5
 from spatial_reduction.tables import collect_histories, collect_metrics
 
-EVALUATION = {
-    "comparators": ["base"],
-    "measures": ["mean_iou", "pixel_accuracy"],
-    "class_groups": {},
-    "foreground": ["pet"],
-    "margin": 0.5,
-    "resamples": 700,
-}
 REDUCTION = {"fill": "black", "classes_of_interest": ["pet", "border"], "schedule": "compounding", "step": 0}
+REDUCTION |= {"rank": "highest", "shuffle": False, "removes": "input"}
 PROTOCOLS = ["T1", "T2", "T3", "noise", "background_swapped"]
 
 
@@ -155,85 +147,6 @@ def test_an_empty_cell_stands_for_a_measure_that_is_not_defined(evaluate, datase
     assert table[table["measure"] == "absent_images"]["value"].between(0, 12).all()
 
 
-def counts_file(path, accuracy, images=20, pixels=100):
-    """A chain whose every image has the given share of pixels right, in a single iteration."""
-    right = round(accuracy * pixels / 2)
-    wrong = pixels // 2 - right
-    with create_hdf5(path, "counts") as file:
-        file.attrs["classes"] = ["background", "pet"]
-        file["T1/test/confusion"] = np.tile(np.array([[right, wrong], [wrong, right]]), (1, images, 1, 1))
-
-
-@pytest.fixture
-def compare(tmp_path):
-    def run(accuracies, **changes):
-        chains, paths = [], []
-        for (arm, threshold), values in accuracies.items():
-            for seed, value in enumerate(values):
-                chains.append([arm, threshold, str(seed)])
-                paths.append(tmp_path / f"{arm}_{threshold}_{seed}.h5")
-                counts_file(paths[-1], value)
-        compare_arms(paths, chains, EVALUATION | changes, tmp_path / "contrasts.csv")
-        return pd.read_csv(tmp_path / "contrasts.csv", dtype={"threshold": str})
-
-    return run
-
-
-def test_contrasts_are_paired_differences_in_points(compare):
-    table = compare(
-        {("base", "100"): [0.5, 0.6, 0.7], ("arm", "90"): [0.6, 0.72, 0.78], ("arm", "50"): [0.4, 0.5, 0.6]}
-    )
-    row = table[(table["threshold"] == "90") & (table["measure"] == "pixel_accuracy")].iloc[0]
-    assert (row["arm"], row["comparator"], row["class"], row["n"]) == ("arm", "base", "all", 3)
-    assert row["difference"] == pytest.approx(10)
-    assert row["ci_low"] < 10 < row["ci_high"]
-    worse = table[(table["threshold"] == "50") & (table["measure"] == "pixel_accuracy")].iloc[0]
-    assert worse["difference"] == pytest.approx(-10)
-
-
-def test_a_comparator_that_reduces_is_compared_at_the_same_threshold(compare):
-    table = compare(
-        {
-            ("base", "90"): [0.8, 0.82],
-            ("base", "50"): [0.4, 0.42],
-            ("arm", "90"): [0.7, 0.74],
-            ("arm", "70"): [0.6, 0.6],
-        }
-    )
-    row = table[table["measure"] == "pixel_accuracy"].iloc[0]
-    assert len(table[table["measure"] == "pixel_accuracy"]) == 1  # top 70 % has no counterpart
-    assert (row["threshold"], row["comparator_threshold"]) == ("90", 90)
-    assert row["difference"] == pytest.approx(-9)
-
-
-def test_an_experiment_of_one_arm_has_a_table_without_rows(compare):
-    table = compare({("base", "100"): [0.5, 0.6]})
-    assert len(table) == 0
-    assert {"arm", "difference", "p_holm", "decision"} <= set(table.columns)
-
-
-def test_holm_is_over_the_arms_against_one_comparator_in_one_measure(compare):
-    table = compare(
-        {("base", "100"): [0.5, 0.6, 0.7], ("arm", "90"): [0.6, 0.72, 0.78], ("arm", "50"): [0.4, 0.52, 0.6]}
-    )
-    for _, family in table.groupby(["comparator", "measure", "class"]):
-        assert family["p_holm"].min() == pytest.approx(min(1, 2 * family["p_value"].min()))
-
-
-def test_an_arm_compared_with_its_double_is_equivalent(compare):
-    table = compare({("base", "100"): [0.5, 0.6, 0.7], ("double", "100"): [0.5, 0.6, 0.7]})
-    assert set(table["decision"]) == {"equivalent"}
-    assert (table["difference"] == 0).all()
-
-
-def test_the_same_files_give_the_same_bytes(compare, tmp_path):
-    design = {("base", "100"): [0.5, 0.6], ("arm", "90"): [0.6, 0.72]}
-    compare(design)
-    first = (tmp_path / "contrasts.csv").read_bytes()
-    compare(design)
-    assert (tmp_path / "contrasts.csv").read_bytes() == first
-
-
 def test_tables_of_chains_are_labelled_and_joined(tmp_path):
     (tmp_path / "a.csv").write_text("arm,threshold,seed,value\nx,92.5,1,0.5\n")
     (tmp_path / "b.csv").write_text("arm,threshold,seed,value\ny,100,1,\n")
@@ -249,10 +162,3 @@ def test_a_history_that_chains_share_is_listed_for_each_of_them(tmp_path):
     assert table["arm"].tolist() == ["x", "x", "y", "y"]
     assert table["threshold"].tolist() == [90, 90, 80, 80]
     assert table["train_loss"].tolist() == [0.5, 0.25] * 2
-
-
-def test_a_damaged_file_of_counts_is_named(tmp_path):
-    (tmp_path / "bad.h5").write_bytes(b"")
-    with pytest.raises(InputError, match=r"bad\.h5: not a readable HDF5 file"):
-        compare_arms([tmp_path / "bad.h5"], [["base", "100", "1"]], EVALUATION, tmp_path / "contrasts.csv")
-    assert not (tmp_path / "contrasts.csv").exists()

@@ -10,6 +10,7 @@ from PIL import Image
 from conftest import run_snakemake
 from spatial_reduction.masking import open_mask
 from spatial_reduction.model import build_model, save_model
+from spatial_reduction.wording import deciding_measures
 
 pytestmark = pytest.mark.pipeline
 
@@ -46,6 +47,7 @@ def whole_run(tmp_path_factory):
 def test_a_whole_run_ends_in_tables_figures_and_a_self_contained_report(whole_run):
     results = whole_run / "results/demo"
     figures = {"thresholds", "iterations", "learning_curves", "kept_pixels", "cost", "examples_top_50"}
+    figures |= {"contrasts", "heat_map", "robustness", "reliability"}
     for suffix, magic in (("png", b"\x89PNG"), ("pdf", b"%PDF")):
         found = {path.stem: path.read_bytes()[:4] for path in (results / "figures").glob(f"*.{suffix}")}
         assert found == dict.fromkeys(figures, magic)
@@ -53,12 +55,27 @@ def test_a_whole_run_ends_in_tables_figures_and_a_self_contained_report(whole_ru
     assert set(metrics["arm"]) == {"single_pass", "equal_compute", "saliency"}
     assert set(metrics["seed"]) == {1, 2}
     contrasts = pd.read_csv(results / "contrasts.csv")
-    needed = ["arm", "threshold", "comparator", "measure", "n", "difference", "ci_low", "ci_high", "p_value", "p_holm"]
+    needed = [
+        "arm",
+        "threshold",
+        "comparator",
+        "protocol",
+        "measure",
+        "n",
+        "difference",
+        "ci_low",
+        "ci_high",
+        "p_value",
+        "p_holm",
+    ]
     assert set(needed) <= set(contrasts.columns)
     costs = pd.read_csv(results / "costs.csv", index_col="rule")
     assert {"train_single_pass", "evaluate_model", "render_examples", "plot_examples"} <= set(costs.index)
     asked = ["jobs", "memory_requested_mb", "runtime_requested_s", "gpu_memory_max_mb"]
     assert costs.loc["train_model", asked].tolist() == [2, 8000, 240 * 60, 0]
+    verdict = (results / "verdict.md").read_text()
+    assert re.findall(r"^\| (\w+) \| .+ \| \*\*[a-z]+\*\* \|$", verdict, re.MULTILINE) == ["H1", "H1b", "H2", "H3"]
+    assert {90, 95, 99} == set(pd.read_csv(results / "convergence.csv")["level"])
     page = (results / "report.html").read_text()
     assert "train_model: {mem_mb: " in page
     assert "n = 2" in page
@@ -68,6 +85,33 @@ def test_a_whole_run_ends_in_tables_figures_and_a_self_contained_report(whole_ru
     assert not list(results.rglob("saliency.h5"))  # temporary
     assert not list(results.rglob("*checkpoint*"))
     assert not list(results.rglob("*partial*"))
+
+
+# An A/A experiment small enough for the suite: 3 pairs of trainings, 24 pictures.
+TINY_A_A = {
+    "seeds": [1, 2, 3],
+    "dataset": TINY["dataset"],
+    "model": TINY["model"],
+    "training": {"epochs": 40, "batch_size": 4},
+    "evaluation": {"resamples": 200},
+}
+
+
+def test_two_arms_that_are_the_same_are_not_said_to_differ(snakemake, tmp_path):
+    results = tmp_path / "results/a_a"
+    targets = [f"results/a_a/{name}" for name in ("contrasts.csv", "metrics.csv")]
+    done = snakemake(*targets, configfiles=["a_a.yaml"], overrides=TINY_A_A)
+    assert done.returncode == 0, done.stderr
+    models = {path.read_bytes() for path in results.rglob("model.safetensors")}
+    assert len(models) == 2 * 3  # each arm has trainings of its own
+    contrasts = pd.read_csv(results / "contrasts.csv")
+    assert set(zip(contrasts["arm"], contrasts["comparator"], strict=True)) == {("second", "first")}
+    for measure, protocol in deciding_measures("mean_iou").values():
+        rows = contrasts[(contrasts["measure"] == measure) & (contrasts["protocol"] == protocol)]
+        assert set(rows["decision"]) <= {"undecided", "equivalent"}
+    accuracy = contrasts[(contrasts["measure"] == "mean_iou") & (contrasts["protocol"] == "T1")]
+    assert len(accuracy) == 2  # class groups
+    assert (accuracy["difference"] != 0).all()  # trainings of their own, and not collapsed
 
 
 def test_one_job_at_a_time_gives_the_same_tables(whole_run, snakemake, tmp_path):

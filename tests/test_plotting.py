@@ -12,6 +12,13 @@ from spatial_reduction.plotting import (
     plot_learning_curves,
     plot_thresholds,
 )
+from spatial_reduction.plotting_verdict import (
+    measure_losses,
+    plot_contrasts,
+    plot_heat_map,
+    plot_reliability,
+    plot_robustness,
+)
 from spatial_reduction.storage import create_hdf5
 
 ARMS = ["single_pass", "equal_compute", "saliency", "random"]
@@ -65,6 +72,59 @@ def test_an_arm_looks_the_same_whatever_other_arms_a_figure_shows():
     styles = arm_styles(ARMS)
     assert len({(style["color"], style["marker"]) for style in styles.values()}) == len(ARMS)
     assert arm_styles([*ARMS, "another"])["random"] == styles["random"]
+
+
+@pytest.fixture
+def changed_images(tmp_path):
+    """metrics.csv of two seeds; the last iteration loses 10, 20 and 30 points to noise, 40 to another background."""
+    keys = ["arm", "threshold", "seed", "iteration", "split", "protocol", "measure", "class", "value"]
+    scores = {"T1": 0.8, "noise_1": 0.7, "noise_2": 0.6, "noise_3": 0.5, "background_swapped": 0.4}
+    rows = [
+        ("saliency", "90", seed, iteration, "test", protocol, *measure, value - 0.1 * (iteration == 1))
+        for seed in (1, 2)
+        for iteration in (1, 2)
+        for protocol, value in scores.items()
+        for measure in (("mean_iou", "all"), ("binary_iou", "foreground"))
+    ]
+    pd.DataFrame(rows, columns=keys).to_csv(tmp_path / "metrics.csv", index=False)
+    return tmp_path / "metrics.csv"
+
+
+def test_losses_are_means_over_severities_after_the_last_iteration(changed_images):
+    losses = measure_losses(pd.read_csv(changed_images, dtype={"threshold": str}))
+    assert list(losses.columns) == ["arm", "threshold", "seed", "noise", "background_swapped"]
+    assert losses[["noise", "background_swapped"]].to_numpy() == pytest.approx(np.array([[20, 40], [20, 40]]))
+
+
+@pytest.mark.parametrize("decisions", [["supported", "undecided"], ["refuted", "equivalent"], []])
+def test_contrasts_of_every_decision_can_be_drawn(tmp_path, decisions):
+    columns = ["arm", "threshold", "comparator", "protocol", "measure", "class", "n", "difference", "ci_low", "ci_high"]
+    about = [("mean_iou", "T1", "all"), ("validation_area", "validation", "all")]
+    rows = [
+        ("saliency", threshold, "equal_compute", protocol, measure, group, 2, 1.0, -1.0, 3.0, decision)
+        for threshold, decision in zip(("100", "70"), decisions, strict=False)
+        for measure, protocol, group in about
+    ]
+    pd.DataFrame(rows, columns=[*columns, "decision"]).to_csv(tmp_path / "contrasts.csv", index=False)
+    plot_contrasts(tmp_path / "contrasts.csv", "equal_compute", "mean_iou", "all", 0.5, [tmp_path / "a.png"])
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("is_evaluated", [True, False])
+def test_the_figures_of_robustness_and_calibration_tell_when_there_is_nothing(changed_images, tmp_path, is_evaluated):
+    if not is_evaluated:
+        table = pd.read_csv(changed_images)
+        table[table["protocol"] == "T1"].to_csv(changed_images, index=False)
+    with create_hdf5(tmp_path / "counts.h5", "counts") as file:
+        file.attrs["classes"] = ["background", "pet"]
+        file["T1/test/confusion"] = np.ones((1, 3, 2, 2))
+        if is_evaluated:
+            file["T1/test/reliability"] = np.ones((1, 3, 15, 3))
+    plot_robustness(changed_images, ARMS, [tmp_path / "robustness.png"])
+    plot_reliability([tmp_path / "counts.h5"], [["saliency", "90", "1"]], ARMS, [tmp_path / "reliability.png"])
+    plot_heat_map(changed_images, "mean_iou", "all", "saliency", [tmp_path / "heat.png"])
+    sizes = [(tmp_path / f"{name}.png").stat().st_size > 9000 for name in ("robustness", "reliability")]
+    assert sizes == [is_evaluated] * 2
 
 
 @pytest.mark.parametrize(("channels", "iterations"), [(3, 3), (1, 2), (3, 1)])

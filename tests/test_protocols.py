@@ -12,12 +12,13 @@ from spatial_reduction.model import build_model, save_model
 from spatial_reduction.protocols import build_views
 from spatial_reduction.saliency.oracle import signed_distance
 from spatial_reduction.saliency.probability import stream_scores as log_odds
-from spatial_reduction.saliency.scores import Context
+from spatial_reduction.saliency.scores import Context, mask_carriers
 from spatial_reduction.storage import create_hdf5
 
 EVERYTHING = ["T1", "T2", "T3", "noise", "blur", "brightness", "contrast", "jpeg", "occlusion"]
 EVERYTHING += ["background_swapped", "background_blurred"]
 KEPT = kept_count(16 * 16, 30)
+REDUCTION = {"source": "probability", "rank": "highest", "shuffle": False, "fill": "black", "removes": "input"}
 
 
 @pytest.fixture(scope="module")
@@ -32,9 +33,8 @@ def context(tmp_path_factory):
 def show(dataset, context):
     """Return all test images and labels by one view."""
 
-    def run(protocol, view, **changes):
-        settings = {"source": "probability", "fill": "black", "kept": KEPT, "context": context} | changes
-        views = build_views([protocol], dataset, ["pet", "border"], **settings)
+    def run(protocol, view, kept=KEPT, **changes):
+        views = build_views([protocol], dataset, ["pet", "border"], REDUCTION | changes, kept, context)
         return gathered(views[view](dataset.blocks("test")))
 
     return run
@@ -56,12 +56,12 @@ def is_removed(images):
 
 
 def test_a_family_of_corruptions_stands_for_its_three_severities(dataset, context):
-    views = build_views(EVERYTHING, dataset, ["pet", "border"], "probability", "black", KEPT, context)
+    views = build_views(EVERYTHING, dataset, ["pet", "border"], REDUCTION, KEPT, context)
     families = ("noise", "blur", "brightness", "contrast", "jpeg", "occlusion")
     corrupted = [f"{family}_{severity}" for family in families for severity in (1, 2, 3)]
     assert list(views) == ["T2", "T3", *corrupted, "background_swapped", "background_blurred"]
-    assert list(build_views(["T1"], dataset, ["pet"], "probability", "black", KEPT, context)) == []
-    assert list(build_views(["T1", "blur"], dataset, ["pet"], "oracle", "black", KEPT, context)) == [
+    assert list(build_views(["T1"], dataset, ["pet"], REDUCTION, KEPT, context)) == []
+    assert list(build_views(["T1", "blur"], dataset, ["pet"], REDUCTION | {"source": "oracle"}, KEPT, context)) == [
         "blur_1",
         "blur_2",
         "blur_3",
@@ -76,7 +76,8 @@ def test_views_do_not_depend_on_the_division_into_blocks(dataset, context, sourc
         monkeypatch.setattr(dataset_module, "BLOCK_PIXELS", images * 16 * 16)
         assert dataset.block_count("test") == -(-12 // images)
         names = EVERYTHING if fill == "noise" else ["T2", "T3"]
-        views = build_views(names, dataset, ["pet", "border"], source, fill, KEPT, context)
+        arm = REDUCTION | {"source": source, "fill": fill}
+        views = build_views(names, dataset, ["pet", "border"], arm, KEPT, context)
         seen.append({name: gathered(view(dataset.blocks("test"))) for name, view in views.items()})
     assert seen[0].keys() == seen[1].keys() == seen[2].keys()
     for name, (images, labels) in seen[0].items():
@@ -98,8 +99,23 @@ def test_self_masked_images_keep_what_the_previous_model_finds_most_relevant(sho
     assert np.array_equal(labels, intact[1])
 
 
+def test_the_least_relevant_pixels_are_the_rest_of_the_most_relevant(show):
+    best, worst = (is_removed(show("T2", "T2", kept=128, rank=rank)[0]) for rank in ("highest", "lowest"))
+    assert np.array_equal(best, ~worst)
+
+
+def test_exchanged_masks_are_those_of_other_test_images(show, context):
+    own, exchanged = (is_removed(show("T2", "T2", shuffle=shuffle)[0]) for shuffle in (False, True))
+    assert np.array_equal(exchanged[mask_carriers(12, context.seed)], own)
+
+
+def test_an_arm_that_leaves_its_images_intact_does_not_mask_itself(dataset, context):
+    arm = REDUCTION | {"removes": "loss"}
+    assert list(build_views(["T2", "T3"], dataset, ["pet"], arm, KEPT, context)) == ["T3"]
+
+
 def test_self_masking_does_not_see_the_labels(dataset, context):
-    view = build_views(["T2"], dataset, ["pet"], "probability", "black", KEPT, context)["T2"]
+    view = build_views(["T2"], dataset, ["pet"], REDUCTION, KEPT, context)["T2"]
     blocks = [(block, images, np.zeros_like(labels)) for block, images, labels in dataset.blocks("test")]
     assert np.array_equal(gathered(view(blocks))[0], gathered(view(dataset.blocks("test")))[0])
 
@@ -115,7 +131,7 @@ def test_oracle_masked_images_keep_the_pixels_deepest_in_the_foreground(show, in
 
 def test_without_an_iteration_before_nothing_masks_itself(dataset, context):
     first = replace(context, iteration=1, model=Path("none"))
-    assert list(build_views(["T2", "T3"], dataset, ["pet"], "probability", "black", 256, first)) == ["T3"]
+    assert list(build_views(["T2", "T3"], dataset, ["pet"], REDUCTION, 256, first)) == ["T3"]
 
 
 def test_a_pet_stands_on_another_images_background(show, intact):
@@ -152,7 +168,7 @@ def two_pictures(tmp_path):
 
 
 def test_where_background_is_of_several_classes_a_filled_hole_is_of_none(two_pictures, context):
-    views = build_views(["background_swapped"], two_pictures, ["pet"], "random", "black", 4, context)
+    views = build_views(["background_swapped"], two_pictures, ["pet"], REDUCTION, 4, context)
     images, labels = gathered(views["background_swapped"](two_pictures.blocks("test")))
     # The first pet stands on the second picture, whose pet leaves a hole at the lower left; and the other way round,
     # where the ignored pixel of the first picture is a hole, too.

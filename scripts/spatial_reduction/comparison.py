@@ -1,111 +1,132 @@
 """Compare the last model of every arm with that of the comparators: `contrasts.csv`."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from spatial_reduction.convergence import convergence_contrasts
+from spatial_reduction.counts import Key, measure_counts, pool, pool_resamples, read_counts
+from spatial_reduction.errors import InputError
 from spatial_reduction.joblog import progress, say
-from spatial_reduction.metrics import measure, summary_measures
-from spatial_reduction.statistics import Contrast, adjust_holm, contrast, decide, image_weights
-from spatial_reduction.storage import open_hdf5, written_whole
+from spatial_reduction.pairing import Setting, pair_settings
+from spatial_reduction.relative_area import COLUMNS as AREA_COLUMNS
+from spatial_reduction.relative_area import measure_relative_areas
+from spatial_reduction.statistics import adjust_holm, contrast, decide, image_weights
+from spatial_reduction.storage import written_whole
+from spatial_reduction.wording import MEASURES
 
-RESAMPLED_AT_ONCE = 500
 SEED = 0  # of the bootstrap: the same tables give the same intervals
-COLUMNS = ["arm", "threshold", "comparator", "comparator_threshold", "measure", "class"]
-COLUMNS += [field.name for field in fields(Contrast)]
-FAMILY = ["comparator", "measure", "class"]  # contrasts whose p-values are adjusted together
+FAMILY = ["comparator", "protocol", "measure", "class"]  # contrasts whose p-values are adjusted together
+COLUMNS = ["arm", "threshold", "comparator", "comparator_threshold", "protocol", "measure", "class", "n"]
+COLUMNS += ["difference", "ci_low", "ci_high", "p_value", "p_holm", "p_wilcoxon", "p_equivalence"]
+COLUMNS += ["probability_better", "decision"]
+
+
+@dataclass
+class Scores:
+    """The measures of an arm at a threshold, in printed units.
+
+    Attributes:
+        points: {key: one value per seed}.
+        spread: {key: (B,)}, summed over the seeds, on B resamples of the test images.
+    """
+
+    points: dict[Key, list[float]] = field(default_factory=dict)
+    spread: dict[Key, np.ndarray] = field(default_factory=dict)
 
 
 def compare_arms(
-    counts: Sequence[str | Path], chains: Sequence[Sequence[str]], evaluation: Mapping[str, Any], output: str | Path
+    counts: Sequence[str | Path],
+    chains: Sequence[Sequence[str]],
+    history: str | Path,
+    evaluation: Mapping[str, Any],
+    contrasts: str | Path,
+    racu: str | Path,
 ) -> None:
-    """Write one row per arm, threshold, comparator and measure on the test images (protocol T1).
+    """Write one row per arm, threshold, comparator, protocol and measure; and one per arm over all thresholds.
 
-    Differences and intervals are in percentage points, arm minus comparator, at each arm's last iteration,
-    paired by seed. A comparator with several thresholds is paired with the arm's own, and left out where it has not
-    that one. Columns as in `statistics.Contrast`, with `p_holm` (over all arms and thresholds against one
-    comparator in one measure) and `decision` (see `statistics.decide`).
+    A difference is arm minus comparator at each arm's last iteration, paired by seed, in the measure's unit
+    (`wording.MEASURES`: percentage points, nats, steps); "supported" always means that the arm is better. A comparator
+    with several thresholds is paired with the arm's own, and left out where it has not that one. A comparator that
+    masks nothing stands beside the masked test images of an arm (T2, T3) with its score on intact ones. Columns as in
+    `statistics.Contrast`, with `p_holm` (over all arms and thresholds against one comparator in one measure and
+    protocol) and `decision` (see `statistics.decide`). The margin of equivalence is that of the configuration in
+    points, and a hundredth of it in nats. Memory does not grow with the seeds.
 
     Args:
         counts: `counts.h5` of each chain.
         chains: (arm, threshold, seed) of each.
+        history: `history.csv`, for the contrasts of convergence.
         evaluation: section of the configuration.
+        racu: see `relative_area.measure_relative_areas`; of the mean IoU over all classes on intact test images.
 
     Raises:
-        InputError: a file is damaged.
+        InputError: a file is damaged, or differs from the others in the test images.
     """
-    observed, classes = _last_confusions(counts, chains)
-    images = len(next(iter(observed.values())))
-    resampled = _resample(observed, evaluation["resamples"])
-    rows = []
-    foreground = [classes.index(name) for name in evaluation["foreground"]]
-    for name, group, members in summary_measures(classes, evaluation["class_groups"]):
-        if name not in evaluation["measures"]:
-            continue
-        points = {
-            chain: 100 * measure(matrix.sum(axis=0), name, members, foreground) for chain, matrix in observed.items()
-        }
-        spread = {chain: 100 * measure(matrix, name, members, foreground) for chain, matrix in resampled.items()}
-        rows += _contrasts(points, spread, images, name, group, evaluation)
-    table = pd.DataFrame(rows, columns=COLUMNS)
+    scores, images = _score_chains(counts, chains, evaluation)
+    rows = list(_contrasts(scores, images, evaluation))
+    rows += convergence_contrasts(pd.read_csv(history, dtype={"threshold": str}), evaluation)
+    table = pd.DataFrame(rows, columns=[name for name in COLUMNS if name not in ("p_holm", "decision")])
     table["p_holm"] = table.groupby(FAMILY)["p_value"].transform(lambda values: adjust_holm(values.to_numpy()))
-    table["decision"] = [decide(row, row.p_holm) for row in table.itertuples()]
-    with written_whole(output) as partial:
-        table.to_csv(partial, index=False)
-    say(f"{output}: {len(table)} contrasts")
+    table["decision"] = decide(table["p_equivalence"], table["p_holm"], _gain(table))
+    curves = {place: some.points["T1", "mean_iou", "all"] for place, some in scores.items()}
+    areas = pd.DataFrame(measure_relative_areas(curves, evaluation["margin"]), columns=AREA_COLUMNS)
+    for path, written in ((contrasts, table[COLUMNS]), (racu, areas)):
+        with written_whole(path) as partial:
+            written.to_csv(partial, index=False)
+    say(f"{contrasts}: {len(table)} contrasts")
+
+
+def _gain(table: pd.DataFrame) -> pd.Series:
+    """Return what is positive where the arm is better: the signed difference; of ranked steps, the share of wins."""
+    sign = table["measure"].map(lambda name: 1.0 if MEASURES[name].higher_is_better else -1.0).astype(float)
+    return (sign * table["difference"]).where(table["measure"] != "steps_to_95", table["probability_better"] - 0.5)
 
 
 def _contrasts(
-    points: Mapping[Any, float],
-    spread: Mapping[Any, np.ndarray],
-    images: int,
-    name: str,
-    group: str,
-    evaluation: Mapping[str, Any],
-) -> list[dict[str, Any]]:
-    settings = list(dict.fromkeys((arm, threshold) for arm, threshold, _ in points))
-    seeds = list(dict.fromkeys(seed for _, _, seed in points))
-    rows = []
-    for comparator in evaluation["comparators"]:
-        thresholds = [threshold for arm, threshold in settings if arm == comparator]
-        for arm, threshold in settings:
-            # A comparator that reduces, too, is compared at the same threshold.
-            against = threshold if threshold in thresholds else thresholds[0]
-            if arm == comparator or (against != threshold and len(thresholds) > 1):
+    scores: Mapping[Setting, Scores], images: int, evaluation: Mapping[str, Any]
+) -> Iterator[dict[str, Any]]:
+    for ours, theirs in pair_settings(list(scores), evaluation["comparators"]):
+        for key in scores[ours].points:
+            protocol, name, group = key
+            other = key
+            if key not in scores[theirs].points and protocol in ("T2", "T3"):
+                other = ("T1", name, group)
+            if name not in evaluation["measures"] or other not in scores[theirs].points:
                 continue
-            pairs = [((arm, threshold, seed), (comparator, against, seed)) for seed in seeds]
-            differences = np.array([points[ours] - points[theirs] for ours, theirs in pairs])
-            resampled = np.stack([spread[ours] - spread[theirs] for ours, theirs in pairs])
-            place = [arm, threshold, comparator, against, name, group]
-            result = asdict(contrast(differences, resampled, images, evaluation["margin"]))
-            rows.append(dict(zip(COLUMNS, place, strict=False)) | result)
-    return rows
+            differences = np.subtract(scores[ours].points[key], scores[theirs].points[other])
+            spread = (scores[ours].spread[key] - scores[theirs].spread[other]) / len(differences)
+            scale, higher = MEASURES[name].scale, MEASURES[name].higher_is_better
+            margin = evaluation["margin"] * scale / 100
+            result = contrast(differences, float(spread.var(ddof=1)), images, margin, higher)
+            yield dict(zip(COLUMNS, (*ours, *theirs, *key), strict=False)) | asdict(result)
 
 
-def _last_confusions(
-    paths: Sequence[str | Path], chains: Sequence[Sequence[str]]
-) -> tuple[dict[tuple[str, ...], np.ndarray], list[str]]:
-    """Return the test confusion matrices (N, C, C) of every chain's last iteration, and the class names."""
-    observed, classes = {}, []
-    for path, chain in zip(paths, chains, strict=True):
-        with open_hdf5(path, "counts") as file:
-            observed[tuple(chain)] = file["T1/test/confusion"][-1]
-            classes = list(file.attrs["classes"])
-    return observed, classes
-
-
-def _resample(observed: Mapping[Any, np.ndarray], resamples: int) -> dict[Any, np.ndarray]:
-    """Return each chain's pooled confusion matrix on the same resamples of the images, (B, C, C)."""
-    images = len(next(iter(observed.values())))
-    flat = {chain: matrix.reshape(images, -1).astype(np.float32) for chain, matrix in observed.items()}
-    parts: dict[Any, list[np.ndarray]] = {chain: [] for chain in observed}
-    starts = range(0, resamples, RESAMPLED_AT_ONCE)
-    for start in progress(starts, len(starts), "resampling test images", "blocks"):
-        weights = image_weights(images, min(RESAMPLED_AT_ONCE, resamples - start), seed=SEED + start)
-        for chain, matrix in flat.items():
-            parts[chain].append(weights @ matrix)
-    return {chain: np.concatenate(some).reshape(resamples, *observed[chain].shape[1:]) for chain, some in parts.items()}
+def _score_chains(
+    paths: Sequence[str | Path], chains: Sequence[Sequence[str]], evaluation: Mapping[str, Any]
+) -> tuple[dict[Setting, Scores], int]:
+    """Measure one chain after the other; return the scores of every arm and threshold, and the number of images."""
+    scores: dict[Setting, Scores] = {}
+    weights = None
+    for path, (arm, threshold, _) in progress(zip(paths, chains, strict=True), len(paths), "comparing", "chains"):
+        counts, classes = read_counts(path)
+        images = len(counts["T1/confusion"])
+        if weights is None:
+            weights = image_weights(images, evaluation["resamples"], SEED)
+        if images != weights.shape[1]:
+            raise InputError(f"{path}: {images} test images, others have {weights.shape[1]}; delete it and run again")
+        about = (classes, evaluation["class_groups"], evaluation["foreground"])
+        values, resampled = (
+            measure_counts(pool(counts), *about),
+            measure_counts(pool_resamples(counts, weights), *about),
+        )
+        setting = scores.setdefault((arm, threshold), Scores())
+        for key, value in values.items():
+            scale = MEASURES[key[1]].scale
+            setting.points.setdefault(key, []).append(scale * float(value))
+            setting.spread[key] = setting.spread.get(key, 0) + scale * resampled[key]
+    return scores, weights.shape[1]

@@ -62,7 +62,7 @@ def evaluate_model(
             `boundary` int64 (..., C, 2), `reliability` float64 (..., 15, 3) and `nll` float64 (..., 2) as in
             `boundaries.boundary_counts`, `calibration.reliability_counts` and `likelihood_counts`.
         splits, protocols, class_groups, foreground: see the section `evaluation` of the configuration.
-        reduction: keys source, fill, classes_of_interest, schedule and step of the arm.
+        reduction: keys source, rank, shuffle, fill, removes, classes_of_interest, schedule and step of the arm.
         run: {"arm", "threshold", "seed"} as they stand in the table.
 
     Raises:
@@ -72,7 +72,7 @@ def evaluate_model(
     data, where = Dataset.open(dataset), choose_device(device)
     context = _test_context(data, models, reduction, run, device, threads)
     kept = kept_counts(reduction["schedule"], run["threshold"], reduction["step"], len(models), data.pixel_count)[-1]
-    views = build_views(protocols, data, foreground, reduction["source"], reduction["fill"], kept, context)
+    views = build_views(protocols, data, foreground, reduction, kept, context)
     rows: list[dict[str, Any]] = []
     with create_hdf5(counts, "counts") as file:
         file.attrs["classes"] = data.classes

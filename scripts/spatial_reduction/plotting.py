@@ -39,7 +39,7 @@ def plot_thresholds(
 ) -> None:
     """Final test score against threshold; arms that reduce nothing as lines with the range of their seeds."""
     table = _last(read_metrics(metrics, measure, class_group))
-    styles, thresholds = arm_styles(arms), _thresholds(table)
+    styles, thresholds = arm_styles(arms), list_thresholds(table)
     figure, axes = plt.subplots(figsize=(7.2, 4.2))
     baselines = _baselines(table)
     for arm in baselines:
@@ -59,7 +59,7 @@ def plot_thresholds(
     axes.set_xlim(-0.5, len(thresholds) - 0.5)
     axes.set_xlabel("pixels kept at each reduction")
     axes.set_ylabel(f"test {MEASURE_NAMES[measure]} after the last iteration (%)")
-    _finish(figure, outputs, table, "small points: seeds; large: their mean; bands: range of the seeds")
+    finish_figure(figure, outputs, table, "small points: seeds; large: their mean; bands: range of the seeds")
 
 
 def plot_iterations(
@@ -67,12 +67,12 @@ def plot_iterations(
 ) -> None:
     """Test score against iteration, a panel per threshold; arms trained once as lines."""
     table = read_metrics(metrics, measure, class_group)
-    styles, thresholds = arm_styles(arms), _thresholds(table)
+    styles, thresholds = arm_styles(arms), list_thresholds(table)
     figure, panels = _panels(len(thresholds))
     last = table["iteration"].max()
     for axes, threshold in zip(panels, thresholds, strict=False):
         for arm in styles:
-            runs = _at(threshold, table[table["arm"] == arm])
+            runs = at_threshold(threshold, table[table["arm"] == arm])
             if runs["iteration"].max() == 1:
                 _draw_baseline(axes, runs["value"], arm, styles)
             elif len(runs):
@@ -86,16 +86,16 @@ def plot_iterations(
         axes.set_xlim(0.7, last + 0.5)  # room for the points at the right edge
         axes.set_xlabel("iteration")
     panels[0].set_ylabel(f"test {MEASURE_NAMES[measure]} (%)")
-    _finish(figure, outputs, table, "small points: seeds; lines: their mean; bands: range of the seeds")
+    finish_figure(figure, outputs, table, "small points: seeds; lines: their mean; bands: range of the seeds")
 
 
 def plot_learning_curves(history: str | Path, arms: Sequence[str], outputs: Sequence[str | Path]) -> None:
     """Validation mean IoU after every epoch against cumulative optimiser steps, a panel per threshold."""
     table = pd.read_csv(history, dtype={"threshold": str})
-    styles, thresholds = arm_styles(arms), _thresholds(table)
+    styles, thresholds = arm_styles(arms), list_thresholds(table)
     figure, panels = _panels(len(thresholds))
     for axes, threshold in zip(panels, thresholds, strict=False):
-        shown = _at(threshold, table)
+        shown = at_threshold(threshold, table)
         for arm, style in styles.items():
             runs = shown[shown["arm"] == arm]
             look = {"color": style["color"], "linestyle": style["linestyle"]}
@@ -113,13 +113,13 @@ def plot_learning_curves(history: str | Path, arms: Sequence[str], outputs: Sequ
         axes.set_title(f"top {threshold} %")
         axes.set_xlabel("cumulative optimiser steps")
     panels[0].set_ylabel("validation mean IoU (%)")
-    _finish(figure, outputs, table, "thin: seeds; thick: their mean; dotted: a new iteration begins")
+    finish_figure(figure, outputs, table, "thin: seeds; thick: their mean; dotted: a new iteration begins")
 
 
 def plot_kept_pixels(kept_pixels: str | Path, arms: Sequence[str], outputs: Sequence[str | Path]) -> None:
     """Kept share, and recall of each class among the kept pixels, against iteration; a row per threshold."""
     table = pd.read_csv(kept_pixels, dtype={"threshold": str})
-    styles, thresholds = arm_styles(arms), _thresholds(table)
+    styles, thresholds = arm_styles(arms), list_thresholds(table)
     classes = list(dict.fromkeys(table[table["measure"] == "recall"]["class"]))
     columns = [("kept_share", "all", "all pixels")] + [("recall", name, f"of class {name}") for name in classes]
     rows = max(1, len(thresholds))
@@ -140,7 +140,7 @@ def plot_kept_pixels(kept_pixels: str | Path, arms: Sequence[str], outputs: Sequ
     for axes in panels[-1]:
         axes.set_xlabel("iteration")
         axes.set_xticks(range(1, int(table["iteration"].max() if len(table) else 1) + 1))
-    _finish(
+    finish_figure(
         figure,
         outputs,
         table,
@@ -170,7 +170,7 @@ def plot_cost(
     axes.set_xlim(left=0)
     axes.set_xlabel("training time of the whole chain (s, all its iterations)")
     axes.set_ylabel(f"test {MEASURE_NAMES[measure]} after the last iteration (%)")
-    _finish(figure, outputs, table, "one point per run; a removed pixel costs as much as a kept one")
+    finish_figure(figure, outputs, table, "one point per run; a removed pixel costs as much as a kept one")
 
 
 def arm_styles(arms: Sequence[str]) -> dict[str, dict[str, object]]:
@@ -201,13 +201,13 @@ def _baselines(table: pd.DataFrame) -> list[str]:
     return [arm for arm, runs in table.groupby("arm", sort=False) if set(runs["threshold"]) == {FULL}]
 
 
-def _thresholds(table: pd.DataFrame) -> list[str]:
+def list_thresholds(table: pd.DataFrame) -> list[str]:
     """Return the thresholds of the arms that remove pixels, from the most kept to the least; 100 if there is none."""
     values = set(table[~table["arm"].isin(_baselines(table))]["threshold"]) or {FULL}
     return sorted(values, key=float, reverse=True)
 
 
-def _at(threshold: str, table: pd.DataFrame) -> pd.DataFrame:
+def at_threshold(threshold: str, table: pd.DataFrame) -> pd.DataFrame:
     """Return what belongs into the panel of a threshold: its runs, and those of the arms that never remove a pixel."""
     return table[(table["threshold"] == threshold) | table["arm"].isin(_baselines(table))]
 
@@ -238,9 +238,13 @@ def _draw_baseline(axes: Axes, values: pd.Series, arm: str, styles: Mapping[str,
     )
 
 
-def _finish(figure: Figure, outputs: Sequence[str | Path], table: pd.DataFrame, note: str) -> None:
-    """Add one legend and a line that says what is drawn and of how many seeds; save."""
-    seeds = sorted(set(table["seed"]))
+def finish_figure(figure: Figure, outputs: Sequence[str | Path], table: pd.DataFrame, note: str) -> None:
+    """Add one legend and a line that says what is drawn and of how many seeds; save.
+
+    Args:
+        table: what is drawn, with a column `seed`, or `n` if it is of means over seeds.
+        note: what the marks and lines are.
+    """
     entries: dict[str, object] = {}
     for axes in figure.axes:
         entries |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
@@ -249,7 +253,14 @@ def _finish(figure: Figure, outputs: Sequence[str | Path], table: pd.DataFrame, 
         rows = -(-len(entries) // max(3, int(figure.get_figwidth() / 1.2)))
         look = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "frameon": False}
         figure.legend(entries.values(), entries.keys(), ncols=-(-len(entries) // rows), **look)
-    named = ", ".join(map(str, seeds)) if len(seeds) <= 12 else f"{seeds[0]} to {seeds[-1]}"
-    figure.text(0.01, 0.0, f"n = {len(seeds)} seeds ({named}). {note[0].upper()}{note[1:]}.", fontsize=7, color="0.35")
+    figure.text(0.01, 0.0, f"{_name_seeds(table)}. {note[0].upper()}{note[1:]}.", fontsize=7, color="0.35")
     sns.despine(figure)
     save_figure(figure, outputs)
+
+
+def _name_seeds(table: pd.DataFrame) -> str:
+    if "seed" not in table:
+        return f"n = {table['n'].max()} seeds"
+    seeds = sorted(set(table["seed"]))
+    named = ", ".join(map(str, seeds)) if len(seeds) <= 12 else f"{seeds[0]} to {seeds[-1]}"
+    return f"n = {len(seeds)} seeds ({named})"

@@ -1,8 +1,9 @@
 """Test protocols: what a model is shown of the test images. Each is a view, a stream of blocks made from another."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import tee
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from spatial_reduction.dataset import Dataset
 from spatial_reduction.decoding import IGNORED
 from spatial_reduction.masking import shrink_mask
 from spatial_reduction.reduction import reduce_images
-from spatial_reduction.saliency.scores import Context, stream_scores, uses_labels
+from spatial_reduction.saliency.scores import Context, mask_carriers, stream_scores, uses_labels
 
 # (position in the split, images uint8 (n, H, W, C), labels uint8 (n, H, W)). A view maps blocks, not single images,
 # because a source of saliency does: it loads its model, or starts to draw at random, once for all of them.
@@ -24,8 +25,7 @@ def build_views(
     protocols: Sequence[str],
     data: Dataset,
     foreground: Sequence[str],
-    source: str,
-    fill: str,
+    reduction: Mapping[str, Any],
     kept: int,
     context: Context,
 ) -> dict[str, View]:
@@ -33,8 +33,9 @@ def build_views(
 
     T2: masked by the arm's own means. The previous iteration's model (`context.model`) scores the intact image, the
         top `kept` pixels stay, the others are filled; no label is used. One pass with the last iteration's count
-        stands for the whole chain of masks, which at test time would need every model of it. Left out for chains of
-        one iteration, which have no previous model, and for sources that cannot do without labels.
+        stands for the whole chain of masks, which at test time would need every model of it. An arm that exchanges
+        masks exchanges those of the test images. Left out for chains of one iteration, which have no previous
+        model, for sources that cannot do without labels, and for arms that remove pixels from the loss alone.
     T3: masked by the true foreground (the source `oracle`), the same count and fill. In a chain of one iteration
         nothing is removed.
     noise_1 .. occlusion_3: each corruption at three severities, see `corruptions`.
@@ -47,15 +48,15 @@ def build_views(
     Args:
         protocols: see the section `evaluation` of the configuration; a corruption stands for its three severities.
         foreground: names of the classes that are not background.
-        source, fill: see the section `reduction`.
+        reduction: keys source, rank, shuffle, fill and removes of the arm.
         kept: pixels that the last iteration keeps of an image.
     """
-    masked = partial(_mask, data=data, fill=fill, kept=kept, context=context)
+    masked = partial(_mask, data=data, fill=reduction["fill"], kept=kept, context=context)
     front = data.class_indices(foreground)
     views: dict[str, View] = {}
-    if context.iteration > 1 and not uses_labels(source):
-        views["T2"] = partial(masked, source=source, shows_labels=False)
-    views["T3"] = partial(masked, source="oracle", shows_labels=True)
+    if context.iteration > 1 and reduction["removes"] != "loss" and not uses_labels(reduction["source"]):
+        views["T2"] = partial(masked, scores_of=partial(_score, data=data, reduction=reduction, context=context))
+    views["T3"] = partial(masked, scores_of=partial(_score_truth, context=context))
     for family in CORRUPTIONS:
         views |= {
             f"{family}_{severity}": partial(_corrupt, family=family, severity=severity) for severity in SEVERITIES
@@ -66,18 +67,37 @@ def build_views(
 
 
 def _mask(
-    blocks: Iterable[Block], data: Dataset, source: str, fill: str, kept: int, context: Context, shows_labels: bool
+    blocks: Iterable[Block],
+    data: Dataset,
+    fill: str,
+    kept: int,
+    context: Context,
+    scores_of: Callable[[Iterable[Block]], Iterator[np.ndarray]],
 ) -> Iterator[Block]:
     shown, scored = tee(blocks)
-    pairs = ((images, labels if shows_labels else np.full_like(labels, IGNORED)) for _, images, labels in scored)
-    scores_of_blocks = stream_scores(source, pairs, context)
-    for (block, images, labels), scores in zip(shown, scores_of_blocks, strict=True):
+    for (block, images, labels), scores in zip(shown, scores_of(scored), strict=True):
         masks = shrink_mask(np.ones(labels.shape, dtype=bool), scores, kept)
         reduced = [
             reduce_images(image[None], mask[None], fill, data.mean, (context.seed, position))
             for position, image, mask in zip(_positions(block), images, masks, strict=True)
         ]
         yield block, np.concatenate(reduced), labels
+
+
+def _score(
+    blocks: Iterable[Block], data: Dataset, reduction: Mapping[str, Any], context: Context
+) -> Iterator[np.ndarray]:
+    """Score as the arm does, without labels; where it exchanges masks, the image whose mask each one carries."""
+    donors = np.argsort(mask_carriers(data.count("test"), context.seed)) if reduction["shuffle"] else None
+    pairs = (
+        (images if donors is None else _pick(data, donors[block])[0], np.full_like(labels, IGNORED))
+        for block, images, labels in blocks
+    )
+    return stream_scores(reduction["source"], pairs, context, reduction["rank"])
+
+
+def _score_truth(blocks: Iterable[Block], context: Context) -> Iterator[np.ndarray]:
+    return stream_scores("oracle", ((images, labels) for _, images, labels in blocks), context)
 
 
 def _corrupt(blocks: Iterable[Block], family: str, severity: int) -> Iterator[Block]:

@@ -13,13 +13,20 @@ import yaml
 
 from spatial_reduction.costs import profile_section
 from spatial_reduction.dataset import describe
+from spatial_reduction.doubts import Evidence
 from spatial_reduction.joblog import say
 from spatial_reduction.storage import open_hdf5, written_whole
-from spatial_reduction.verdict import reach_verdict
-from spatial_reduction.wording import MEASURE_NAMES, format_p, format_whole
+from spatial_reduction.verdict import reach_verdict, write_verdict
+from spatial_reduction.wording import DECISIONS, MEASURES, PROTOCOLS, format_p, format_whole, measured_group
 
 CHAIN = ["arm", "threshold", "seed"]
 CAPTIONS = {
+    "contrasts": "Difference of every arm from the primary comparator, paired by seed, in the measure that decides "
+    "each hypothesis. An interval that leaves out 0 is a claim only if the test, adjusted for all arms, agrees.",
+    "heat_map": "Test score of the method: thresholds by iterations.",
+    "robustness": "Points of IoU that the last model loses on changed test images. A model that starts lower has less "
+    "to lose: see the scores on the changed images in contrasts.csv.",
+    "reliability": "How often a pixel of a given confidence is right, and how many pixels are that confident.",
     "thresholds": "Test score after the last iteration against the percentage of pixels kept at each reduction.",
     "iterations": "Test score of every iteration's model. Chains that begin alike share iteration 1, the single pass.",
     "learning_curves": "Validation mean IoU against cumulative optimiser steps. equal_compute shows what longer "
@@ -37,15 +44,17 @@ def write_report(
     history: str | Path,
     costs: str | Path,
     slurm_jobs: str | Path,
+    convergence: str | Path,
     dataset: str | Path,
     counts: Sequence[str | Path],
     figures: Sequence[str | Path],
     template: str | Path,
     config: Mapping[str, Any],
     method: Mapping[str, Any],
-    output: str | Path,
+    page: str | Path,
+    verdict: str | Path,
 ) -> None:
-    """Write the page.
+    """Write the page, and its verdict as Markdown.
 
     Args:
         costs, slurm_jobs: what the rules asked for and used; the second may have no rows.
@@ -54,51 +63,76 @@ def write_report(
         config: the whole configuration, shown as it is.
         method: the section `reduction` of the arm that the report is about.
     """
-    measured = pd.read_csv(metrics, dtype={"threshold": str})
-    curves = pd.read_csv(history, dtype={"threshold": str})
-    compared = pd.read_csv(contrasts, dtype={"threshold": str})
+    measured, curves, compared, speed = (
+        pd.read_csv(path, dtype={"threshold": str}) for path in (metrics, history, contrasts, convergence)
+    )
     rules = pd.read_csv(costs)
-    final = final_scores(measured)
+    final, data = final_scores(measured), describe(dataset)
     steps = curves.groupby(CHAIN)["cumulative_steps"].max().rename("steps").reset_index()
-    page = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    page.filters |= {"p": format_p, "whole": format_whole}
-    text = page.from_string(Path(template).read_text(encoding="utf-8")).render(
+    reached = reach_verdict(Evidence(compared, final, steps, data["class_share"]), config)
+    intact = final[final["protocol"] == "T1"]
+    about, primary = config["report"]["method"], config["evaluation"]["comparators"][0]
+    measure = config["report"]["measure"]
+    group = measured_group(measure, config["report"]["class_group"])
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {"p": format_p, "whole": format_whole}
+    text = environment.from_string(Path(template).read_text(encoding="utf-8")).render(
         config=config,
         method=method,
         configuration=yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True),
-        verdict=reach_verdict(compared, final, steps, config),
-        measure_names=MEASURE_NAMES,
+        verdict=reached,
+        decisions=DECISIONS,
+        measures=MEASURES,
+        protocols=PROTOCOLS,
         figures=[(Path(path).stem, _caption(path), _embedded(path)) for path in figures],
-        scores=score_table(final, config["evaluation"]["measures"]),
-        contrasts=compared[compared["measure"] == config["report"]["measure"]].to_dict("records"),
+        scores=score_table(intact, config["evaluation"]["measures"]),
+        contrasts=compared[(compared["measure"] == measure) & (compared["class"] == group)].to_dict("records"),
+        others=compared[(compared["arm"] == about) & (compared["comparator"] == primary)].to_dict("records"),
+        convergence=convergence_table(speed),
         cost=cost_table(curves),
         costs=rules.to_dict("records"),
         profile=profile_section(rules),
         slurm_jobs=pd.read_csv(slurm_jobs).to_dict("records"),
-        data=describe(dataset),
+        data=data,
         software=_software(counts),
         devices=sorted(set(curves["device"])),
     )
-    with written_whole(output) as partial:
-        partial.write_text(text, encoding="utf-8")
-    say(f"{output}: written; open it in a browser")
+    for path, content in ((page, text), (verdict, write_verdict(reached, config["report"]["title"]))):
+        with written_whole(path) as partial:
+            partial.write_text(content, encoding="utf-8")
+    say(f"{page}: written; open it in a browser")
 
 
 def final_scores(measured: pd.DataFrame) -> pd.DataFrame:
-    """Return the test rows (protocol T1) of each chain's last iteration."""
-    test = measured[(measured["split"] == "test") & (measured["protocol"] == "T1")]
+    """Return the test rows of each chain's last iteration."""
+    test = measured[measured["split"] == "test"]
     return test[test["iteration"] == test.groupby(CHAIN)["iteration"].transform("max")]
 
 
 def score_table(final: pd.DataFrame, measures: Sequence[str]) -> list[dict[str, Any]]:
-    """Return, per arm and threshold, n and each measure's mean and standard deviation over seeds in per cent."""
+    """Return, per arm and threshold, n and each measure's mean and standard deviation over seeds, as printed."""
     rows = []
     for (arm, threshold), runs in final.groupby(["arm", "threshold"], sort=False):
         cells = {}
         for (measure, group), values in runs.groupby(["measure", "class"], sort=False)["value"]:
             if measure in measures:
-                cells[measure, group] = (100 * values.mean(), 100 * values.std())
+                scale = MEASURES[measure].scale
+                cells[measure, group] = (scale * values.mean(), scale * values.std())
         rows.append({"arm": arm, "threshold": threshold, "n": runs["seed"].nunique(), "cells": cells})
+    return rows
+
+
+def convergence_table(speed: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return, per arm and threshold, n, area (per cent); per level the chains that reached it, their median steps."""
+    rows = []
+    for (arm, threshold), runs in speed.groupby(["arm", "threshold"], sort=False):
+        levels = {
+            level: (int(chains["reached"].sum()), chains["steps"].median()) for level, chains in runs.groupby("level")
+        }
+        area = 100 * runs.drop_duplicates("seed")["area"].mean()
+        rows.append({"arm": arm, "threshold": threshold, "n": runs["seed"].nunique(), "area": area, "levels": levels})
     return rows
 
 

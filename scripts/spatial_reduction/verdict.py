@@ -1,114 +1,188 @@
-"""What the experiment shows, in words: hypothesis 1, its numbers, and what stands in the way of believing them."""
+"""What the experiment shows, in words: an answer to each hypothesis, its numbers, and what stands in the way of it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
-from spatial_reduction.statistics import FEWEST_SEEDS
-from spatial_reduction.wording import DECISIONS, MEASURE_NAMES, format_p, measured_group
+from spatial_reduction.doubts import (
+    Evidence,
+    warn_of_collapse,
+    warn_of_few_seeds,
+    warn_of_low_start,
+    warn_of_mask_leak,
+    warn_of_unequal_compute,
+    warn_of_weak_baseline,
+)
+from spatial_reduction.wording import DECISIONS, MEASURES, PROTOCOLS, deciding_measures, format_p, measured_group
+
+QUESTIONS = {
+    "H1": "Does it improve accuracy?",
+    "H1b": "Does it improve robustness to corrupted images?",
+    "H2": "Does it learn faster?",
+    "H3": "Does it rely less on the background?",
+}
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """Attributes:
-    decision: supported, refuted, equivalent, undecided, or mixed (thresholds disagree).
-    headline: one sentence.
-    findings: one sentence per contrast.
-    warnings: what touches the claim, to be read before it.
+class Answer:
+    """The answer to one hypothesis, or a part of one.
+
+    Attributes:
+        hypothesis: H1, H1b, H2 or H3.
+        question: in words.
+        decision: supported, refuted, equivalent, undecided, mixed (thresholds disagree) or "not measured".
+        headline: one sentence.
+        findings: one sentence per contrast.
+        warnings: what touches this claim, to be read before it.
     """
 
+    hypothesis: str
+    question: str
     decision: str
     headline: str
     findings: list[str]
     warnings: list[str]
 
 
-def reach_verdict(
-    contrasts: pd.DataFrame, final: pd.DataFrame, steps: pd.DataFrame, config: Mapping[str, Any]
-) -> Verdict:
-    """Answer whether the method beats the primary comparator on intact test images (hypothesis 1).
+@dataclass(frozen=True)
+class Verdict:
+    """Attributes:
+    answers: one per hypothesis.
+    warnings: what touches all of them, to be read before them.
+    """
+
+    answers: list[Answer]
+    warnings: list[str]
+
+
+def reach_verdict(evidence: Evidence, config: Mapping[str, Any]) -> Verdict:
+    """Answer hypotheses 1 (accuracy; robustness), 2 (convergence) and 3 (reliance on the background).
+
+    Each is decided by one measure against the primary comparator: the report's measure on intact test images, the
+    loss when images are corrupted, the area under the validation curve over equal steps, and the loss of the foreground
+    when the background is swapped. Related measures are reported below it and decide nothing.
 
     Args:
-        contrasts: `contrasts.csv`.
-        final: rows of `metrics.csv` of each chain's last iteration on the test images.
-        steps: arm, threshold, seed, steps: optimiser steps of each chain.
+        evidence: the tables.
         config: sections `evaluation` and `report` are used.
     """
-    method, measure = config["report"]["method"], config["report"]["measure"]
+    measure, method = config["report"]["measure"], config["report"]["method"]
     primary = config["evaluation"]["comparators"][0]
-    group = measured_group(measure, config["report"]["class_group"])
-    about = contrasts[(contrasts["arm"] == method) & (contrasts["measure"] == measure) & (contrasts["class"] == group)]
-    main = about[about["comparator"] == primary]
-    decisions = list(dict.fromkeys(main["decision"]))
-    return Verdict(
-        decision=decisions[0] if len(decisions) == 1 else "mixed",
-        headline=_headline(main, method, primary, measure),
-        findings=[describe_contrast(row) for _, row in about.iterrows()],
-        warnings=_warnings(main, final, steps, config),
-    )
+    compute, leak = warn_of_unequal_compute(evidence, method, primary), warn_of_mask_leak(evidence, config)
+    beside = {
+        "H1": [(measure, "T2"), (measure, "T3")],
+        "H1b": [("mean_iou", "corrupted")],
+        "H2": [("steps_to_95", "validation")],
+        "H3": [("background_blurred_drop", "background_blurred"), ("binary_iou", "background_swapped")],
+    }
+    doubts = {
+        "H1": compute + leak,
+        "H1b": compute + warn_of_low_start(evidence, config, "corruption_drop"),
+        "H2": [],
+        "H3": warn_of_low_start(evidence, config, "background_swapped_drop"),
+    }
+    answers = [
+        _answer(hypothesis, decider, beside[hypothesis], doubts[hypothesis], evidence.contrasts, config)
+        for hypothesis, decider in deciding_measures(measure).items()
+    ]
+    warnings = warn_of_few_seeds(len(config["seeds"]))
+    warnings += warn_of_weak_baseline(evidence, primary, config["report"]["gate"]) + warn_of_collapse(evidence)
+    return Verdict(answers, warnings)
 
 
 def describe_contrast(row: Mapping[str, Any]) -> str:
     """Return one sentence with the effect, its interval, n, p and the decision."""
     kept = "" if row["threshold"] == "100" else f" (top {row['threshold']} %)"
-    way = "higher" if row["difference"] >= 0 else "lower"
-    if row["n"] < 2:
-        numbers = "n = 1 seed, no interval"
+    measure, size, against = MEASURES[row["measure"]], abs(row["difference"]), row["comparator"]
+    if size == float("inf"):
+        effect = f"is never reached, but by {against}" if row["difference"] > 0 else f"is reached, but not by {against}"
+    elif size == 0 or size != size:
+        effect = f"is no different from that of {against}"
     else:
-        numbers = (
-            f"95 % CI {row['ci_low']:+.2f} to {row['ci_high']:+.2f}, n = {row['n']} seeds, "
-            f"p = {format_p(row['p_value'])}, after Holm {format_p(row['p_holm'])}"
-        )
-    return (
-        f"{row['arm']}{kept} scores {abs(row['difference']):.2f} points {way} than {row['comparator']} "
-        f"in {MEASURE_NAMES[row['measure']]} ({numbers}): {row['decision']}, {DECISIONS[row['decision']]}."
+        way = "higher" if row["difference"] > 0 else "lower"
+        effect = f"is {size:.{measure.digits}f} {measure.unit} {way} than that of {against}"
+    numbers = f"({_numbers(row, measure.digits)}): {row['decision']}, {DECISIONS[row['decision']]}."
+    return f"{row['arm']}{kept}: {_named(row['measure'], row['protocol'])} {effect} {numbers}"
+
+
+def write_verdict(verdict: Verdict, title: str) -> str:
+    """Return the verdict as Markdown: warnings above what they touch, every answer alike."""
+    lines = [f"# {title}", "", *_bullets(verdict.warnings, "**Read first.** ")]
+    lines += ["| hypothesis | question | verdict |", "|---|---|---|"]
+    lines += [f"| {each.hypothesis} | {each.question} | **{each.decision}** |" for each in verdict.answers]
+    for each in verdict.answers:
+        lines += ["", f"## {each.hypothesis}. {each.question} {each.decision.capitalize()}", ""]
+        lines += [*_bullets(each.warnings, "**Read first.** "), each.headline, "", *_bullets(each.findings)]
+        lines = lines if lines[-1] else lines[:-1]
+    return "\n".join(lines) + "\n"
+
+
+def _answer(
+    hypothesis: str,
+    deciding: tuple[str, str],
+    beside: Sequence[tuple[str, str]],
+    warnings: list[str],
+    table: pd.DataFrame,
+    config: Mapping[str, Any],
+) -> Answer:
+    """Answer by one (measure, protocol) against the primary comparator.
+
+    Its contrasts with the other comparators, and the measures beside it, are described and decide nothing.
+    """
+    method, primary = config["report"]["method"], config["evaluation"]["comparators"][0]
+    group = config["report"]["class_group"]
+    about = [
+        table[
+            (table["arm"] == method)
+            & (table["measure"] == measure)
+            & (table["protocol"] == protocol)
+            & (table["class"] == (measured_group(measure, group) if protocol in ("T1", "T2", "T3") else table["class"]))
+        ]
+        for measure, protocol in (deciding, *beside)
+    ]
+    main, *beneath = (rows[rows["comparator"] == primary] for rows in about)
+    decisions = list(dict.fromkeys(main["decision"]))
+    decision = "not measured" if not decisions else decisions[0] if len(decisions) == 1 else "mixed"
+    return Answer(
+        hypothesis=hypothesis,
+        question=QUESTIONS[hypothesis],
+        decision=decision,
+        headline=_headline(main, decision, method, primary, _named(*deciding)),
+        findings=[describe_contrast(row) for rows in (about[0], *beneath) for _, row in rows.iterrows()],
+        warnings=warnings if len(main) else [],
     )
 
 
-def _headline(main: pd.DataFrame, method: str, primary: str, measure: str) -> str:
-    what = f"{MEASURE_NAMES[measure]} on intact test images"
-    if len(main) == 0:
+def _headline(main: pd.DataFrame, decision: str, method: str, primary: str, what: str) -> str:
+    if decision == "not measured" and method == primary:
         return f"Nothing is compared: {method} is the primary comparator itself."
-    decisions = list(dict.fromkeys(main["decision"]))
-    if len(decisions) > 1:
+    if decision == "mixed":
         parts = ", ".join(f"{row['decision']} at top {row['threshold']} %" for _, row in main.iterrows())
-        return f"Does {method} beat {primary} in {what}? {parts[0].upper()}{parts[1:]}."
+        return f"It depends on how much is kept. {method} against {primary} in {what}: {parts}."
+    everywhere = "" if len(main) == 1 else ", at every threshold"
     return {
-        "supported": f"Yes: {method} beats {primary} in {what}, at every threshold.",
-        "refuted": f"No: {method} does worse than {primary} in {what}, at every threshold.",
-        "equivalent": f"No: {method} and {primary} do not differ by a margin that matters in {what}, at any threshold.",
-        "undecided": f"Undecided: these runs do not tell whether {method} beats {primary} in {what}.",
-    }[decisions[0]]
+        "supported": f"Yes: {method} does better than {primary} in {what}{everywhere}.",
+        "refuted": f"No: {method} does worse than {primary} in {what}{everywhere}.",
+        "equivalent": f"No: {method} and {primary} do not differ by a margin that matters in {what}{everywhere}.",
+        "undecided": f"Undecided: these runs do not tell whether {method} does better than {primary} in {what}.",
+        "not measured": f"Not measured: this experiment compares no {what}.",
+    }[decision]
 
 
-def _warnings(main: pd.DataFrame, final: pd.DataFrame, steps: pd.DataFrame, config: Mapping[str, Any]) -> list[str]:
-    warnings = []
-    method, primary = config["report"]["method"], config["evaluation"]["comparators"][0]
-    seeds = len(config["seeds"])
-    if seeds < 2:
-        warnings.append("One seed: no interval and no test can be given.")
-    elif seeds < FEWEST_SEEDS:
-        warnings.append(
-            f"Few seeds: with n = {seeds} an exact Wilcoxon test cannot go below p = {2 / 2**seeds:.4g}, whatever the "
-            f"effect; every claim then rests on the t distribution. Plan at least {FEWEST_SEEDS}, better 10."
-        )
-    counts = steps.groupby("arm")["steps"].agg(["min", "max"])
-    if len(main) and tuple(counts.loc[method]) != tuple(counts.loc[primary]):
-        warnings.append(
-            f"Unequal compute: {method} took {counts.loc[method, 'max']:.0f} optimiser steps, {primary} "
-            f"{counts.loc[primary, 'max']:.0f}; a difference may come from training longer."
-        )
-    is_mean_iou = (final["measure"] == "mean_iou") & (final["class"] == "all")
-    base, gate = final[is_mean_iou & (final["arm"] == primary)]["value"].mean(), config["report"]["gate"]
-    if gate is not None and base < gate:
-        warnings.append(
-            f"Weak baseline: {primary} reaches mean IoU {100 * base:.1f} %, below the gate of {100 * gate:.1f} %; "
-            "it is not trained well enough to be the yardstick."
-        )
-    ious = final[final["measure"] == "iou"]
-    predicted = ious[ious["value"] > 0].groupby(["arm", "threshold", "seed"]).size()
-    for arm, threshold, seed in predicted[predicted == 1].index:
-        warnings.append(f"Collapsed: {arm}, top {threshold} %, seed {seed} predicts one class everywhere.")
-    return warnings
+def _named(measure: str, protocol: str) -> str:
+    return MEASURES[measure].name + ("" if MEASURES[measure].names_images else f" on {PROTOCOLS[protocol]}")
+
+
+def _numbers(row: Mapping[str, Any], digits: int) -> str:
+    if row["n"] < 2:
+        return "n = 1 seed, no interval"
+    interval = f"95 % CI {row['ci_low']:+.{digits}f} to {row['ci_high']:+.{digits}f}, "
+    p_value, p_holm = format_p(row["p_value"]), format_p(row["p_holm"])
+    tests = f"n = {row['n']} seeds, p {p_value if p_value[0] == '<' else f'= {p_value}'}, after Holm {p_holm}"
+    return (interval if row["ci_low"] == row["ci_low"] else "") + tests
+
+
+def _bullets(sentences: Sequence[str], opening: str = "") -> list[str]:
+    return [*(f"- {opening}{sentence}" for sentence in sentences), *([""] if sentences else [])]

@@ -1,17 +1,81 @@
-"""Words that figures and report share."""
+"""Words that figures, tables and verdict share: the measures, the protocols, the decisions."""
 
-MEASURE_NAMES = {
-    "mean_iou": "mean IoU",
-    "mean_dice": "mean Dice",
-    "binary_iou": "foreground IoU",
-    "pixel_accuracy": "pixel accuracy",
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Measure:
+    """How a measure reads.
+
+    Attributes:
+        name: in print.
+        unit: of a difference.
+        higher_is_better: which sign of a difference favours the arm.
+        scale: from the stored value to the printed one.
+        names_images: the name says which images it is about.
+        digits: decimals of a printed difference.
+    """
+
+    name: str
+    unit: str = "points"
+    higher_is_better: bool = True
+    scale: float = 100
+    names_images: bool = False
+    digits: int = 2
+
+
+MEASURES = {
+    "mean_iou": Measure("mean IoU"),
+    "mean_dice": Measure("mean Dice"),
+    "binary_iou": Measure("foreground IoU"),
+    "pixel_accuracy": Measure("pixel accuracy"),
+    "mean_boundary_iou": Measure("mean boundary IoU"),
+    "ece": Measure("expected calibration error", higher_is_better=False),
+    "nll": Measure("negative log-likelihood", "nats per pixel", higher_is_better=False, scale=1, digits=4),
+    "corruption_drop": Measure("loss of mean IoU when images are corrupted", higher_is_better=False, names_images=True),
+    "background_swapped_drop": Measure(
+        "loss of foreground IoU when the background is swapped", higher_is_better=False, names_images=True
+    ),
+    "background_blurred_drop": Measure(
+        "loss of foreground IoU when the background is blurred", higher_is_better=False, names_images=True
+    ),
+    "validation_area": Measure("validation mean IoU, averaged over the same optimiser steps", names_images=True),
+    "steps_to_95": Measure(
+        "optimiser steps to 95 % of the primary comparator's final validation score",
+        "steps",
+        False,
+        1,
+        True,
+        0,
+    ),
 }
+MEASURE_NAMES = {key: measure.name for key, measure in MEASURES.items()}
+PROTOCOLS = {
+    "T1": "intact test images",
+    "T2": "test images masked by the model of the iteration before",
+    "T3": "test images masked by their labels",
+    "corrupted": "corrupted test images",
+    "background_swapped": "test images with another image's background",
+    "background_blurred": "test images with a blurred background",
+    "validation": "intact validation images",
+}
+HYPOTHESES = {"H1": "accuracy", "H1b": "robustness", "H2": "convergence", "H3": "background"}
 DECISIONS = {
     "supported": "the arm is better",
     "refuted": "the arm is worse",
     "equivalent": "no difference that matters",
     "undecided": "the data do not tell",
 }
+
+
+def deciding_measures(measure: str) -> dict[str, tuple[str, str]]:
+    """Return the (measure, protocol) that decides each hypothesis; `measure` is the one of the report."""
+    return {
+        "H1": (measure, "T1"),
+        "H1b": ("corruption_drop", "corrupted"),
+        "H2": ("validation_area", "validation"),
+        "H3": ("background_swapped_drop", "background_swapped"),
+    }
 
 
 def format_p(value: float) -> str:
@@ -27,5 +91,7 @@ def format_whole(value: float) -> str:
 
 
 def measured_group(measure: str, class_group: str) -> str:
-    """Return the value of the column `class` of a summary measure, as averaged over a group of classes."""
-    return {"binary_iou": "foreground", "pixel_accuracy": "all"}.get(measure, class_group)
+    """Return the value of the column `class` of a measure on intact images, as averaged over a group of classes."""
+    if measure in ("binary_iou", "background_swapped_drop", "background_blurred_drop"):
+        return "foreground"
+    return class_group if measure in ("mean_iou", "mean_dice") else "all"

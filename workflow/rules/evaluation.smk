@@ -3,7 +3,7 @@ Models -> measures -> tables of the whole experiment.
 
     inputs:  model.safetensors, history.csv, kept_pixels.csv of every iteration
     outputs: metrics.csv and counts.h5 of every chain;
-             <results>/metrics.csv, history.csv, kept_pixels.csv, contrasts.csv
+             <results>/metrics.csv, history.csv, kept_pixels.csv, convergence.csv, contrasts.csv, racu.csv
 """
 
 
@@ -32,7 +32,9 @@ rule evaluate_model:
         protocols=config["evaluation"]["protocols"],
         class_groups=GROUPS,
         foreground=config["evaluation"]["foreground"],
-        reduction=arm_setting("source", "fill", "classes_of_interest", "schedule", "step"),
+        reduction=arm_setting(
+            "source", "rank", "shuffle", "fill", "removes", "classes_of_interest", "schedule", "step"
+        ),
         device=config["training"]["device"],
     script:
         "../../scripts/evaluate_model.py"
@@ -66,13 +68,38 @@ rule collect_tables:
         "../../scripts/collect_tables.py"
 
 
+rule measure_convergence:
+    """Measure how many steps, images and seconds every training took to near the primary comparator's final score."""
+    input:
+        history="<results>/history.csv",
+        code=library("measure_convergence"),
+    output:
+        report("<results>/convergence.csv", caption="../report/convergence.rst", category="Tables"),
+    log:
+        "<logs>/measure_convergence.log",
+    benchmark:
+        "<benchmarks>/measure_convergence.tsv"
+    conda:
+        "../../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=15,
+    params:
+        comparator=config["evaluation"]["comparators"][0],
+    script:
+        "../../scripts/measure_convergence.py"
+
+
 rule compare_arms:
     """Compare every arm with the comparators, seed by seed, with intervals and tests."""
     input:
         counts=chain_files("counts.h5"),
+        history="<results>/history.csv",
         code=library("compare_arms"),
     output:
-        report("<results>/contrasts.csv", caption="../report/contrasts.rst", category="Tables"),
+        contrasts=report("<results>/contrasts.csv", caption="../report/contrasts.rst", category="Tables"),
+        racu=report("<results>/racu.csv", caption="../report/racu.rst", category="Tables"),
     log:
         "<logs>/compare_arms.log",
     benchmark:

@@ -147,5 +147,6 @@ def examples_title(wildcards):
 
 def figures():
     """List the figures by file name without suffix."""
-    plots = ["thresholds", "iterations", "learning_curves", "kept_pixels", "cost"]
+    plots = ["contrasts", "thresholds", "iterations", "heat_map", "learning_curves", "robustness", "reliability"]
+    plots += ["kept_pixels", "cost"]
     return plots + [f"examples_top_{chain.threshold}" for chain in method_chains()]

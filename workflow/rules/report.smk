@@ -1,8 +1,8 @@
 """
 Tables -> figures, verdict, report.html.
 
-    inputs:  <results>/metrics.csv, history.csv, kept_pixels.csv, contrasts.csv
-    outputs: <results>/figures/*.png and *.pdf, <results>/costs.csv, slurm_jobs.csv, <results>/report.html
+    inputs:  <results>/metrics.csv, history.csv, kept_pixels.csv, contrasts.csv, convergence.csv
+    outputs: <results>/figures/*.png and *.pdf, <results>/costs.csv, slurm_jobs.csv, <results>/report.html, <results>/verdict.md
 """
 
 
@@ -133,6 +133,108 @@ rule plot_cost:
         "../../scripts/plot_cost.py"
 
 
+rule plot_contrasts:
+    """Draw every arm's difference from the primary comparator in what decides each hypothesis, with intervals."""
+    input:
+        contrasts="<results>/contrasts.csv",
+        code=library("plot_contrasts"),
+    output:
+        report("<results>/figures/contrasts.png", caption="../report/plot_contrasts.rst", category="Figures"),
+        "<results>/figures/contrasts.pdf",
+    log:
+        "<logs>/plot_contrasts.log",
+    benchmark:
+        "<benchmarks>/plot_contrasts.tsv"
+    conda:
+        "../../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=15,
+    params:
+        comparator=config["evaluation"]["comparators"][0],
+        measure=config["report"]["measure"],
+        class_group=config["report"]["class_group"],
+        margin=config["evaluation"]["margin"],
+    script:
+        "../../scripts/plot_contrasts.py"
+
+
+rule plot_heat_map:
+    """Draw the test scores of the method, thresholds by iterations."""
+    input:
+        metrics="<results>/metrics.csv",
+        code=library("plot_heat_map"),
+    output:
+        report("<results>/figures/heat_map.png", caption="../report/heat_map.rst", category="Figures"),
+        "<results>/figures/heat_map.pdf",
+    log:
+        "<logs>/plot_heat_map.log",
+    benchmark:
+        "<benchmarks>/plot_heat_map.tsv"
+    conda:
+        "../../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=15,
+    params:
+        measure=config["report"]["measure"],
+        class_group=config["report"]["class_group"],
+        arm=config["report"]["method"],
+    script:
+        "../../scripts/plot_heat_map.py"
+
+
+rule plot_robustness:
+    """Draw what the arms lose on corrupted images and changed backgrounds."""
+    input:
+        metrics="<results>/metrics.csv",
+        code=library("plot_robustness"),
+    output:
+        report("<results>/figures/robustness.png", caption="../report/robustness.rst", category="Figures"),
+        "<results>/figures/robustness.pdf",
+    log:
+        "<logs>/plot_robustness.log",
+    benchmark:
+        "<benchmarks>/plot_robustness.tsv"
+    conda:
+        "../../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=15,
+    params:
+        arms=list(ARMS),
+    script:
+        "../../scripts/plot_robustness.py"
+
+
+rule plot_reliability:
+    """Draw how far the models' confidence can be trusted."""
+    input:
+        counts=chain_files("counts.h5"),
+        code=library("plot_reliability"),
+    output:
+        report("<results>/figures/reliability.png", caption="../report/reliability.rst", category="Figures"),
+        "<results>/figures/reliability.pdf",
+    log:
+        "<logs>/plot_reliability.log",
+    benchmark:
+        "<benchmarks>/plot_reliability.tsv"
+    conda:
+        "../../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=15,
+    params:
+        chains=[[c.arm, c.threshold, c.seed] for c in CHAINS],
+        arms=list(ARMS),
+    script:
+        "../../scripts/plot_reliability.py"
+
+
 rule render_examples:
     """Follow a few test images through a chain: found, kept, predicted."""
     input:
@@ -234,13 +336,15 @@ rule write_report:
         history="<results>/history.csv",
         costs="<results>/costs.csv",
         slurm_jobs="<results>/slurm_jobs.csv",
+        convergence="<results>/convergence.csv",
         dataset="<results>/dataset.h5",
         counts=chain_files("counts.h5"),
         figures=expand("<results>/figures/{figure}.png", figure=figures()),
         template=checkout("workflow/report/report.html.j2"),
         code=library("write_report"),
     output:
-        report("<results>/report.html", caption="../report/report.rst", category="Report"),
+        page=report("<results>/report.html", caption="../report/report.rst", category="Report"),
+        verdict="<results>/verdict.md",
     log:
         "<logs>/write_report.log",
     benchmark:

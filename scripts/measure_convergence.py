@@ -1,0 +1,12 @@
+"""Measure how fast every chain learns."""
+
+from spatial_reduction.convergence import measure_convergence
+from spatial_reduction.joblog import logged
+
+if __name__ == "__main__":
+    with logged(snakemake.log[0]):
+        measure_convergence(
+            history=snakemake.input.history,
+            comparator=snakemake.params.comparator,
+            output=snakemake.output[0],
+        )

@@ -1,0 +1,18 @@
+"""Which arm at which threshold is compared with which."""
+
+from collections.abc import Iterator, Sequence
+
+Setting = tuple[str, str]  # arm, threshold
+
+
+def pair_settings(settings: Sequence[Setting], comparators: Sequence[str]) -> Iterator[tuple[Setting, Setting]]:
+    """Yield every (arm, threshold) with the (comparator, threshold) that it is compared with.
+
+    A comparator of one threshold stands beside all; one of several beside the same threshold only.
+    """
+    for comparator in comparators:
+        thresholds = [threshold for arm, threshold in settings if arm == comparator]
+        for arm, threshold in settings:
+            against = threshold if threshold in thresholds else thresholds[0]
+            if arm != comparator and (against == threshold or len(thresholds) == 1):
+                yield (arm, threshold), (comparator, against)
