@@ -110,6 +110,7 @@ def test_a_run_through_every_fault_of_a_cluster_ends_with_the_same_numbers(clust
     assert "both runs would write the same files" in refused.stderr
     assert set(re.search(r"scancel ([\d ]+)", refused.stderr)[1].split()) == set(live)
     cluster.ask("scancel", *live)
+    await_that(lambda: not cluster.ask("squeue", "-h", "--me").strip())
 
     begun = time.time()
     run = start_snakemake(tmp_path, *arguments, **options)
