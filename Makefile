@@ -3,7 +3,7 @@ PYTHON ?= python3
 CORES ?= all
 BIN := .venv/bin
 
-.PHONY: env demo slurm-demo test benchmark lint format clean
+.PHONY: env demo slurm-demo test test-faults benchmark lint format clean
 
 env: .venv/.installed
 
@@ -26,6 +26,9 @@ slurm-demo: env
 
 test: env # about 8 minutes on 2 cores
 	$(BIN)/python -m pytest
+
+test-faults: env # about 4 minutes on 2 cores: a Slurm cluster goes through every fault
+	$(BIN)/python -m pytest -m faults
 
 benchmark: env # about a minute on 2 cores; prints a table
 	PYTHONPATH=scripts $(BIN)/python tests/benchmarks/benchmark.py

@@ -36,6 +36,8 @@ class _Tee:
         self.log = log
 
     def write(self, text: str) -> int:
+        if not text.strip(" \r"):  # how a progress line is cleared from a terminal; log files would keep the blanks
+            return len(text)
         self.log.write(text.replace("\r", ""))
         self.log.flush()
         return self.terminal.write(text)
@@ -87,6 +89,7 @@ def progress(items: Iterable[Item], total: int, what: str, unit: str) -> tqdm:
         total=total,
         unit=unit,
         mininterval=10,
+        miniters=1,  # otherwise a thread prints the last line again
         delay=5,
         leave=False,
         bar_format="{desc}: {n_fmt} of {total_fmt} {unit}, {elapsed} so far, {remaining} left{postfix}\n",
