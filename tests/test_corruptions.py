@@ -6,7 +6,8 @@ import torch
 from scipy.fft import dctn, idctn
 from torchvision.transforms.v2 import functional
 
-from spatial_reduction.corruptions import CORRUPTIONS, SEVERITIES, corrupt
+from spatial_reduction import corruptions
+from spatial_reduction.corruptions import CORRUPTIONS, SEVERITIES
 
 # Quantisation of brightness at quality 50: ITU-T T.81, table K.1.
 LUMINANCE = """
@@ -27,6 +28,11 @@ def image(dataset):
     return np.tile(dataset.pick("test", [3])[0][0], (2, 2, 1))
 
 
+def corrupt(image, family, severity, position):
+    """Corrupt one image."""
+    return corruptions.corrupt(image[None], family, severity, [position])[0]
+
+
 def strength(family, severity):
     return CORRUPTIONS[family][1][severity - 1]
 
@@ -44,6 +50,14 @@ def test_the_same_image_gives_the_same_bytes_and_every_severity_is_stronger(imag
     assert np.array_equal(changed[1], corrupt(image, family, 2, position=7))
     distances = [np.abs(each.astype(float) - image).mean() for each in changed]
     assert 0 < distances[0] < distances[1] < distances[2]
+
+
+@pytest.mark.parametrize("family", CORRUPTIONS)
+def test_images_are_corrupted_as_if_each_were_alone(dataset, family):
+    images, positions = dataset.pick("test", [2, 3, 7])[0], [2, 3, 7]
+    together = corruptions.corrupt(images, family, 2, positions)
+    for image, position, corrupted in zip(images, positions, together, strict=True):
+        assert np.array_equal(corrupt(image, family, 2, position), corrupted)
 
 
 def test_images_differ_in_their_noise_and_their_squares(image):

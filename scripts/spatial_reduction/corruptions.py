@@ -1,4 +1,4 @@
-"""Six corruptions of an image at three severities. No torch.
+"""Six corruptions of images at three severities. No torch.
 
 Strengths are those of ImageNet-C (Hendrycks & Dietterich, ICLR 2019, arXiv 1903.12261; github.com/hendrycks/robustness)
 at its severities 1, 3 and 5, for its Gaussian noise, Gaussian blur, brightness, contrast and JPEG; occlusion, which it
@@ -6,14 +6,14 @@ has not, is a square as in Cutout (DeVries & Taylor 2017, arXiv 1708.04552). The
 importing torchvision takes longer than all else in a small evaluation, and its JPEG is deprecated.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from io import BytesIO
 
 import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-Corruption = Callable[[np.ndarray, float, np.random.Generator], np.ndarray]
+Corruption = Callable[[np.ndarray, float, Sequence[int]], np.ndarray]
 
 SEED = 0  # of the test images' noise and squares: the same for all models
 SEVERITIES = (1, 2, 3)
@@ -22,58 +22,68 @@ SMALLEST_SIGMA = 0.4  # pixels, the weakest Gaussian blur of CIFAR-10-C; much le
 OCCLUDER = 128  # mid-grey: not the black that removed pixels become in training
 
 
-def corrupt(image: np.ndarray, family: str, severity: int, position: int) -> np.ndarray:
-    """Return one corrupted image, uint8 (H, W, C); equal arguments give equal bytes.
+def corrupt(images: np.ndarray, family: str, severity: int, positions: Sequence[int]) -> np.ndarray:
+    """Return corrupted images, uint8 (N, H, W, C); an image's result does not depend on those beside it.
 
     Args:
-        image: uint8 (H, W, C), C = 1 or 3.
+        images: uint8 (N, H, W, C), C = 1 or 3.
         family: a key of `CORRUPTIONS`.
         severity: 1, 2 or 3.
-        position: of the image in its split; noise and squares are drawn from it.
+        positions: of the images in their split; each one's noise or square is drawn from its position.
     """
     apply, strengths = CORRUPTIONS[family]
-    corrupted = apply(image, strengths[severity - 1], np.random.default_rng((SEED, position)))
-    return np.clip(np.rint(corrupted), 0, 255).astype(np.uint8)
+    corrupted = apply(images, strengths[severity - 1], positions)
+    return np.rint(corrupted.clip(0, 255)).astype(np.uint8)
 
 
-def add_noise(image: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
+def add_noise(images: np.ndarray, strength: float, positions: Sequence[int]) -> np.ndarray:
     """Add normal noise with a standard deviation of `strength` times the range of values."""
-    return image + 255 * strength * rng.standard_normal(image.shape, dtype=np.float32)
+    noise = [_generator(position).standard_normal(images.shape[1:], dtype=np.float32) for position in positions]
+    return images + np.float32(255 * strength) * np.stack(noise)
 
 
-def blur(image: np.ndarray, strength: float, _rng: np.random.Generator) -> np.ndarray:
+def blur(images: np.ndarray, strength: float, _positions: Sequence[int]) -> np.ndarray:
     """Blur with a Gaussian of `strength` pixels in an image of side 224, in proportion in others, at least 0.4."""
-    sigma = max(SMALLEST_SIGMA, strength * image.shape[0] / IMAGENET_SIDE)
-    return ndimage.gaussian_filter(image.astype(np.float32), (sigma, sigma, 0), mode="mirror")
+    sigma = max(SMALLEST_SIGMA, strength * images.shape[1] / IMAGENET_SIDE)
+    return ndimage.gaussian_filter(images.astype(np.float32), (0, sigma, sigma, 0), mode="mirror")
 
 
-def brighten(image: np.ndarray, strength: float, _rng: np.random.Generator) -> np.ndarray:
+def brighten(images: np.ndarray, strength: float, _positions: Sequence[int]) -> np.ndarray:
     """Raise the value of HSV colour by `strength` of its range, up to the top; hue and saturation stay."""
-    value = image.max(axis=2, keepdims=True).astype(np.float32)
-    raised = np.minimum(value + 255 * strength, 255)
-    return np.where(value > 0, image * (raised / np.maximum(value, 1)), raised)
+    value = images.max(axis=3, keepdims=True).astype(np.float32)
+    raised = np.minimum(value + np.float32(255 * strength), 255)
+    return np.where(value > 0, images * (raised / np.maximum(value, 1)), raised)
 
 
-def lower_contrast(image: np.ndarray, strength: float, _rng: np.random.Generator) -> np.ndarray:
+def lower_contrast(images: np.ndarray, strength: float, _positions: Sequence[int]) -> np.ndarray:
     """Shrink the distance of every value to its channel's mean in the image to `strength` of what it was."""
-    mean = image.mean(axis=(0, 1))
-    return mean + strength * (image - mean)
+    mean = images.mean(axis=(1, 2), keepdims=True, dtype=np.float32)
+    return mean + np.float32(strength) * (images - mean)
 
 
-def compress(image: np.ndarray, strength: float, _rng: np.random.Generator) -> np.ndarray:
+def compress(images: np.ndarray, strength: float, _positions: Sequence[int]) -> np.ndarray:
     """Encode as JPEG of the quality `strength` and decode."""
-    encoded = BytesIO()
-    Image.fromarray(image.squeeze()).save(encoded, "JPEG", quality=round(strength))
-    return np.asarray(Image.open(encoded)).reshape(image.shape)
+    return np.stack([_through_jpeg(image, round(strength)) for image in images])
 
 
-def occlude(image: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
+def occlude(images: np.ndarray, strength: float, positions: Sequence[int]) -> np.ndarray:
     """Cover a square whose side is `strength` of the image's; it lies in the image, anywhere."""
-    side = round(strength * image.shape[0])
-    top, left = (int(rng.integers(0, size - side + 1)) for size in image.shape[:2])
-    occluded = image.copy()
-    occluded[top : top + side, left : left + side] = OCCLUDER
+    side, occluded = round(strength * images.shape[1]), images.copy()
+    for image, position in zip(occluded, positions, strict=True):
+        rng = _generator(position)
+        top, left = (int(rng.integers(0, size - side + 1)) for size in image.shape[:2])
+        image[top : top + side, left : left + side] = OCCLUDER
     return occluded
+
+
+def _generator(position: int) -> np.random.Generator:
+    return np.random.default_rng((SEED, position))
+
+
+def _through_jpeg(image: np.ndarray, quality: int) -> np.ndarray:
+    encoded = BytesIO()
+    Image.fromarray(image[..., 0] if image.shape[2] == 1 else image).save(encoded, "JPEG", quality=quality)
+    return np.asarray(Image.open(encoded, formats=["JPEG"])).reshape(image.shape)
 
 
 CORRUPTIONS: dict[str, tuple[Corruption, tuple[float, float, float]]] = {

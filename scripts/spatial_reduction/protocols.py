@@ -82,8 +82,7 @@ def _mask(
 
 def _corrupt(blocks: Iterable[Block], family: str, severity: int) -> Iterator[Block]:
     for block, images, labels in blocks:
-        pairs = zip(_positions(block), images, strict=True)
-        yield block, np.stack([corrupt(image, family, severity, position) for position, image in pairs]), labels
+        yield block, corrupt(images, family, severity, _positions(block)), labels
 
 
 def _swap_background(blocks: Iterable[Block], data: Dataset, foreground: Sequence[int]) -> Iterator[Block]:
