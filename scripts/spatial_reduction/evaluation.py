@@ -1,7 +1,7 @@
 """Evaluate the models of one chain (arm, threshold, seed): on intact images, and the last model by every protocol."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -78,19 +78,11 @@ def evaluate_model(
         file.attrs["classes"] = data.classes
         file.attrs["device"] = device_name(where)
         file.attrs["software"] = [f"{name} {version(name)}" for name in ("torch", "numpy", "h5py", "safetensors")]
-        for iteration, path in enumerate(models, start=1):
-            network = load_model(path, where).eval()
-            require_architecture(path, network, data.image_shape[2], len(data.classes), None)
-            is_last = iteration == len(models)
-            for split, protocol, view in _shown(splits, views if is_last else {}):
-                is_detailed = is_last and (split, protocol) == ("test", INTACT)
-                what = f"{path} on {split}, {protocol}"
-                blocks = progress(view(data.blocks(split)), data.block_count(split), what, "blocks")
-                counted = _count(network, blocks, len(data.classes), where, is_detailed, what)
-                _store(file, f"{protocol}/{split}", counted, iteration, len(models))
-                place = {**run, "iteration": iteration, "split": split, "protocol": protocol}
-                measured = _measure(counted, data.classes, class_groups, foreground)
-                rows += [{**place, "measure": m, "class": c, "value": value} for m, c, value in measured]
+        for iteration, split, protocol, counted in _count_all(models, data, splits, views, where):
+            _store(file, f"{protocol}/{split}", counted, iteration, len(models))
+            place = {**run, "iteration": iteration, "split": split, "protocol": protocol}
+            measured = _measure(counted, data.classes, class_groups, foreground)
+            rows += [{**place, "measure": m, "class": c, "value": value} for m, c, value in measured]
     write_table(metrics, rows)
     say(f"{metrics}: {len(models)} models evaluated on {', '.join(splits)}, the last one by {1 + len(views)} protocols")
 
@@ -108,9 +100,24 @@ def _test_context(
     return Context(previous, device, threads, len(data.classes), interest, int(run["seed"]), len(models))
 
 
-def _shown(splits: Sequence[str], views: Mapping[str, View]) -> list[tuple[str, str, View]]:
-    """List (split, protocol, view) of all that a model is shown."""
-    return [(split, INTACT, iter) for split in splits] + [("test", name, view) for name, view in views.items()]
+def _count_all(
+    models: Sequence[str | Path],
+    data: Dataset,
+    splits: Sequence[str],
+    views: Mapping[str, View],
+    device: torch.device,
+) -> Iterator[tuple[int, str, str, Counts]]:
+    """Yield (iteration, split, protocol, counts) of all that the models are shown."""
+    intact: list[tuple[str, str, View]] = [(split, INTACT, iter) for split in splits]
+    changed = [("test", protocol, view) for protocol, view in views.items()]
+    for iteration, path in enumerate(models, start=1):
+        network, is_last = load_model(path, device).eval(), iteration == len(models)
+        require_architecture(path, network, data.image_shape[2], len(data.classes), None)
+        for split, protocol, view in [*intact, *(changed if is_last else [])]:
+            is_detailed = is_last and (split, protocol) == ("test", INTACT)
+            what = f"{path} on {split}, {protocol}"
+            blocks = progress(view(data.blocks(split)), data.block_count(split), what, "blocks")
+            yield iteration, split, protocol, _count(network, blocks, len(data.classes), device, is_detailed, what)
 
 
 def _count(
