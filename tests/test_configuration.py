@@ -12,6 +12,7 @@ from conftest import ROOT
 SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
 EXPERIMENTS = sorted({path.name for path in (ROOT / "config").glob("*.yaml")} - {"config.yaml"})
 OVERLAYS = {"laptop.yaml": "oxford_pet.yaml"}
+DRAWN = {"planted.yaml"}
 SECTIONS = ["pathvars", "dataset", "dataset.split", "dataset.synthetic", "model", "training", "training.schedule"]
 SECTIONS += ["reduction", "evaluation", "report"]
 NO_ARMS = dict.fromkeys(["single_pass", "equal_compute", "restarts", "saliency", "random", "oracle"])
@@ -65,10 +66,11 @@ def subschemas(schema, place="config"):
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_experiment_plans_with_a_folder_of_data(snakemake, tmp_path, name):
     (tmp_path / "raw").mkdir()
+    data = {} if name in DRAWN else {"dataset": {"root": str(tmp_path / "raw")}}
     process = snakemake(
         "--dry-run",
         configfiles=[OVERLAYS[name], name] if name in OVERLAYS else [name],
-        overrides={"seeds": [1], "dataset": {"root": str(tmp_path / "raw")}},
+        overrides={"seeds": [1], **data},
     )
     assert process.returncode == 0, process.stderr
     assert f"results/{Path(name).stem}/report.html" in process.stdout
@@ -135,6 +137,8 @@ def test_a_section_that_is_a_number_is_refused(refusal, section):
         ("dataset.classes", TWICE_NAMED),
         ("dataset.split.validation_share", 100),
         ("dataset.synthetic.images", 11),
+        ("dataset.synthetic.shortcut", 101),
+        ("dataset.synthetic.shortcut_in_test", None),
         ("model.widths", [8]),
         ("training.epochs", -1),
         ("training.epochs", 1.5),
