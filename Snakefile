@@ -21,6 +21,7 @@ rule all:
     default_target: True
     input:
         "<results>/report.html",
+        "<results>/sheet.md",
         "<results>/metrics.csv",
         "<results>/contrasts.csv",
         expand("<results>/figures/{figure}.{suffix}", figure=figures(), suffix=["png", "pdf"]),

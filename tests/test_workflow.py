@@ -11,7 +11,7 @@ from conftest import ROOT, run_snakemake
 CHECKOUT = ["config", "envs", "profiles", "scripts", "workflow"]
 
 DATA = {"draw_synthetic_pets": 1, "prepare_dataset": 1, "write_intact_mask": 1}
-TABLES = {"collect_tables": 1, "compare_arms": 1}
+TABLES = {"collect_tables": 1, "compare_arms": 1, "write_sheet": 1}
 PLOTS = ["plot_thresholds", "plot_iterations", "plot_learning_curves", "plot_kept_pixels", "plot_cost"]
 REPORT = {**dict.fromkeys(PLOTS, 1), "write_report": 1}
 
@@ -144,12 +144,16 @@ def test_another_threshold_leaves_the_first_one_alone(finished):
 
 @pytest.mark.pipeline
 def test_another_margin_compares_again_and_measures_nothing(finished):
-    assert job_counts(plan(finished, {"evaluation": {"margin": 1}})) == {"compare_arms": 1, "write_report": 1}
+    assert job_counts(plan(finished, {"evaluation": {"margin": 1}})) == {
+        "compare_arms": 1,
+        "write_report": 1,
+        "write_sheet": 1,
+    }
 
 
 @pytest.mark.pipeline
-def test_another_title_writes_the_report_only(finished):
-    assert job_counts(plan(finished, {"report": {"title": "Another"}})) == {"write_report": 1}
+def test_another_title_writes_the_report_and_its_sheet_only(finished):
+    assert job_counts(plan(finished, {"report": {"title": "Another"}})) == {"write_report": 1, "write_sheet": 1}
 
 
 @pytest.mark.pipeline
