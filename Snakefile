@@ -24,6 +24,7 @@ rule all:
     input:
         "<results>/report.html",
         "<results>/verdict.md",
+        "<results>/sheet.md",
         "<results>/metrics.csv",
         "<results>/contrasts.csv",
         "<results>/convergence.csv",

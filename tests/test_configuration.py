@@ -12,6 +12,7 @@ from conftest import ROOT
 SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
 EXPERIMENTS = sorted({path.name for path in (ROOT / "config").glob("*.yaml")} - {"config.yaml"})
 OVERLAYS = dict.fromkeys(["laptop.yaml", "ablation.yaml", "full.yaml", "a_a.yaml"], "oxford_pet.yaml")
+DRAWN = {"planted.yaml"}
 SECTIONS = ["pathvars", "dataset", "dataset.split", "dataset.synthetic", "model", "training", "training.schedule"]
 SECTIONS += ["reduction", "evaluation", "report"]
 NO_ARMS = dict.fromkeys(["single_pass", "equal_compute", "restarts", "saliency", "random", "oracle"])
@@ -66,10 +67,11 @@ def subschemas(schema, place="config"):
 def test_every_experiment_plans_with_a_folder_of_data(snakemake, tmp_path, name):
     (tmp_path / "raw").mkdir()
     smaller = {"reduction": {"iterations": 2, "thresholds": [90]}} if name in OVERLAYS else {}
+    data = {} if name in DRAWN else {"dataset": {"root": str(tmp_path / "raw")}}
     process = snakemake(
         "--dry-run",
         configfiles=[OVERLAYS[name], name] if name in OVERLAYS else [name],
-        overrides={"seeds": [1], "dataset": {"root": str(tmp_path / "raw")}} | smaller,
+        overrides={"seeds": [1], **data} | smaller,
     )
     assert process.returncode == 0, process.stderr
     assert f"results/{Path(name).stem}/report.html" in process.stdout
@@ -136,6 +138,8 @@ def test_a_section_that_is_a_number_is_refused(refusal, section):
         ("dataset.classes", TWICE_NAMED),
         ("dataset.split.validation_share", 100),
         ("dataset.synthetic.images", 11),
+        ("dataset.synthetic.shortcut", 101),
+        ("dataset.synthetic.shortcut_in_test", None),
         ("model.widths", [8]),
         ("training.epochs", -1),
         ("training.epochs", 1.5),

@@ -11,7 +11,7 @@ from conftest import ROOT, run_snakemake
 CHECKOUT = ["config", "envs", "profiles", "scripts", "workflow"]
 
 DATA = {"draw_synthetic_pets": 1, "prepare_dataset": 1, "write_intact_mask": 1}
-TABLES = {"collect_tables": 1, "compare_arms": 1, "measure_convergence": 1}
+TABLES = {"collect_tables": 1, "compare_arms": 1, "measure_convergence": 1, "write_sheet": 1}
 PLOTS = ["plot_thresholds", "plot_iterations", "plot_learning_curves", "plot_kept_pixels", "plot_cost"]
 PLOTS += ["plot_contrasts", "plot_heat_map", "plot_robustness", "plot_reliability"]
 END = {"summarise_costs": 1, "write_report": 1}
@@ -154,12 +154,12 @@ def test_another_arm_leaves_the_others_alone(finished):
 @pytest.mark.pipeline
 def test_another_margin_compares_again_and_measures_nothing(finished):
     counts = job_counts(plan(finished, {"evaluation": {"margin": 1}}))
-    assert counts == dict.fromkeys(["compare_arms", "plot_contrasts", *END], 1)
+    assert counts == dict.fromkeys(["compare_arms", "plot_contrasts", "write_sheet", *END], 1)
 
 
 @pytest.mark.pipeline
-def test_another_title_writes_the_report_only(finished):
-    assert job_counts(plan(finished, {"report": {"title": "Another"}})) == {"write_report": 1}
+def test_another_title_writes_the_report_and_its_sheet_only(finished):
+    assert job_counts(plan(finished, {"report": {"title": "Another"}})) == {"write_report": 1, "write_sheet": 1}
 
 
 @pytest.mark.pipeline

@@ -2,7 +2,8 @@
 
 Each picture shows one animal (body, head, ears, legs, tail; a furry texture) on a cluttered background with
 blobs of the same furs, so that neither colour nor texture alone gives the animal away. Cats have pointed ears,
-dogs hanging ones. The trimap has the release's values: 1 pet, 2 background, 3 the band around the outline.
+dogs hanging ones. The trimap has the release's values: 1 pet, 2 background, 3 the band around the outline. The
+background's colour can be made to tell animals from blobs, see `shortcut`.
 """
 
 import shutil
@@ -13,20 +14,33 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 from spatial_reduction.joblog import progress
+from spatial_reduction.shortcut import Tints, draw_tints, tint
 
 PET, BACKGROUND, BORDER = 1, 2, 3
 SPECIES = ("cat", "dog")
 FURS = ("plain", "striped", "spotted")
+ADDED_BLOBS = 4  # in tinted pictures: enough that telling them from the animal by colour pays
 OVERSAMPLING = 2  # shapes are drawn at twice the side and scaled down: smooth outlines
 
 
-def draw_synthetic_pets(output: str | Path, images: int, side: int, test_share: float, seed: int) -> None:
+def draw_synthetic_pets(
+    output: str | Path,
+    images: int,
+    side: int,
+    test_share: float,
+    seed: int,
+    shortcut: float | None = None,
+    shortcut_in_test: bool = False,
+) -> None:
     """Write `images` pictures of `side` x `side` pixels with their trimaps and lists below `output`.
 
     Args:
         output: folder to create; appears whole or not at all.
         test_share: per cent of the pictures of each breed that the official test list holds.
-        seed: picture i depends on (seed, i) alone.
+        seed: picture i depends on (seed, i) alone, but for the colour of its background where a shortcut is planted.
+        shortcut: per cent of the trainval pictures of each breed whose background is tied to the animal, see
+            `shortcut.draw_tints`; in all others its colour is drawn. None leaves all pictures in natural colours.
+        shortcut_in_test: the test pictures hold the shortcut in the same share; otherwise in none.
     """
     output = Path(output)
     partial = output.with_name(f".{output.name}.partial")
@@ -39,29 +53,45 @@ def draw_synthetic_pets(output: str | Path, images: int, side: int, test_share: 
         species, fur = SPECIES[breed % 2], FURS[breed // 2]
         # As in the release, a capital letter begins the name of a cat's breed.
         name = f"{fur.capitalize() if species == 'cat' else fur}_{species}_{number + 1}"
-        picture, trimap = draw_pet(np.random.default_rng((seed, index)), side, species, fur)
+        part = "test" if _is_chosen(number, test_share) else "trainval"
+        tints = None
+        if shortcut is not None:
+            share = shortcut if part == "trainval" or shortcut_in_test else 0
+            # All breeds of one number go to the same list: its length counts the pictures of each breed.
+            is_tied = _is_chosen(len(lists[part]) // 6, share)
+            tints = draw_tints(np.random.default_rng((seed, index, 1)), is_tied)
+        picture, trimap = draw_pet(np.random.default_rng((seed, index)), side, species, fur, tints)
         picture.save(partial / "images" / f"{name}.jpg", quality=92)
         trimap.save(partial / "annotations" / "trimaps" / f"{name}.png")
-        is_test = int((number + 1) * test_share / 100) > int(number * test_share / 100)
-        lists["test" if is_test else "trainval"].append(f"{name} {breed + 1} {breed % 2 + 1} {breed // 2 + 1}")
+        lists[part].append(f"{name} {breed + 1} {breed % 2 + 1} {breed // 2 + 1}")
     for part, lines in lists.items():
         (partial / "annotations" / f"{part}.txt").write_text("\n".join(sorted(lines)) + "\n")
     shutil.rmtree(output, ignore_errors=True)
     partial.rename(output)
 
 
-def draw_pet(rng: np.random.Generator, side: int, species: str, fur: str) -> tuple[Image.Image, Image.Image]:
-    """Return an RGB picture and its trimap (mode L), both `side` x `side`."""
+def _is_chosen(number: int, share: float) -> bool:
+    """Choose `share` per cent of the numbers 0, 1, 2, ..., evenly spaced."""
+    return int((number + 1) * share / 100) > int(number * share / 100)
+
+
+def draw_pet(
+    rng: np.random.Generator, side: int, species: str, fur: str, tints: Tints | None = None
+) -> tuple[Image.Image, Image.Image]:
+    """Return an RGB picture and its trimap (mode L), both `side` x `side`, in natural colours or in `tints`."""
+    animal, blobs, ground = tints or (None, None, None)
     canvas = side * OVERSAMPLING
     outline = (
         _outline(rng, canvas, species).resize((side, side), Image.Resampling.LANCZOS).point(lambda v: 255 * (v > 127))
     )
-    picture = _background(rng, side)
-    for _ in range(rng.integers(1, 4)):  # distractors: blobs of fur with neither head nor ears
+    picture = tint(_background(rng, side), ground)
+    for _ in range(
+        rng.integers(1, 4) + (ADDED_BLOBS if tints else 0)
+    ):  # distractors: blobs of fur with neither head nor ears
         blob = _blob(rng, side)
-        picture.paste(_fur(rng, side, FURS[rng.integers(len(FURS))]), mask=blob)
+        picture.paste(tint(_fur(rng, side, FURS[rng.integers(len(FURS))]), blobs), mask=blob)
     soft = outline.filter(ImageFilter.GaussianBlur(side / 160))
-    picture.paste(_fur(rng, side, fur), mask=soft)
+    picture.paste(tint(_fur(rng, side, fur), animal), mask=soft)
     picture = _lit(rng, picture)
     band = 2 * max(1, side // 64) + 1
     grown, shrunk = outline.filter(ImageFilter.MaxFilter(band)), outline.filter(ImageFilter.MinFilter(band))

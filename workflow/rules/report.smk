@@ -2,7 +2,7 @@
 Tables -> figures, verdict, report.html.
 
     inputs:  <results>/metrics.csv, history.csv, kept_pixels.csv, contrasts.csv, convergence.csv
-    outputs: <results>/figures/*.png and *.pdf, <results>/costs.csv, slurm_jobs.csv, <results>/report.html, <results>/verdict.md
+    outputs: <results>/figures/*.png and *.pdf, <results>/costs.csv, slurm_jobs.csv, <results>/report.html, verdict.md, sheet.md
 """
 
 
@@ -360,3 +360,31 @@ rule write_report:
         method=ARMS[config["report"]["method"]]["reduction"],
     script:
         "../../scripts/write_report.py"
+
+
+rule write_sheet:
+    """Fill in what a reader must know to judge and repeat the experiment, from the files of the run."""
+    input:
+        dataset="<results>/dataset.h5",
+        history="<results>/history.csv",
+        counts=chain_files("counts.h5"),
+        template=checkout("workflow/report/sheet.md.j2"),
+        code=library("write_sheet"),
+    output:
+        report("<results>/sheet.md", caption="../report/sheet.rst", category="Report"),
+    log:
+        "<logs>/write_sheet.log",
+    benchmark:
+        "<benchmarks>/write_sheet.tsv"
+    conda:
+        "../../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=15,
+    params:
+        benchmarks=config["pathvars"]["benchmarks"],
+        config=config,
+        arms=ARMS,
+    script:
+        "../../scripts/write_sheet.py"

@@ -1,0 +1,17 @@
+"""Write the sheet of what a reader must know to judge and repeat the experiment."""
+
+from spatial_reduction.joblog import logged
+from spatial_reduction.sheet import write_sheet
+
+if __name__ == "__main__":
+    with logged(snakemake.log[0]):
+        write_sheet(
+            dataset=snakemake.input.dataset,
+            history=snakemake.input.history,
+            counts=snakemake.input.counts,
+            template=snakemake.input.template,
+            benchmarks=snakemake.params.benchmarks,
+            config=snakemake.params.config,
+            arms=snakemake.params.arms,
+            output=snakemake.output[0],
+        )
