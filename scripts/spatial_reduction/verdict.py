@@ -34,7 +34,8 @@ class Answer:
         question: in words.
         decision: supported, refuted, equivalent, undecided, mixed (thresholds disagree) or "not measured".
         headline: one sentence.
-        findings: one sentence per contrast.
+        findings: one sentence per contrast that decides.
+        beside: one per contrast that is reported with it and decides nothing.
         warnings: what touches this claim, to be read before it.
     """
 
@@ -43,6 +44,7 @@ class Answer:
     decision: str
     headline: str
     findings: list[str]
+    beside: list[str]
     warnings: list[str]
 
 
@@ -115,6 +117,7 @@ def write_verdict(verdict: Verdict, title: str) -> str:
     for each in verdict.answers:
         lines += ["", f"## {each.hypothesis}. {each.question} {each.decision.capitalize()}", ""]
         lines += [*_bullets(each.warnings, "**Read first.** "), each.headline, "", *_bullets(each.findings)]
+        lines += ["Beside it, deciding nothing:", "", *_bullets(each.beside)] if each.beside else []
         lines = lines if lines[-1] else lines[:-1]
     return "\n".join(lines) + "\n"
 
@@ -143,6 +146,7 @@ def _answer(
         for measure, protocol in (deciding, *beside)
     ]
     main, *beneath = (rows[rows["comparator"] == primary] for rows in about)
+    others = about[0][about[0]["comparator"] != primary]
     decisions = list(dict.fromkeys(main["decision"]))
     decision = "not measured" if not decisions else decisions[0] if len(decisions) == 1 else "mixed"
     return Answer(
@@ -150,7 +154,8 @@ def _answer(
         question=QUESTIONS[hypothesis],
         decision=decision,
         headline=_headline(main, decision, method, primary, _named(*deciding)),
-        findings=[describe_contrast(row) for rows in (about[0], *beneath) for _, row in rows.iterrows()],
+        findings=[describe_contrast(row) for _, row in main.iterrows()],
+        beside=[describe_contrast(row) for rows in (others, *beneath) for _, row in rows.iterrows()],
         warnings=warnings if len(main) else [],
     )
 
