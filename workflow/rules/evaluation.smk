@@ -32,9 +32,7 @@ rule evaluate_model:
         protocols=config["evaluation"]["protocols"],
         class_groups=GROUPS,
         foreground=config["evaluation"]["foreground"],
-        reduction=arm_setting(
-            "source", "rank", "shuffle", "fill", "removes", "classes_of_interest", "schedule", "step"
-        ),
+        reduction=arm_setting("source", "rank", "shuffle", "fill", "removes", "classes_of_interest", "schedule", "step"),
         device=config["training"]["device"],
     script:
         "../../scripts/evaluate_model.py"
