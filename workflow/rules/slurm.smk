@@ -21,16 +21,16 @@ def slurm_requests(wildcards):
         return {}
     reductions = max(chain.iterations for chain in CHAINS) - 1
     requests, chain = {}, {}
-    for rule in workflow.rules:
-        asked = asked_resources(rule)
-        if rule.name in workflow.group_settings.overwrite_groups:
-            minutes = asked["runtime"] * (reductions if "iteration" in rule.wildcard_names else 1)
+    for step in workflow.rules:
+        asked = asked_resources(step)
+        if step.name in workflow.group_settings.overwrite_groups:
+            minutes = asked["runtime"] * (reductions if "iteration" in step.wildcard_names else 1)
             chain = {
                 key: chain.get("runtime", 0) + minutes if key == "runtime" else max(chain.get(key, value), value)
                 for key, value in (chain | asked).items()
             }
-        elif not workflow.is_local(rule):
-            requests[rule.name] = asked
+        elif not workflow.is_local(step):
+            requests[step.name] = asked
     return requests | ({"a chain": chain} if chain else {})
 
 
