@@ -16,9 +16,11 @@ TRAINING = {"_cores": 4, "mem_mb": 8000, "runtime": 120, "gpu": 1, "tmpdir": "/t
         (TRAINING, "--time=120 --mem=8000 --gpus=1 --cpus-per-task=4"),
         (TRAINING | {"gpu_model": "a100"}, "--time=120 --mem=8000 --gpus=a100:1 --cpus-per-task=4"),
         (TRAINING | {"gpu": 0, "gres": "gpu:2"}, "--time=120 --mem=8000 --gres=gpu:2 --cpus-per-task=4"),
+        (TRAINING | {"gpu": 0, "gpu_model": "t4"}, "--time=120 --mem=8000 --gpus=t4:1 --cpus-per-task=4"),
+        ({"_cores": 1, "mem_mb": 9, "mem_mb_per_cpu": 5}, "--mem-per-cpu=5 --cpus-per-task=1"),
         (TRAINING | {"cpus_per_gpu": 8}, "--time=120 --mem=8000 --gpus=1 --cpus-per-gpu=8"),
         (
-            {"_cores": 1, "slurm_partition": "p", "slurm_account": "a", "slurm_extra": "'--signal=TERM@120 --x=y'"},
+            {"_cores": 1, "slurm_partition": "p", "slurm_account": "a", "slurm_extra": "'--signal=TERM@120' '--x=y'"},
             "--partition=p --account=a --cpus-per-task=1 --signal=TERM@120 --x=y",
         ),
     ],
@@ -49,7 +51,7 @@ def test_equal_requests_are_judged_once_and_refusals_are_all_told(tmp_path, monk
 
 def test_a_node_that_offers_what_was_promised_is_ready(pets, tmp_path, capsys, dataset_config, monkeypatch):
     monkeypatch.setenv("SLURMD_NODENAME", "n7")
-    check_node(dataset_config | {"root": str(pets)}, "cpu", gpus=0, output=tmp_path / "node.json")
+    check_node(dataset_config | {"root": str(pets)}, "cpu", asks_gpu=False, output=tmp_path / "node.json")
     check_requests({}, tmp_path / "requests.json")
     conclude_preflight(tmp_path / "node.json", tmp_path / "requests.json")
     said = capsys.readouterr().err
@@ -66,7 +68,8 @@ def test_data_that_a_node_cannot_read_are_named(pets, tmp_path, dataset_config, 
     for name in ("trainval.txt", "test.txt"):
         listing = pets / "annotations" / name
         (tmp_path / "truncated/annotations" / name).write_bytes(listing.read_bytes())
-    check_node(dataset_config | {"root": str(tmp_path / root)}, "cpu", gpus=0, output=tmp_path / "node.json")
+    check_node(dataset_config | {"root": str(tmp_path / root)}, "cpu", asks_gpu=False, output=tmp_path / "node.json")
     (tmp_path / "requests.json").write_text("[]")
     with pytest.raises(InputError, match=message):
         conclude_preflight(tmp_path / "node.json", tmp_path / "requests.json")
+    assert not list(tmp_path.glob("*.json"))  # the next preflight looks again

@@ -15,19 +15,19 @@ from spatial_reduction.sources import list_pairs
 from spatial_reduction.storage import written_whole
 
 
-def check_node(dataset: Mapping[str, Any], device: str, gpus: int, output: str | Path) -> None:
+def check_node(dataset: Mapping[str, Any], device: str, asks_gpu: bool, output: str | Path) -> None:
     """Write what was found, and what would go wrong; problems do not fail this job, so that all are seen at once.
 
     Args:
         dataset, device: the sections `dataset` and `training.device` of the configuration.
-        gpus: how many were asked for.
+        asks_gpu: whether the job asked for one.
         output: JSON {host, findings: [...], problems: [...]}.
     """
     findings, problems = [f"Python {platform.python_version()}, torch {torch.__version__}"], []
-    for check in (lambda: _see_device(device, gpus), lambda: _see_data(dataset)):
+    for check in (lambda: _see_device(device, asks_gpu), lambda: _see_data(dataset)):
         try:
             findings.append(check())
-        except InputError as error:
+        except (InputError, RuntimeError, OSError) as error:
             problems.append(str(error))
     host = os.environ.get("SLURMD_NODENAME", platform.node())
     found = {"host": host, "findings": [f"{host}: {finding}" for finding in findings], "problems": problems}
@@ -35,9 +35,9 @@ def check_node(dataset: Mapping[str, Any], device: str, gpus: int, output: str |
         partial.write_text(json.dumps(found))
 
 
-def _see_device(device: str, gpus: int) -> str:
+def _see_device(device: str, asks_gpu: bool) -> str:
     where = choose_device(device)
-    if gpus and where.type == "cpu" and "SLURM_JOB_ID" in os.environ:
+    if asks_gpu and where.type == "cpu" and "SLURM_JOB_ID" in os.environ:
         raise InputError(
             f"a GPU was asked for, and torch {torch.__version__} (built for CUDA {torch.version.cuda}) sees none "
             f"(CUDA_VISIBLE_DEVICES={os.environ.get('CUDA_VISIBLE_DEVICES', 'not set')}): trainings would use the CPU. "

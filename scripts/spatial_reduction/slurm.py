@@ -14,7 +14,9 @@ from spatial_reduction.storage import written_whole
 OPTIONS = {
     "slurm_partition": "--partition",
     "slurm_account": "--account",
+    "cluster": "--clusters",
     "clusters": "--clusters",
+    "slurm_cluster": "--clusters",
     "qos": "--qos",
     "constraint": "--constraint",
     "runtime": "--time",
@@ -32,15 +34,19 @@ def sbatch_options(request: Request) -> list[str]:
     Args:
         request: resources of Snakemake, and `_cores` for the threads.
     """
-    options = [f"{option}={request[name]}" for name, option in OPTIONS.items() if request.get(name)]
-    if request.get("gpu"):
-        model = f"{request['gpu_model']}:" if request.get("gpu_model") else ""
-        options.append(f"--gpus={model}{request['gpu']}")
+    asked = {name: value for name, value in request.items() if value}
+    if "mem_mb_per_cpu" in asked:
+        asked.pop("mem_mb", None)
+    options = [f"{option}={asked[name]}" for name, option in OPTIONS.items() if name in asked]
+    if "gpu_model" in asked:
+        options.append(f"--gpus={asked['gpu_model']}:{asked.get('gpu', 1)}")
+    elif "gpu" in asked:
+        options.append(f"--gpus={asked['gpu']}")
     if request.get("cpus_per_gpu"):
         options.append(f"--cpus-per-gpu={request['cpus_per_gpu']}")
     else:
         options.append(f"--cpus-per-task={request.get('cpus_per_task', request['_cores'])}")
-    return options + shlex.split(str(request.get("slurm_extra", "")).strip("'"))
+    return options + shlex.split(str(request.get("slurm_extra", "")))
 
 
 def check_requests(requests: Mapping[str, Request], output: str | Path) -> None:
@@ -82,6 +88,8 @@ def conclude_preflight(node: str | Path, requests: str | Path) -> None:
     for line in [*json.loads(Path(requests).read_text()), *found["findings"]]:
         say(line)
     if found["problems"]:
+        for finding in (node, requests):  # or the next preflight would take them for its own
+            Path(finding).unlink()
         raise InputError(f"{found['host']}: {'; '.join(found['problems'])}")
     say("ready")
 

@@ -107,7 +107,7 @@ def test_a_run_through_every_fault_of_a_cluster_ends_with_the_same_numbers(clust
     assert run_snakemake(tmp_path, "--unlock", **options).returncode == 0
     refused = run_snakemake(tmp_path, *arguments, **options)
     assert refused.returncode != 0
-    assert "both runs would write the same files" in refused.stderr
+    assert "two runs must not write the same files" in refused.stderr
     assert set(re.search(r"scancel ([\d ]+)", refused.stderr)[1].split()) == set(live)
     cluster.ask("scancel", *live)
     await_that(lambda: not cluster.ask("squeue", "-h", "--me").strip())
@@ -162,6 +162,6 @@ def test_preflight_names_a_refused_request_and_a_gpu_that_is_not_there(cluster, 
     without = run_snakemake(tmp_path, "preflight", *PROFILE, **options)
     assert without.returncode != 0
     assert (
-        "Slurm accepts --time=170 --mem=8000 --gpus=1 --cpus-per-task=1 --signal=TERM@120 (a chain)" in without.stderr
+        "Slurm accepts --time=110 --mem=8000 --gpus=1 --cpus-per-task=1 --signal=TERM@120 (a chain)" in without.stderr
     )
     assert "error: n1: a GPU was asked for" in without.stderr

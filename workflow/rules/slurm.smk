@@ -1,30 +1,42 @@
 """What jobs ask of a cluster, and what an earlier run left on it. No rules."""
 
+import getpass
 import subprocess
 
 # `device: cpu` asks for no GPU. What a training computes on is the configuration's affair, where it runs the profile's.
 GPUS = 0 if config["training"]["device"] == "cpu" else 1
 
 
-def asked_resources(rule):
-    """Return a rule's threads and resources at the first attempt, as the profile changed them."""
-    asked = rule.expand_resources({}, [], attempt=1)
+def asked_resources(rule, attempt):
+    """Return a rule's threads and resources at an attempt, as the profile changed them."""
+    asked = rule.expand_resources({}, [], attempt=attempt)
     return {key: value for key, value in asked.items() if isinstance(value, (int, str))}
 
 
 def slurm_requests(wildcards):
-    """Return what each kind of Slurm job asks for, {name: {resource: value}}; nothing on this machine.
+    """Return what each kind of Slurm job asks for at its first and last attempt, {name: {resource: value}}.
 
-    The jobs of a grouped chain run one after the other: it asks for the sum of their minutes and the most of the rest.
+    On this machine that is nothing. The jobs of a grouped chain run one after the other: it asks for the sum of their
+    minutes and the most of the rest.
     """
     if workflow.executor_plugin.name != "slurm":
         return {}
+    last = 1 + workflow.execution_settings.retries
+    requests = {f"{name}, attempt {last}": asked for name, asked in requests_at(last).items()}
+    return requests_at(1) | requests
+
+
+def requests_at(attempt):
+    """Return the requests of one attempt."""
     reductions = max(chain.iterations for chain in CHAINS) - 1
     requests, chain = {}, {}
     for step in workflow.rules:
-        asked = asked_resources(step)
+        asked = asked_resources(step, attempt)
         if step.name in workflow.group_settings.overwrite_groups:
-            minutes = asked["runtime"] * (reductions if "iteration" in step.wildcard_names else 1)
+            repeats = reductions if "iteration" in step.wildcard_names else 1
+            if not repeats:
+                continue
+            minutes = asked["runtime"] * repeats
             chain = {
                 key: chain.get("runtime", 0) + minutes if key == "runtime" else max(chain.get(key, value), value)
                 for key, value in (chain | asked).items()
@@ -35,14 +47,19 @@ def slurm_requests(wildcards):
 
 
 def refuse_leftover_jobs():
-    """Stop if Slurm still has jobs that an earlier snakemake submitted from this folder: both would write the same files."""
-    if workflow.executor_plugin.name != "slurm":
+    """Stop if Slurm has jobs that a snakemake submitted from this folder: two runs would write the same files."""
+    if workflow.executor_plugin.name != "slurm" or set(workflow.dag_settings.targets) == {"preflight"}:
         return
-    found = subprocess.run(["squeue", "--me", "-h", "-o", "%i|%Z|%k"], capture_output=True, text=True, check=False)
-    jobs = [line.split("|") for line in found.stdout.splitlines()]
-    left = [number for number, folder, comment in jobs if folder == os.getcwd() and comment.startswith("rule_")]
+    command = ["squeue", "--user", getpass.getuser(), "--noheader", "--format", "%i|%Z|%k"]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    if answer.returncode:
+        sys.exit(f"Slurm does not answer, so nothing is submitted: {answer.stderr.strip()}")
+    jobs = [line.split("|", 2) for line in answer.stdout.splitlines()]
+    here = os.path.realpath(os.getcwd())
+    left = [job for job, folder, comment in jobs if os.path.realpath(folder) == here and comment.startswith("rule_")]
     if left:
         sys.exit(
-            "Slurm still has jobs that an earlier snakemake submitted from this folder: both runs would write the same files. "
-            f"Wait for them, or: scancel {' '.join(left)}"
+            "Slurm still has jobs that were submitted from this folder, and two runs must not write the same files. If their "
+            "snakemake runs, let it, or give this one its own folder (--directory). If it was killed, wait for them, or: "
+            f"scancel {' '.join(left)}"
         )
