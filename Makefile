@@ -3,7 +3,7 @@ PYTHON ?= python3
 CORES ?= all
 BIN := .venv/bin
 
-.PHONY: env demo slurm-demo test test-faults benchmark lint format clean
+.PHONY: env demo slurm-demo test test-slow benchmark lint format clean
 
 env: .venv/.installed
 
@@ -24,11 +24,12 @@ slurm-demo: env
 	  --set-threads train_model=1 train_single_pass=1 prepare_dataset=2
 	@echo "Open results/demo/report.html"
 
-test: env # about 8 minutes on 2 cores
+test: env # about 9 minutes on 2 cores
 	$(BIN)/python -m pytest
 
-test-faults: env # about 4 minutes on 2 cores: a Slurm cluster goes through every fault
-	$(BIN)/python -m pytest -m faults
+# About 6 minutes on 2 cores: a Slurm cluster goes through every fault, and the instrument is tested on real trainings.
+test-slow: env
+	$(BIN)/python -m pytest -m slow
 
 benchmark: env # about a minute on 2 cores; prints a table
 	PYTHONPATH=scripts $(BIN)/python tests/benchmarks/benchmark.py

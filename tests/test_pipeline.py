@@ -97,6 +97,7 @@ TINY_A_A = {
 }
 
 
+@pytest.mark.slow
 def test_two_arms_that_are_the_same_are_not_said_to_differ(snakemake, tmp_path):
     results = tmp_path / "results/a_a"
     targets = [f"results/a_a/{name}" for name in ("contrasts.csv", "metrics.csv")]

@@ -81,7 +81,7 @@ def undisturbed(tmp_path_factory):
     return folder
 
 
-@pytest.mark.faults
+@pytest.mark.slow
 def test_a_run_through_every_fault_of_a_cluster_ends_with_the_same_numbers(cluster, undisturbed, tmp_path):
     arguments = [*TABLES, EXAMPLES, *PROFILE, "--set-resources", *LARGE, *SMALL]
     arguments += [f"{rule}:gpu=1" for rule in sorted(GPU_RULES)]
