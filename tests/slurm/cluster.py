@@ -9,6 +9,7 @@ memory than the machine has. Stopped by the process ids that it wrote down.
 """
 
 import argparse
+import contextlib
 import os
 import shutil
 import signal
@@ -114,13 +115,19 @@ def restart_controller(folder: Path, environment: dict[str, str]) -> None:
 
 def crash_node(folder: Path, node: str) -> None:
     """Kill a node's daemon and all its jobs at once, as a power cut does. Slurm notices after SlurmdTimeout."""
-    _end(folder / f"slurmd-{node}.started", signal.SIGKILL)
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            if f"SLURMD_NODENAME={node}\0".encode() in (process / "environ").read_bytes():
-                os.kill(int(process.name), signal.SIGKILL)
-        except OSError:  # it ended meanwhile, or is not ours
-            continue
+    started = folder / f"slurmd-{node}.started"
+    family = [int(started.read_text())]
+    for pid in family:  # grows; parents come first, so that none can report the end of its child
+        family += _children(pid)
+    for pid in family:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    _end(started, signal.SIGKILL)
+
+
+def _children(pid: int) -> list[int]:
+    found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False)
+    return [int(child) for child in found.stdout.split()]
 
 
 def start_node(folder: Path, environment: dict[str, str], node: str) -> None:
