@@ -153,13 +153,16 @@ def test_a_run_through_every_fault_of_a_cluster_ends_with_the_same_numbers(clust
 def test_preflight_names_a_refused_request_and_a_gpu_that_is_not_there(cluster, tmp_path):
     options = {"overrides": TINY | {"training": {"epochs": 1}}, "environment": cluster.environment}
     before = len(cluster.jobs("rule_"))
+    starved = run_snakemake(tmp_path, "preflight", *PROFILE, **options)  # 8000 MB * attempt, on nodes of 16,000 MB
+    assert re.search("Slurm refuses the jobs of [^;]*train_single_pass at attempt 4 .*--mem=32000", starved.stderr)
+    once = [*PROFILE, "--retries", "0"]
     partition = ["--set-resources", "train_single_pass:slurm_partition=nowhere"]
-    refused = run_snakemake(tmp_path, "preflight", *PROFILE, *partition, **options)
+    refused = run_snakemake(tmp_path, "preflight", *once, *partition, **options)
     assert refused.returncode != 0
     assert "Slurm refuses the jobs of train_single_pass" in refused.stderr
     assert "invalid partition specified: nowhere" in refused.stderr
     assert len(cluster.jobs("rule_")) == before
-    without = run_snakemake(tmp_path, "preflight", *PROFILE, **options)
+    without = run_snakemake(tmp_path, "preflight", *once, **options)
     assert without.returncode != 0
     assert (
         "Slurm accepts --time=110 --mem=8000 --gpus=1 --cpus-per-task=1 --signal=TERM@120 (a chain)" in without.stderr

@@ -22,8 +22,8 @@ def slurm_requests(wildcards):
     if workflow.executor_plugin.name != "slurm":
         return {}
     last = 1 + workflow.execution_settings.retries
-    requests = {f"{name}, attempt {last}": asked for name, asked in requests_at(last).items()}
-    return requests_at(1) | requests
+    later = {f"{name} at attempt {last}": asked for name, asked in requests_at(last).items()} if last > 1 else {}
+    return requests_at(1) | later
 
 
 def requests_at(attempt):
