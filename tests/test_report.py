@@ -7,7 +7,8 @@ import yaml
 
 from conftest import ROOT
 from spatial_reduction.doubts import Evidence
-from spatial_reduction.report import convergence_table, cost_table, final_scores, score_table
+from spatial_reduction.report import convergence_table, cost_table, score_table
+from spatial_reduction.tables import last_test_rows
 from spatial_reduction.verdict import describe_contrast, reach_verdict, write_verdict
 from spatial_reduction.wording import MEASURES, format_p
 
@@ -184,7 +185,7 @@ def test_scores_are_of_the_last_iteration_on_the_test_split():
     last, others = [(1, 2, "test", 0.4), (2, 2, "test", 0.6)], [(2, 1, "test", 0.9), (1, 2, "validation", 0.8)]
     rows = [("a", "90", seed, i, split, "T1", "mean_iou", "all", value) for seed, i, split, value in last + others]
     columns = ["arm", "threshold", "seed", "iteration", "split", "protocol", "measure", "class", "value"]
-    final = final_scores(pd.DataFrame(rows, columns=columns))
+    final = last_test_rows(pd.DataFrame(rows, columns=columns))
     row = score_table(final, ["mean_iou"])[0]
     mean, deviation = row["cells"]["mean_iou", "all"]
     assert (row["n"], mean) == (2, pytest.approx(50))

@@ -3,6 +3,7 @@
 import numpy as np
 from scipy import ndimage
 
+from spatial_reduction.partners import draw_partners
 from spatial_reduction.reduction import BLUR_SIGMA
 
 SEED = 0  # of the exchange of backgrounds: the same for all models
@@ -10,15 +11,8 @@ MEAN_WEIGHT = 1e-3  # of the background's mean beside blurred pixels, which weig
 
 
 def donor_positions(images: int) -> np.ndarray:
-    """Return, for each image, the position of the one that lends its background, int64 (images,).
-
-    Images are shuffled and each takes the background of the next, the last that of the first: every image lends
-    once, none to itself (unless it is the only one).
-    """
-    order = np.random.default_rng(SEED).permutation(images)
-    donors = np.empty(images, dtype=np.int64)
-    donors[order] = np.roll(order, -1)
-    return donors
+    """Return, for each image, the position of the one that lends its background, int64 (images,)."""
+    return draw_partners(images, SEED)
 
 
 def blur_background(image: np.ndarray, is_background: np.ndarray) -> np.ndarray:

@@ -12,8 +12,8 @@ from spatial_reduction.joblog import say
 from spatial_reduction.pairing import pair_settings
 from spatial_reduction.statistics import contrast, signed_rank_test
 from spatial_reduction.storage import written_whole
+from spatial_reduction.tables import CHAIN
 
-CHAIN = ["arm", "threshold", "seed"]
 LEVELS = (90, 95, 99)  # per cent of the comparator's final score
 STEPS, SCORE = "cumulative_steps", "validation_mean_iou"
 AMOUNTS = {"steps": STEPS, "images": "cumulative_images", "seconds": "cumulative_seconds"}
@@ -32,7 +32,7 @@ def measure_convergence(history: str | Path, comparator: str, output: str | Path
         comparator: arm that sets the target.
     """
     curves = split_curves(pd.read_csv(history, dtype={"threshold": str}))
-    targets = final_scores(curves, comparator)
+    targets = last_validation_scores(curves, comparator)
     rows = []
     for chain, curve in curves.items():
         steps = curve[STEPS].to_numpy()
@@ -54,7 +54,7 @@ def split_curves(history: pd.DataFrame) -> Curves:
     return {chain: curve.sort_values(STEPS) for chain, curve in history.groupby(CHAIN, sort=False)}
 
 
-def final_scores(curves: Curves, comparator: str) -> dict[int, float]:
+def last_validation_scores(curves: Curves, comparator: str) -> dict[int, float]:
     """Return the comparator's mean IoU after its last epoch, by seed; of its first threshold if it has several."""
     chains = [chain for chain in curves if chain[0] == comparator]
     return {seed: curves[arm, at, seed][SCORE].iloc[-1] for arm, at, seed in chains if at == chains[0][1]}
@@ -91,7 +91,7 @@ def convergence_contrasts(history: pd.DataFrame, evaluation: Mapping[str, Any]) 
         evaluation: `comparators` and `margin` are used.
     """
     curves = split_curves(history)
-    targets = final_scores(curves, evaluation["comparators"][0])
+    targets = last_validation_scores(curves, evaluation["comparators"][0])
     settings = list(dict.fromkeys(chain[:2] for chain in curves))
     rows = []
     for ours, theirs in pair_settings(settings, evaluation["comparators"]):

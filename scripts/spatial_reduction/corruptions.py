@@ -94,3 +94,5 @@ CORRUPTIONS: dict[str, tuple[Corruption, tuple[float, float, float]]] = {
     "jpeg": (compress, (25, 15, 7)),
     "occlusion": (occlude, (0.25, 0.375, 0.5)),  # half the side is Cutout's square for CIFAR-10
 }
+# Test protocols by name: noise_1 .. occlusion_3 -> (family, severity).
+CORRUPTED = {f"{family}_{severity}": (family, severity) for family in CORRUPTIONS for severity in SEVERITIES}

@@ -1,17 +1,16 @@
 """What `counts.h5` holds, counts of each test image, and every measure of any resample of the images made from them."""
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from spatial_reduction.boundaries import boundary_iou
 from spatial_reduction.calibration import calibration_error, mean_likelihood
+from spatial_reduction.corruptions import CORRUPTED
 from spatial_reduction.metrics import iou, mean_over_classes, measure, merge_foreground, summary_measures
 from spatial_reduction.storage import open_hdf5
 
-CORRUPTED = re.compile(r"(noise|blur|brightness|contrast|jpeg|occlusion)_[1-3]")
 BACKGROUNDS = ("background_swapped", "background_blurred")
 BLOCK = 500  # resamples at once
 Key = tuple[str, str, str]  # protocol, measure, class group
@@ -30,6 +29,20 @@ def read_counts(path: str | Path) -> tuple[dict[str, np.ndarray], list[str]]:
             for quantity, dataset in splits.get("test", {}).items()
         }
         return found, [str(name) for name in file.attrs["classes"]]
+
+
+def recorded_machines(paths: Iterable[str | Path]) -> tuple[set[str], set[str]]:
+    """Return the devices that chains were evaluated on, and the software with its versions.
+
+    Raises:
+        InputError: a file is damaged.
+    """
+    devices, software = set(), set()
+    for path in paths:
+        with open_hdf5(path, "counts") as file:
+            devices.add(str(file.attrs["device"]))
+            software |= {str(name) for name in file.attrs["software"]}
+    return devices, software
 
 
 def pool(counts: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -77,7 +90,7 @@ def measure_counts(
         values["T1", "ece", "all"] = calibration_error(pooled["T1/reliability"])
     if "T1/nll" in pooled:
         values["T1", "nll", "all"] = mean_likelihood(pooled["T1/nll"])
-    corrupted = [pooled[name] for name in pooled if CORRUPTED.match(name)]
+    corrupted = [pooled[f"{name}/confusion"] for name in CORRUPTED if f"{name}/confusion" in pooled]
     if corrupted:
         scores = np.mean([mean_over_classes(iou(each), everything) for each in corrupted], axis=0)
         values["corrupted", "mean_iou", "all"] = scores

@@ -7,9 +7,9 @@ from typing import Any
 import pandas as pd
 
 from spatial_reduction.statistics import FEWEST_SEEDS
+from spatial_reduction.tables import CHAIN
 from spatial_reduction.wording import MEASURES
 
-CHAIN = ["arm", "threshold", "seed"]
 MASK_ONLY = "mask_only"  # the arm that sees masks instead of images
 
 

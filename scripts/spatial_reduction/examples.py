@@ -56,9 +56,7 @@ def render_examples(
         scores[carriers] = next(stream_scores(reduction["source"], [(seen, labels)], context, reduction["rank"]))
         saliency.append(scores)
         candidates = kept[-1] if is_compounding else kept[0]
-        flat = (len(pixels), -1)
-        shrunk = shrink_mask(candidates.reshape(flat), saliency[-1].reshape(flat), counts[iteration])
-        kept.append(shrunk.reshape(labels.shape))
+        kept.append(shrink_mask(candidates, scores, counts[iteration]))
         reduced.append(reduce_images(pixels, kept[-1], reduction["fill"], data.mean, seed))
     with create_hdf5(output, "examples") as file:
         file.attrs["classes"] = data.classes

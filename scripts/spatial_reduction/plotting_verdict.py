@@ -11,7 +11,8 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from spatial_reduction.counts import BACKGROUNDS, CORRUPTED, read_counts
+from spatial_reduction.corruptions import CORRUPTED
+from spatial_reduction.counts import BACKGROUNDS, read_counts
 from spatial_reduction.plotting import (
     arm_styles,
     at_threshold,
@@ -20,6 +21,7 @@ from spatial_reduction.plotting import (
     read_metrics,
     save_figure,
 )
+from spatial_reduction.tables import CHAIN, last_test_rows
 from spatial_reduction.wording import HYPOTHESES, MEASURES, deciding_measures, measured_group
 
 # Colours of seaborn's palette "colorblind", and a marker each for print without colour.
@@ -115,20 +117,17 @@ def measure_losses(metrics: pd.DataFrame) -> pd.DataFrame:
     Args:
         metrics: `metrics.csv`.
     """
-    keys = ["arm", "threshold", "seed"]
-    test = metrics[metrics["split"] == "test"]
-    test = test[test["iteration"] == test.groupby(keys)["iteration"].transform("max")]
+    test = last_test_rows(metrics)
     losses: dict[str, list[pd.Series]] = {}
     for measure, group in (("mean_iou", "all"), ("binary_iou", "foreground")):
         scores = test[(test["measure"] == measure) & (test["class"] == group)]
-        scores = 100 * scores.pivot_table(index=keys, columns="protocol", values="value", sort=False)
+        scores = 100 * scores.pivot_table(index=CHAIN, columns="protocol", values="value", sort=False)
         for protocol in scores.columns:
-            found = CORRUPTED.fullmatch(protocol)
-            if (found and measure == "mean_iou") or (protocol in BACKGROUNDS and measure == "binary_iou"):
-                name = found[1] if found else protocol
+            if protocol in (CORRUPTED if measure == "mean_iou" else BACKGROUNDS):
+                name = CORRUPTED[protocol][0] if protocol in CORRUPTED else protocol
                 losses.setdefault(name, []).append(scores["T1"] - scores[protocol])
     table = pd.DataFrame({name: sum(some) / len(some) for name, some in losses.items()})
-    return table.reset_index() if len(table) else pd.DataFrame(columns=keys)
+    return table.reset_index() if len(table) else pd.DataFrame(columns=CHAIN)
 
 
 def plot_reliability(

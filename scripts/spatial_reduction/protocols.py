@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from spatial_reduction.backgrounds import complete_background, donor_positions, soften_background
-from spatial_reduction.corruptions import CORRUPTIONS, SEVERITIES, corrupt
+from spatial_reduction.corruptions import CORRUPTED, corrupt
 from spatial_reduction.dataset import Dataset
 from spatial_reduction.decoding import IGNORED
 from spatial_reduction.masking import shrink_mask
@@ -57,10 +57,8 @@ def build_views(
     if context.iteration > 1 and reduction["removes"] != "loss" and not uses_labels(reduction["source"]):
         views["T2"] = partial(masked, scores_of=partial(_score, data=data, reduction=reduction, context=context))
     views["T3"] = partial(masked, scores_of=partial(_score_truth, context=context))
-    for family in CORRUPTIONS:
-        views |= {
-            f"{family}_{severity}": partial(_corrupt, family=family, severity=severity) for severity in SEVERITIES
-        }
+    for name, (family, severity) in CORRUPTED.items():
+        views[name] = partial(_corrupt, family=family, severity=severity)
     views["background_swapped"] = partial(_swap_background, data=data, foreground=front)
     views["background_blurred"] = partial(_blur_background, foreground=front)
     return {name: view for name, view in views.items() if {name, name.rpartition("_")[0]} & set(protocols)}

@@ -12,14 +12,16 @@ import pandas as pd
 import yaml
 
 from spatial_reduction.costs import profile_section
+from spatial_reduction.counts import recorded_machines
 from spatial_reduction.dataset import describe
 from spatial_reduction.doubts import Evidence
 from spatial_reduction.joblog import say
-from spatial_reduction.storage import open_hdf5, written_whole
+from spatial_reduction.storage import written_whole
+from spatial_reduction.tables import CHAIN, last_test_rows
 from spatial_reduction.verdict import reach_verdict, write_verdict
 from spatial_reduction.wording import DECISIONS, MEASURES, PROTOCOLS, format_p, format_whole, measured_group
 
-CHAIN = ["arm", "threshold", "seed"]
+PACKAGES = ("snakemake", "pandas", "seaborn", "scipy")  # of the analysis; counts.h5 records those of the network
 CAPTIONS = {
     "contrasts": "Difference of every arm from the primary comparator, paired by seed, in the measure that decides "
     "each hypothesis. An interval that leaves out 0 is a claim only if the test, adjusted for all arms, agrees.",
@@ -67,7 +69,7 @@ def write_report(
         pd.read_csv(path, dtype={"threshold": str}) for path in (metrics, history, contrasts, convergence)
     )
     rules = pd.read_csv(costs)
-    final, data = final_scores(measured), describe(dataset)
+    final, data = last_test_rows(measured), describe(dataset)
     steps = curves.groupby(CHAIN)["cumulative_steps"].max().rename("steps").reset_index()
     reached = reach_verdict(Evidence(compared, final, steps, data["class_share"]), config)
     intact = final[final["protocol"] == "T1"]
@@ -96,19 +98,13 @@ def write_report(
         profile=profile_section(rules),
         slurm_jobs=pd.read_csv(slurm_jobs).to_dict("records"),
         data=data,
-        software=_software(counts),
+        software=sorted(recorded_machines(counts)[1] | {f"{name} {version(name)}" for name in PACKAGES}),
         devices=sorted(set(curves["device"])),
     )
     for path, content in ((page, text), (verdict, write_verdict(reached, config["report"]["title"]))):
         with written_whole(path) as partial:
             partial.write_text(content, encoding="utf-8")
     say(f"{page}: written; open it in a browser")
-
-
-def final_scores(measured: pd.DataFrame) -> pd.DataFrame:
-    """Return the test rows of each chain's last iteration."""
-    test = measured[measured["split"] == "test"]
-    return test[test["iteration"] == test.groupby(CHAIN)["iteration"].transform("max")]
 
 
 def score_table(final: pd.DataFrame, measures: Sequence[str]) -> list[dict[str, Any]]:
@@ -165,12 +161,3 @@ def _caption(path: str | Path) -> str:
 
 def _embedded(path: str | Path) -> str:
     return "data:image/png;base64," + base64.b64encode(Path(path).read_bytes()).decode()
-
-
-def _software(counts: Sequence[str | Path]) -> list[str]:
-    """Return the versions of this process and, as recorded, of the jobs that ran the network."""
-    found = {f"{name} {version(name)}" for name in ("snakemake", "pandas", "seaborn", "scipy")}
-    for path in counts:
-        with open_hdf5(path, "counts") as file:
-            found |= set(file.attrs["software"])
-    return sorted(found)

@@ -16,9 +16,11 @@ from typing import Any
 
 import jinja2
 
+from spatial_reduction.costs import read_benchmarks
+from spatial_reduction.counts import recorded_machines
 from spatial_reduction.dataset import Dataset, describe
 from spatial_reduction.joblog import say
-from spatial_reduction.storage import open_hdf5, written_whole
+from spatial_reduction.storage import written_whole
 
 Settings = dict[str, Any]
 
@@ -45,9 +47,10 @@ def write_sheet(
     Raises:
         InputError: the data set or a file of counts is damaged.
     """
-    curves = _read(history, ",")
+    with open(history, newline="", encoding="utf-8") as file:
+        curves = list(csv.DictReader(file))
     common, own = divide_settings({name: flatten(arm) for name, arm in arms.items()})
-    devices, software = _recorded(counts)
+    devices, software = recorded_machines(counts)
     options = {"trim_blocks": True, "lstrip_blocks": True, "keep_trailing_newline": True}
     page = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False, **options)  # Markdown, not HTML
     text = page.from_string(Path(template).read_text(encoding="utf-8")).render(
@@ -105,12 +108,9 @@ def job_cost(benchmarks: str | Path) -> dict[str, tuple[int, float, float]]:
 
     Snakemake cannot always measure the memory of a short job; NaN if it could for none.
     """
-    root, cost = Path(benchmarks), {}
-    for path in sorted(root.rglob("*.tsv")):
-        rule, row = path.relative_to(root).parts[0].removesuffix(".tsv"), _read(path, "\t")[-1]
-        jobs, seconds, peak = cost.get(rule, (0, 0.0, float("nan")))
-        cost[rule] = (jobs + 1, seconds + float(row["s"]), max(_number(row["max_rss"]), peak, key=_or_zero))
-    return cost
+    rules = read_benchmarks(benchmarks).groupby("rule")
+    table = rules.agg(jobs=("seconds", "size"), seconds=("seconds", "sum"), memory=("memory_mb", "max"))
+    return {rule: (int(jobs), seconds, memory) for rule, jobs, seconds, memory in table.itertuples()}
 
 
 def list_guards(
@@ -132,29 +132,3 @@ def list_guards(
         "Exact kept count per image; stop at a loss or logit that is not finite: always active.",
         "The test split drives no schedule, no choice of epoch, no mask of a training image: by construction.",
     ]
-
-
-def _recorded(counts: Iterable[str | Path]) -> tuple[set[str], set[str]]:
-    """Return the devices and the software that the evaluations recorded."""
-    devices, software = set(), set()
-    for path in counts:
-        with open_hdf5(path, "counts") as file:
-            devices.add(str(file.attrs["device"]))
-            software |= {str(name) for name in file.attrs["software"]}
-    return devices, software
-
-
-def _read(path: str | Path, delimiter: str) -> list[dict[str, str]]:
-    with open(path, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file, delimiter=delimiter))
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:  # Snakemake writes "-" or "NA"
-        return float("nan")
-
-
-def _or_zero(value: float) -> float:
-    return value if value == value else 0.0

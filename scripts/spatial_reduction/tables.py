@@ -8,7 +8,8 @@ import pandas as pd
 from spatial_reduction.joblog import say
 from spatial_reduction.storage import written_whole
 
-LABELS = ["arm", "threshold", "seed", "iteration"]
+CHAIN = ["arm", "threshold", "seed"]
+LABELS = [*CHAIN, "iteration"]
 
 
 def collect_metrics(paths: Sequence[str | Path], output: str | Path) -> None:
@@ -28,6 +29,12 @@ def collect_kept_pixels(paths: Sequence[str | Path], labels: Sequence[Sequence[s
     """
     columns = [*LABELS, "measure", "class", "value"]
     _write(_labelled(paths, labels) if paths else pd.DataFrame(columns=columns), output)
+
+
+def last_test_rows(metrics: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of `metrics.csv` of each chain's last iteration on the test images, all protocols."""
+    test = metrics[metrics["split"] == "test"]
+    return test[test["iteration"] == test.groupby(CHAIN)["iteration"].transform("max")]
 
 
 def _labelled(paths: Sequence[str | Path], labels: Sequence[Sequence[str | int]]) -> pd.DataFrame:

@@ -12,6 +12,7 @@ import numpy as np
 from spatial_reduction.dataset import Dataset
 from spatial_reduction.errors import InputError
 from spatial_reduction.joblog import progress
+from spatial_reduction.partners import draw_partners
 from spatial_reduction.reduction import reduced_blocks
 from spatial_reduction.storage import create_hdf5, open_hdf5
 
@@ -52,18 +53,14 @@ def stream_scores(source: str, blocks: Blocks, context: Context, rank: str = "hi
 def mask_carriers(count: int, seed: int) -> np.ndarray:
     """Return, for each of `count` images, the other image that carries its mask; int64 (count,).
 
-    A permutation of one cycle (Sattolo 1986), so no image carries its own. It depends on (`count`, `seed`) alone
-    and is therefore the same in every iteration.
+    No image carries its own. It depends on (`count`, `seed`) alone and is therefore the same in every iteration.
 
     Raises:
         InputError: there is one image only.
     """
     if count < 2:
         raise InputError("shuffle: masks cannot be exchanged, there is one image only")
-    cycle = np.random.default_rng((seed, *b"shuffle")).permutation(count)
-    carriers = np.empty(count, dtype=np.int64)
-    carriers[cycle] = np.roll(cycle, -1)
-    return carriers
+    return draw_partners(count, (seed, *b"shuffle"))
 
 
 def uses_labels(source: str) -> bool:
