@@ -59,7 +59,7 @@ def train(dataset_path, half, tmp_path):
             "output": tmp_path / f"{name}.safetensors",
             "history": tmp_path / f"{name}.csv",
             "checkpoint": tmp_path / f"{name}.checkpoint",
-            "model": {"widths": [2, 4]},
+            "model": {"name": "unet", "widths": [2, 4]},
             "training": TRAINING | (training or {}),
             "start": "warm",
             "fill": "black",
@@ -89,7 +89,7 @@ def test_removed_pixels_leave_the_input_the_loss_or_both(dataset, half, removes)
 def test_pixels_that_left_the_loss_have_no_gradient_and_the_others_do(dataset, half):
     path, kept = half
     shown = load_training_images(dataset, path, PLAIN | {"removes": "loss"}, 1, CPU, stride=2)
-    logits = build_model(3, 3, {"widths": [2, 4]}, seed=1)(to_input(shown.pixels))
+    logits = build_model(3, 3, {"name": "unet", "widths": [2, 4]}, seed=1)(to_input(shown.pixels))
     logits.retain_grad()
     segmentation_loss(logits, shown.labels).backward()
     gradient = logits.grad.abs().sum(dim=1).numpy()
@@ -206,7 +206,7 @@ def test_a_checkpoint_of_another_mode_is_not_used(train, monkeypatch, capfd):
 
 
 def test_the_scores_of_a_loss_only_arm_are_of_intact_images(dataset, dataset_path, half, tmp_path):
-    save_model(tmp_path / "model", build_model(3, 3, {"widths": [2, 4]}, seed=1))
+    save_model(tmp_path / "model", build_model(3, 3, {"name": "unet", "widths": [2, 4]}, seed=1))
     scores = []
     for name, changes in (("a", {"removes": "loss"}), ("b", {"saliency_images": "intact"})):
         settings = {"source": "probability", "saliency_images": "reduced", "fill": "black", "device": "cpu"} | changes

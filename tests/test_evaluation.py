@@ -20,7 +20,7 @@ PROTOCOLS = ["T1", "T2", "T3", "noise", "background_swapped"]
 @pytest.fixture
 def evaluate(dataset_path, tmp_path):
     for seed in (1, 2):
-        save_model(tmp_path / f"{seed}.safetensors", build_model(3, 3, {"widths": [2, 4]}, seed))
+        save_model(tmp_path / f"{seed}.safetensors", build_model(3, 3, {"name": "unet", "widths": [2, 4]}, seed))
 
     def run(models=(1, 2), protocols=("T1",), source="probability"):
         evaluate_model(
@@ -127,14 +127,14 @@ def test_a_chain_of_one_iteration_sees_whole_images_through_the_oracles_mask(eva
 
 
 def test_a_model_that_does_not_fit_the_data_is_refused_and_leaves_nothing(evaluate, tmp_path):
-    save_model(tmp_path / "2.safetensors", build_model(3, 4, {"widths": [2, 4]}, seed=1))
+    save_model(tmp_path / "2.safetensors", build_model(3, 4, {"name": "unet", "widths": [2, 4]}, seed=1))
     with pytest.raises(InputError, match=r"2\.safetensors: model of another architecture"):
         evaluate()
     assert {path.name for path in tmp_path.iterdir()} == {"1.safetensors", "2.safetensors"}
 
 
 def test_logits_that_are_not_finite_stop_the_job(evaluate, tmp_path):
-    model = build_model(3, 3, {"widths": [2, 4]}, seed=1)
+    model = build_model(3, 3, {"name": "unet", "widths": [2, 4]}, seed=1)
     torch.nn.init.constant_(model.head.bias, float("inf"))
     save_model(tmp_path / "2.safetensors", model)
     with pytest.raises(InputError, match=r"2\.safetensors on validation, T1: the model's logits are not finite"):

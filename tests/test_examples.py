@@ -22,7 +22,7 @@ REDUCTION = {
 @pytest.fixture
 def shown(dataset_path, tmp_path):
     """Return the masks (fill `mask`) that iterations 2 and 3 give to four test images."""
-    save_model(tmp_path / "model", build_model(3, 3, {"widths": [2, 4]}, seed=1))
+    save_model(tmp_path / "model", build_model(3, 3, {"name": "unet", "widths": [2, 4]}, seed=1))
 
     def run(**changes):
         models, path = [tmp_path / "model"] * 3, tmp_path / "examples.h5"

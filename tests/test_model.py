@@ -4,7 +4,6 @@ from safetensors.torch import save_file
 
 from spatial_reduction.errors import InputError
 from spatial_reduction.model import (
-    UNet,
     build_model,
     choose_device,
     load_model,
@@ -12,6 +11,7 @@ from spatial_reduction.model import (
     save_model,
     to_input,
 )
+from spatial_reduction.unet import UNet
 
 
 def parameters(model):
@@ -37,29 +37,29 @@ def test_logits_have_the_size_of_the_image(widths, channels, classes):
 
 
 def test_equal_seeds_give_equal_weights_and_others_do_not():
-    first, same, other = (build_model(3, 3, {"widths": [4, 8]}, seed).head.weight for seed in (1, 1, 2))
+    first, same, other = (build_model(3, 3, {"name": "unet", "widths": [4, 8]}, seed).head.weight for seed in (1, 1, 2))
     assert torch.equal(first, same)
     assert not torch.equal(first, other)
 
 
 def test_a_model_is_the_same_after_a_round_trip(tmp_path):
-    model = build_model(3, 3, {"widths": [4, 8]}, seed=1)
+    model = build_model(3, 3, {"name": "unet", "widths": [4, 8]}, seed=1)
     save_model(tmp_path / "model.safetensors", model)
     images = torch.rand(1, 3, 8, 8)
     loaded = load_model(tmp_path / "model.safetensors")
     assert torch.equal(model.eval()(images), loaded.eval()(images))
-    assert loaded.architecture == {"in_channels": 3, "classes": 3, "widths": [4, 8]}
+    assert loaded.architecture == {"name": "unet", "in_channels": 3, "classes": 3, "widths": [4, 8]}
 
 
 def test_equal_models_are_equal_bytes(tmp_path):
     for name in ("a", "b"):
-        save_model(tmp_path / name, build_model(3, 3, {"widths": [4, 8]}, seed=1))
+        save_model(tmp_path / name, build_model(3, 3, {"name": "unet", "widths": [4, 8]}, seed=1))
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
 def test_a_model_cut_in_half_is_refused_in_one_line(tmp_path):
     path = tmp_path / "model.safetensors"
-    save_model(path, build_model(3, 3, {"widths": [4, 8]}, seed=1))
+    save_model(path, build_model(3, 3, {"name": "unet", "widths": [4, 8]}, seed=1))
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(InputError, match=r"model\.safetensors: not a model of this workflow") as error:
         load_model(path)
@@ -80,9 +80,9 @@ def test_a_pickle_is_refused_and_not_run(tmp_path):
 
 
 def test_a_model_of_another_architecture_is_named():
-    model = build_model(3, 3, {"widths": [4, 8]}, seed=1)
+    model = build_model(3, 3, {"name": "unet", "widths": [4, 8]}, seed=1)
     with pytest.raises(InputError, match=r"m\.safetensors: model of another architecture: .*\[4, 8\].*\[4, 16\]"):
-        require_architecture("m.safetensors", model, 3, 3, [4, 16])
+        require_architecture("m.safetensors", model, 3, 3, {"name": "unet", "widths": [4, 16]})
     with pytest.raises(InputError, match=r"'classes': 3.*'classes': 2"):
         require_architecture("m.safetensors", model, 3, 2, None)
 

@@ -25,7 +25,7 @@ REDUCTION = {"source": "probability", "rank": "highest", "shuffle": False, "fill
 def context(tmp_path_factory):
     """Iteration 2, after a tiny model."""
     path = tmp_path_factory.mktemp("model") / "model.safetensors"
-    save_model(path, build_model(3, 3, {"widths": [2, 4]}, seed=1))
+    save_model(path, build_model(3, 3, {"name": "unet", "widths": [2, 4]}, seed=1))
     return Context(path, "cpu", 1, 3, [1, 2], seed=1, iteration=2)
 
 

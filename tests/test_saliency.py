@@ -45,7 +45,7 @@ def test_an_image_of_one_kind_only_has_equal_scores(value):
 
 @pytest.fixture
 def files(dataset_path, tmp_path):
-    save_model(tmp_path / "model.safetensors", build_model(3, 3, {"widths": [2, 4]}, seed=1))
+    save_model(tmp_path / "model.safetensors", build_model(3, 3, {"name": "unet", "widths": [2, 4]}, seed=1))
     write_intact_mask(dataset_path, tmp_path / "mask.h5")
     return {"dataset": dataset_path, "model": tmp_path / "model.safetensors", "mask": tmp_path / "mask.h5"}
 
@@ -146,7 +146,7 @@ def test_the_oracle_ranks_the_true_foreground_first(files, dataset, tmp_path):
 
 def test_the_prediction_ranks_as_the_softmax_does(files, dataset, tmp_path):
     scores = scores_of(files, tmp_path / "a.h5", dataset, source="probability")
-    model = build_model(3, 3, {"widths": [2, 4]}, seed=1).eval()
+    model = build_model(3, 3, {"name": "unet", "widths": [2, 4]}, seed=1).eval()
     images = torch.from_numpy(dataset.pick("train", range(10))[0]).permute(0, 3, 1, 2).float() / 255
     with torch.inference_mode():
         relevance = model(images).softmax(dim=1)[:, 1:].sum(dim=1)
@@ -154,7 +154,7 @@ def test_the_prediction_ranks_as_the_softmax_does(files, dataset, tmp_path):
 
 
 def test_a_model_whose_scores_are_not_numbers_stops_the_job(files, dataset, tmp_path):
-    model = build_model(3, 3, {"widths": [2, 4]}, seed=1)
+    model = build_model(3, 3, {"name": "unet", "widths": [2, 4]}, seed=1)
     torch.nn.init.constant_(model.head.bias, float("nan"))
     save_model(files["model"], model)
     with pytest.raises(InputError, match=r"model\.safetensors: probability saliency is not a number"):
@@ -163,7 +163,7 @@ def test_a_model_whose_scores_are_not_numbers_stops_the_job(files, dataset, tmp_
 
 
 def test_a_model_of_another_architecture_is_refused(files, dataset, tmp_path):
-    save_model(files["model"], build_model(3, 4, {"widths": [2, 4]}, seed=1))
+    save_model(files["model"], build_model(3, 4, {"name": "unet", "widths": [2, 4]}, seed=1))
     with pytest.raises(InputError, match=r"model\.safetensors: model of another architecture"):
         scores_of(files, tmp_path / "a.h5", dataset, source="probability")
 

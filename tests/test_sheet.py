@@ -16,7 +16,7 @@ from spatial_reduction.sheet import (
 )
 from spatial_reduction.storage import create_hdf5
 
-ARM = {"model": {"widths": [8]}, "training": {"epochs": 2}, "reduction": {"allow_growth": False}}
+ARM = {"model": {"name": "unet", "widths": [8]}, "training": {"epochs": 2}, "reduction": {"allow_growth": False}}
 STEPS = {"equal_compute": 20, "single_pass": 10}
 
 

@@ -64,7 +64,7 @@ def test_compounding_masks_are_nested_and_exact_in_every_image(chain):
 def test_shuffled_masks_are_the_nested_masks_of_other_images(chain, source, saliency_images):
     # So every statistic of their shapes is that of the true masks, iteration by iteration, for one model.
     folder, shrink = chain
-    save_model(folder / "model", build_model(3, 3, {"widths": [2, 4]}, seed=1))
+    save_model(folder / "model", build_model(3, 3, {"name": "unet", "widths": [2, 4]}, seed=1))
     settings = {"source": source, "saliency_images": saliency_images}
     plain = [shrink(iteration, **settings)[0] for iteration in (2, 3)]
     shuffled = [shrink(iteration, shuffle=True, **settings)[0] for iteration in (2, 3)]

@@ -47,7 +47,7 @@ def train(dataset_path, tmp_path):
             "output": tmp_path / f"{name}.safetensors",
             "history": tmp_path / f"{name}.csv",
             "checkpoint": tmp_path / f"{name}.checkpoint",
-            "model": {"widths": [2, 4]},
+            "model": {"name": "unet", "widths": [2, 4]},
             "training": TRAINING | (training or {}),
             "start": "warm",
             "fill": "black",
@@ -102,7 +102,7 @@ def test_the_next_iteration_carries_the_counts_on_and_starts_warm(train, tmp_pat
 def test_a_scratch_start_forgets_the_last_iteration(train, tmp_path):
     train("first")
     scratch, history = train("second", previous="first", start="scratch", training={"learning_rate": 1e-12})
-    fresh = build_model(3, 3, {"widths": [2, 4]}, seed=1).state_dict()
+    fresh = build_model(3, 3, {"name": "unet", "widths": [2, 4]}, seed=1).state_dict()
     assert all(torch.allclose(scratch[name], fresh[name], atol=1e-9) for name in fresh)
     assert history["cumulative_epoch"].tolist() == [4, 5, 6]
 
@@ -167,7 +167,7 @@ def test_a_loss_that_is_not_finite_names_epoch_batch_and_seed(train, tmp_path):
 
 def test_a_warm_start_from_another_architecture_is_refused(train, tmp_path):
     train("first")
-    save_model(tmp_path / "first.safetensors", build_model(3, 3, {"widths": [2, 8]}, seed=1))
+    save_model(tmp_path / "first.safetensors", build_model(3, 3, {"name": "unet", "widths": [2, 8]}, seed=1))
     with pytest.raises(InputError, match=r"first\.safetensors: model of another architecture"):
         train("second", previous="first")
 
@@ -192,7 +192,7 @@ def test_a_stopped_training_resumes_and_ends_with_the_same_bits(train, dataset_p
         "previous_model": None,
         "previous_history": None,
         **{key: str(tmp_path / f"killed.{key}") for key in ("output", "history", "checkpoint")},
-        "model": {"widths": [2, 4]},
+        "model": {"name": "unet", "widths": [2, 4]},
         "training": training,
         "start": "warm",
         "fill": "black",
@@ -233,7 +233,7 @@ def test_a_training_that_ended_is_not_computed_again_when_its_outputs_are_delete
 def test_a_damaged_or_foreign_checkpoint_is_not_used(train, tmp_path, content, capfd):
     expected, _ = train("expected")
     if content is None:  # a well-formed file, but no checkpoint of this training
-        save_model(tmp_path / "foreign.checkpoint", build_model(3, 3, {"widths": [2, 4]}, seed=7))
+        save_model(tmp_path / "foreign.checkpoint", build_model(3, 3, {"name": "unet", "widths": [2, 4]}, seed=7))
     else:
         (tmp_path / "foreign.checkpoint").write_bytes(content)
     begun, _ = train("foreign")

@@ -18,7 +18,6 @@ from spatial_reduction.joblog import progress, say
 from spatial_reduction.masking import kept_counts
 from spatial_reduction.metrics import confusion_matrices, measure_all
 from spatial_reduction.model import (
-    UNet,
     choose_device,
     compute_logits,
     device_name,
@@ -26,6 +25,7 @@ from spatial_reduction.model import (
     most_probable,
     require_architecture,
 )
+from spatial_reduction.network import Network
 from spatial_reduction.protocols import Block, View, build_views
 from spatial_reduction.saliency.scores import Context
 from spatial_reduction.storage import create_hdf5, write_table
@@ -121,7 +121,7 @@ def _count_all(
 
 
 def _count(
-    network: UNet, blocks: Iterable[Block], classes: int, device: torch.device, is_detailed: bool, what: str
+    network: Network, blocks: Iterable[Block], classes: int, device: torch.device, is_detailed: bool, what: str
 ) -> Counts:
     parts: dict[str, list[np.ndarray]] = defaultdict(list)
     try:

@@ -12,7 +12,8 @@ from spatial_reduction.batches import Images
 from spatial_reduction.decoding import IGNORED
 from spatial_reduction.errors import InputError
 from spatial_reduction.metrics import iou, mean_over_classes, pixel_accuracy
-from spatial_reduction.model import UNet, to_input
+from spatial_reduction.model import to_input
+from spatial_reduction.network import Network
 from spatial_reduction.optimisation import Optimizer
 
 
@@ -24,7 +25,7 @@ class Trainer:
     that goes on from a checkpoint repeats the undisturbed one.
     """
 
-    network: UNet
+    network: Network
     optimizer: Optimizer
     train: Images
     validation: Images

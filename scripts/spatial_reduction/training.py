@@ -1,4 +1,4 @@
-"""Train a U-Net for one iteration: the same loop for the single pass, every arm and every iteration."""
+"""Train a network for one iteration: the same loop for the single pass, every arm and every iteration."""
 
 import csv
 import time
@@ -14,7 +14,6 @@ from spatial_reduction.checkpoint import Progress, fingerprint, load_checkpoint,
 from spatial_reduction.dataset import Dataset
 from spatial_reduction.joblog import progress, say
 from spatial_reduction.model import (
-    UNet,
     build_model,
     choose_device,
     device_name,
@@ -22,6 +21,7 @@ from spatial_reduction.model import (
     require_architecture,
     save_model,
 )
+from spatial_reduction.network import Network
 from spatial_reduction.optimisation import Optimizer, Plateau
 from spatial_reduction.storage import file_digest, write_table
 from spatial_reduction.trainer import Trainer, choose_precision
@@ -78,7 +78,7 @@ def train_model(
     trainer = Trainer(
         network=network,
         optimizer=Optimizer(network.parameters(), training),
-        train=load_training_images(data, mask, removal, seed, device, stride=2 ** (len(model["widths"]) - 1)),
+        train=load_training_images(data, mask, removal, seed, device, stride=network.stride),
         validation=load_images(data.blocks("validation"), data, "validation", device),
         augment=build_augmentation(training["augmentation"], data.image_shape[0]),
         precision=choose_precision(training["precision"], device),
@@ -170,12 +170,14 @@ def _unvalidated(schedule: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**schedule, "monitor": "training" if schedule["monitor"] == "validation" else schedule["monitor"]}
 
 
-def _first_weights(data: Dataset, previous: str | Path | None, model: Mapping[str, Any], start: str, seed: int) -> UNet:
+def _first_weights(
+    data: Dataset, previous: str | Path | None, model: Mapping[str, Any], start: str, seed: int
+) -> Network:
     channels, classes = data.image_shape[2], len(data.classes)
     if previous is None or start == "scratch":
         return build_model(channels, classes, model, seed)
     network = load_model(previous)
-    require_architecture(previous, network, channels, classes, model["widths"])
+    require_architecture(previous, network, channels, classes, model)
     return network
 
 

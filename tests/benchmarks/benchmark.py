@@ -27,9 +27,9 @@ def training_steps(steps: int) -> tuple[Callable[[], None], Callable[[], None]]:
     images = torch.randint(0, 256, (IMAGES, SIDE, SIDE, 3), generator=rng, dtype=torch.uint8)
     labels = torch.randint(0, 3, (IMAGES, SIDE, SIDE), generator=rng, dtype=torch.uint8)
     settings = {"optimizer": "adam", "momentum": 0.9, "learning_rate": 1e-4, "weight_decay": 0.0}
-    ours = build_model(3, 3, {"widths": WIDTHS}, seed=1)
+    ours = build_model(3, 3, {"name": "unet", "widths": WIDTHS}, seed=1)
     optimizer = Optimizer(ours.parameters(), settings)
-    plain = build_model(3, 3, {"widths": WIDTHS}, seed=1).to(memory_format=torch.contiguous_format)
+    plain = build_model(3, 3, {"name": "unet", "widths": WIDTHS}, seed=1).to(memory_format=torch.contiguous_format)
     adam = torch.optim.Adam(plain.parameters(), lr=1e-4)
 
     def run_ours() -> None:
