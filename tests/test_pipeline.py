@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from browser import chromium, visit
 from conftest import run_snakemake
 from spatial_reduction.masking import open_mask
 from spatial_reduction.model import build_model, save_model
@@ -85,6 +86,23 @@ def test_a_whole_run_ends_in_tables_figures_and_a_self_contained_report(whole_ru
     assert not list(results.rglob("saliency.h5"))  # temporary
     assert not list(results.rglob("*checkpoint*"))
     assert not list(results.rglob("*partial*"))
+
+
+def test_a_browser_shows_the_report_in_wide_and_narrow_windows_and_asks_no_network(whole_run, tmp_path):
+    bad = tmp_path / "bad.html"
+    bad.write_text('<img src="http://127.0.0.1:9/a.png"><p style="width: 900px">.</p><script>nothere()</script>')
+    report = whole_run / "results/demo/report.html"
+    with chromium() as browser:
+        seen = visit(browser, bad, width=400)
+        assert any("nothere" in each for each in seen["complaints"])
+        assert seen["requests"] == ["http://127.0.0.1:9/a.png"]
+        assert seen["overflow"] > 0
+        for width in (1200, 400):
+            seen = visit(browser, report, width)
+            assert not seen["complaints"] + seen["requests"]
+            assert seen["overflow"] <= 0, f"{seen['overflow']} pixels stick out of a window of {width}"
+            assert len(seen["figures"]) == len(list((report.parent / "figures").glob("*.png")))
+            assert all(pixels > 0 and text for pixels, text in seen["figures"])
 
 
 # An A/A experiment small enough for the suite: 3 pairs of trainings, 24 pictures.

@@ -144,6 +144,7 @@ def test_masks_that_tell_the_labels_are_warned_of(settings, protocol, score, lea
     # Always background: IoU .6 of background, 0 of two others, mean .2; the margin is half a point.
     others = [("mask_only", "90", 1, protocol, "mean_iou", "all", score)]
     others.append(("mask_only", "90", 1, "T3", "mean_iou", "all", 0.9))  # from the labels: no leak
+    settings["arms"] = {"saliency": {}, "oracle": None, "mask_only": {"fill": "mask"}}
     verdict = verdict_of([contrast_row("90", 1.0, "supported")], settings, others=others)
     assert bool([each for each in verdict.answers[0].warnings if each.startswith("The masks leak")]) == leaks
 

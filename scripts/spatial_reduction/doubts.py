@@ -10,8 +10,6 @@ from spatial_reduction.statistics import FEWEST_SEEDS
 from spatial_reduction.tables import CHAIN
 from spatial_reduction.wording import MEASURES
 
-MASK_ONLY = "mask_only"  # the arm that sees masks instead of images
-
 
 @dataclass(frozen=True)
 class Evidence:
@@ -84,24 +82,24 @@ def warn_of_collapse(evidence: Evidence) -> list[str]:
 
 
 def warn_of_mask_leak(evidence: Evidence, config: Mapping[str, Any]) -> list[str]:
-    """Warn where the arm `mask_only` beats the predictor of the commonest class by more than the margin.
+    """Warn where an arm that sees masks alone beats the predictor of the commonest class by more than the margin.
 
-    That predictor has the commonest class's share as its IoU and 0 in the others. The arm is asked on masked test
-    images (T2): it knows no intact ones (T1), and the masks of T3 are made from the labels. The shape of the removed
-    region is a leak that ROAD describes (arXiv 2202.00449).
+    Such an arm has the fill `mask`. That predictor has the commonest class's share as its IoU and 0 in the others. The
+    arm is asked on masked test images (T2): it knows no intact ones (T1), and the masks of T3 are made from the
+    labels. The shape of the removed region is a leak that ROAD describes (arXiv 2202.00449).
     """
     shares = evidence.class_share.values()
     constant = 100 * max(shares) / sum(shares) / len(shares)
-    reached = 100 * _mean_iou(evidence.final, MASK_ONLY, "T2")
-    if not reached - constant > config["evaluation"]["margin"]:  # nor where there is no such arm: NaN
-        return []
-    return [
-        (
-            f"The masks leak: a network that sees the masks alone ({MASK_ONLY}) reaches mean IoU {reached:.1f} %, "
-            f"where always predicting the commonest class gives {constant:.1f} %; the shape of what is removed tells "
-            "the labels."
-        )
-    ]
+    warnings = []
+    for name, arm in config["arms"].items():
+        reached = 100 * _mean_iou(evidence.final, name, "T2")
+        if (arm or {}).get("fill") == "mask" and reached - constant > config["evaluation"]["margin"]:
+            warnings.append(
+                f"The masks leak: a network that sees the masks alone ({name}) reaches mean IoU {reached:.1f} %, where "
+                f"always predicting the commonest class gives {constant:.1f} %; the shape of what is removed tells the "
+                "labels."
+            )
+    return warnings
 
 
 def warn_of_low_start(evidence: Evidence, config: Mapping[str, Any], measure: str) -> list[str]:
