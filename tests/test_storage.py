@@ -123,3 +123,34 @@ def test_a_table_whose_rows_have_other_keys_leaves_the_old_file(tmp_path):
 def test_a_file_digest_is_the_sha256_of_its_bytes(tmp_path, content):
     (tmp_path / "a").write_bytes(content)
     assert file_digest(tmp_path / "a") == hashlib.sha256(content).hexdigest()
+
+
+@pytest.mark.parametrize(
+    "link", [h5py.ExternalLink("/etc/passwd", "/"), h5py.SoftLink("/elsewhere")], ids=["external", "soft"]
+)
+def test_an_hdf5_file_with_a_link_is_refused(tmp_path, link):
+    with create_hdf5(tmp_path / "a.h5", "mask") as file:
+        file["deep/er"] = link
+    with pytest.raises(InputError, match=r"a\.h5: deep/er is a link"), open_hdf5(tmp_path / "a.h5", "mask"):
+        pass
+
+
+def test_a_flipped_bit_in_an_hdf5_file_is_told_by_its_checksum(tmp_path):
+    with create_hdf5(tmp_path / "a.h5", "mask") as file:
+        values = np.arange(1000, dtype=np.uint16)
+        place = (
+            file.create_dataset("kept", data=values, chunks=(1000,), fletcher32=True).id.get_chunk_info(0).byte_offset
+        )
+    content = bytearray((tmp_path / "a.h5").read_bytes())
+    content[place + 123] ^= 4
+    (tmp_path / "a.h5").write_bytes(content)
+    with pytest.raises(InputError, match=r"a\.h5: damaged, a checksum differs") as error:  # noqa: SIM117
+        with open_hdf5(tmp_path / "a.h5", "mask") as file:
+            file["kept"][:]
+    assert "\n" not in str(error.value)
+
+
+def test_every_array_of_a_data_set_and_of_a_mask_has_a_checksum(dataset_path, tmp_path):
+    with h5py.File(dataset_path) as file:
+        assert file["images"].fletcher32
+        assert file["labels"].fletcher32

@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 
+from spatial_reduction.errors import InputError
 from spatial_reduction.joblog import say
-from spatial_reduction.storage import written_whole
+from spatial_reduction.tensors import load_tensors, save_tensors
 
 Tensors = Mapping[str, torch.Tensor]
 
@@ -59,12 +58,8 @@ def fingerprint(inputs: Mapping[str, Any]) -> str:
 
 def save_checkpoint(path: Path, identity: str, progress: Progress, parts: Mapping[str, Tensors]) -> None:
     """Write progress and named groups of tensors (model, optimizer, best) into one safetensors file."""
-    tensors = {
-        f"{part}/{name}": t.detach().cpu().contiguous() for part, group in parts.items() for name, t in group.items()
-    }
-    metadata = {"identity": identity, "progress": json.dumps(asdict(progress))}
-    with written_whole(path) as partial:
-        partial.write_bytes(save(tensors, metadata=metadata))
+    tensors = {f"{part}/{name}": tensor for part, group in parts.items() for name, tensor in group.items()}
+    save_tensors(path, tensors, {"identity": identity, "progress": asdict(progress)})
 
 
 def load_checkpoint(path: Path, identity: str) -> tuple[Progress, dict[str, dict[str, torch.Tensor]]] | None:
@@ -74,21 +69,18 @@ def load_checkpoint(path: Path, identity: str) -> tuple[Progress, dict[str, dict
     """
     if not path.exists():
         return None
-    parts: dict[str, dict[str, torch.Tensor]] = {}
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            if metadata.get("identity") != identity:
-                say(
-                    f"{path}: checkpoint of another training (data, mask, settings); training begins at the first epoch"
-                )
-                return None
-            for name in file.keys():  # noqa: SIM118  (not a dict)
-                part, rest = name.split("/", 1)
-                parts.setdefault(part, {})[rest] = file.get_tensor(name)
-    except (SafetensorError, OSError) as error:
-        say(f"{path}: checkpoint is damaged ({error}); training begins at the first epoch")
+        tensors, description = load_tensors(path)
+    except InputError as error:
+        say(f"{error}; training begins at the first epoch")
         return None
-    progress = Progress(**json.loads(metadata["progress"]))
+    if description.get("identity") != identity:
+        say(f"{path}: checkpoint of another training (data, mask, settings); training begins at the first epoch")
+        return None
+    parts: dict[str, dict[str, torch.Tensor]] = {}
+    for name, tensor in tensors.items():
+        part, rest = name.split("/", 1)
+        parts.setdefault(part, {})[rest] = tensor
+    progress = Progress(**description["progress"])
     say(f"{path}: resuming after epoch {progress.epoch}")
     return progress, parts

@@ -155,5 +155,6 @@ def _store(file: h5py.File, place: str, counted: Counts, iteration: int, iterati
         is_of_all = place.startswith(f"{INTACT}/") and quantity == "confusion"
         length, position = (iterations, iteration - 1) if is_of_all else (1, 0)
         shape, chunks = (length, *values.shape), (1, *values.shape)
-        stored = file.require_dataset(f"{place}/{quantity}", shape, values.dtype, chunks=chunks, compression="gzip")
+        how = {"chunks": chunks, "compression": "gzip", "fletcher32": True}
+        stored = file.require_dataset(f"{place}/{quantity}", shape, values.dtype, **how)
         stored[position] = values

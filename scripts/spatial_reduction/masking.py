@@ -120,7 +120,9 @@ def write_mask(
     digest, kept, images = hashlib.sha256(), 0, 0
     width = -(-shape[0] * shape[1] // 8)
     with create_hdf5(path, "mask") as file:
-        stored = file.create_dataset("kept", (0, width), "uint8", chunks=(CHUNK, width), maxshape=(None, width))
+        stored = file.create_dataset(
+            "kept", (0, width), "uint8", chunks=(CHUNK, width), maxshape=(None, width), fletcher32=True
+        )
         for block in blocks:
             packed = np.packbits(block.reshape(len(block), -1), axis=1)
             stored.resize(images + len(block), axis=0)

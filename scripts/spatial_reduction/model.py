@@ -1,6 +1,5 @@
 """Networks by name: how they are built, saved, loaded and asked for a prediction."""
 
-import json
 import platform
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -8,12 +7,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 
 from spatial_reduction.errors import InputError
 from spatial_reduction.network import Network
-from spatial_reduction.storage import SCHEMA_VERSION, written_whole
+from spatial_reduction.storage import SCHEMA_VERSION
+from spatial_reduction.tensors import load_tensors, save_tensors
 from spatial_reduction.unet import UNet
 
 NETWORKS: dict[str, Callable[..., Network]] = {"unet": UNet}
@@ -38,12 +36,8 @@ def build_model(in_channels: int, classes: int, model: Mapping[str, Any], seed: 
 
 
 def save_model(path: str | Path, model: Network) -> None:
-    """Write the weights as safetensors (never a pickle), the architecture in the file's metadata."""
-    # One key only: safetensors writes several in random order, and equal models should be equal bytes.
-    metadata = {"model": json.dumps({"schema_version": SCHEMA_VERSION, **model.architecture})}
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    with written_whole(path) as partial:
-        partial.write_bytes(save(tensors, metadata=metadata))
+    """Write the weights, with the architecture."""
+    save_tensors(path, model.state_dict(), {"schema_version": SCHEMA_VERSION, "architecture": model.architecture})
 
 
 def load_model(path: str | Path, device: torch.device | str = "cpu") -> Network:
@@ -53,15 +47,13 @@ def load_model(path: str | Path, device: torch.device | str = "cpu") -> Network:
         InputError: the file is damaged or its weights do not fit its architecture.
     """
     try:
-        with safe_open(path, framework="pt") as file:
-            architecture = json.loads((file.metadata() or {})["model"])
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a dict)
-        if architecture.pop("schema_version") != SCHEMA_VERSION:
+        weights, description = load_tensors(path)
+        if description["schema_version"] != SCHEMA_VERSION:
             raise ValueError("another schema version")
-        model = build_network(architecture)
+        model = build_network(description["architecture"])
         model.load_state_dict(weights)
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
+    except (InputError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = str(error).removeprefix(f"{path}: ").splitlines()[0]
         raise InputError(f"{path}: not a model of this workflow ({reason}); delete it and run again") from error
     return model.to(device)
 

@@ -89,6 +89,7 @@ class _Store:
             "uint8",
             chunks=(chunk, side, side, channels),
             maxshape=(None, side, side, channels),
+            fletcher32=True,
         )
         self.labels = file.create_dataset(
             "labels",
@@ -98,6 +99,7 @@ class _Store:
             maxshape=(None, side, side),
             compression="gzip",
             compression_opts=1,
+            fletcher32=True,
         )
         file.attrs["label_mapping"] = [f"{entry['name']}: {entry['labels']}" for entry in dataset["classes"]]
         self.members: dict[str, list[int]] = {split: [] for split in SPLITS}

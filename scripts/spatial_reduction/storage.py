@@ -47,7 +47,8 @@ def open_hdf5(path: str | Path, kind: str) -> Iterator[h5py.File]:
     """Yield an HDF5 file opened for reading.
 
     Raises:
-        InputError: the file is missing, damaged, of another kind or of another schema version.
+        InputError: the file is missing, damaged (now, or where it is read later), of another kind or of another
+            schema version, or it holds links to other files.
     """
     try:
         file = h5py.File(path, "r")
@@ -61,7 +62,15 @@ def open_hdf5(path: str | Path, kind: str) -> Iterator[h5py.File]:
                 f"{path}: expected a {kind} file of schema version {SCHEMA_VERSION}, "
                 f"found kind {found[0]}, version {found[1]}; delete it and run again"
             )
-        yield file
+        link = file.visititems_links(lambda name, link: None if isinstance(link, h5py.HardLink) else name)
+        if link:
+            raise InputError(f"{path}: {link} is a link, to another file perhaps; no file of this workflow holds one")
+        try:
+            yield file
+        except OSError as error:
+            if "read data" not in str(error):  # h5py's words; another OSError is of another file
+                raise
+            raise InputError(f"{path}: damaged, a checksum differs ({error}); delete it and run again") from error
 
 
 def write_table(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:
