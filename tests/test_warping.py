@@ -54,7 +54,7 @@ def test_what_is_found_as_it_is_has_no_error(image):
 
 
 @given(truth=PICTURES, found=PICTURES, reach=st.integers(0, 4))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_warping_keeps_the_topology_and_ends_where_nothing_can_be_flipped(truth, found, reach):
     warped = warp(truth, found, reach)
     assert topology(warped) == topology(truth)

@@ -1,15 +1,14 @@
-"""Warping error (Jain et al., CVPR 2010): what stays wrong when borders may move but no object may split, merge or vanish.
+"""Warping error (Jain et al., CVPR 2010): what stays wrong when borders may move but no object may split or merge.
 
 Objects hang together by edges (4-connected), what lies between them by edges or corners (8-connected), and what lies
-beyond the image belongs to the latter. The paper has these connectivities for images in two dimensions (from memory). No
-torch.
+beyond the image belongs to the latter. The connectivities are those of the paper for images in two dimensions (from
+memory). No torch.
 """
 
 import numpy as np
 from scipy import ndimage
 
-# How far a border may move, in pixels. The paper leaves such a constraint to the user; this one is our choice: about
-# the width of a membrane in the stacks of ISBI 2012 (4 nm per pixel).
+# How far a border may move, in pixels. The paper allows for such a constraint; its size is our choice.
 REACH = 5
 # Row and column of the neighbours, counter-clockwise from the right: bit k of a neighbourhood's number is neighbour k.
 RING = ((0, 1), (-1, 1), (-1, 0), (-1, -1), (0, -1), (1, -1), (1, 0), (1, 1))
