@@ -26,6 +26,7 @@ class Dataset:
         mean, std: of each channel over the training split, in units of [0, 1].
         digest: SHA-256 of all images, labels and their split.
         spans: first and past-the-last image of each split (splits are stored one after the other).
+        has_instances: whether single objects are told apart, see `instances`.
     """
 
     path: Path
@@ -35,6 +36,7 @@ class Dataset:
     std: tuple[float, ...]
     digest: str
     spans: dict[str, tuple[int, int]]
+    has_instances: bool = False
 
     @classmethod
     def open(cls, path: str | Path) -> "Dataset":
@@ -55,6 +57,7 @@ class Dataset:
                 std=tuple(float(value) for value in file.attrs["channel_std"]),
                 digest=str(file.attrs["digest"]),
                 spans={split: _span(path, file, split) for split in SPLITS},
+                has_instances="instances" in file,
             )
 
     def count(self, split: str) -> int:
@@ -86,6 +89,12 @@ class Dataset:
         rows = np.asarray(positions) + self.spans[split][0]
         with open_hdf5(self.path, "dataset") as file:
             return file["images"][rows], file["labels"][rows]
+
+    def instances(self, split: str, where: slice) -> np.ndarray:
+        """Return the objects of some images of a split, uint16 (n, H, W): 0 none, 1, 2, ... numbered per image."""
+        first, _ = self.spans[split]
+        with open_hdf5(self.path, "dataset") as file:
+            return file["instances"][first + where.start : first + where.stop]
 
     def block_count(self, split: str) -> int:
         """Return how many blocks `blocks` yields."""
