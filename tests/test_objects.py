@@ -22,6 +22,13 @@ from spatial_reduction.warping import warping_differences
 PARTITIONS = npst.arrays(np.int64, st.just((6, 7)), elements=st.integers(0, 4))
 
 
+def told_apart(found):
+    """Give every pixel of no object a number of its own."""
+    own = found.copy()
+    own[found == 0] = 100 + np.arange((found == 0).sum())
+    return own
+
+
 def count(labels, predictions, instances=None, connectivity=1, minimum_size=1):
     """Counts of one image by name; class 1 is the class of the objects."""
     some = None if instances is None else np.asarray(instances)[None]
@@ -44,9 +51,10 @@ def test_objects_are_the_large_connected_components(mask, connectivity, size):
 @settings(max_examples=25, deadline=None)
 def test_rand_error_is_one_minus_the_f_score_of_pairs(true, found):
     inside = true > 0
-    (_, only_found), (only_true, both) = (
-        pair_confusion_matrix(true[inside], found[inside]) if inside.any() else [(0, 0)] * 2
-    )
+    if not inside.any():
+        assert np.isnan(rand_error(true, found))
+        return
+    (_, only_found), (only_true, both) = pair_confusion_matrix(true[inside], told_apart(found)[inside])
     pairs = 2 * both + only_found + only_true
     assert rand_error(true, found) == pytest.approx(1 - 2 * both / pairs if pairs else np.nan, nan_ok=True)
 
@@ -54,12 +62,12 @@ def test_rand_error_is_one_minus_the_f_score_of_pairs(true, found):
 @given(true=PARTITIONS, found=PARTITIONS)
 @settings(max_examples=25, deadline=None)
 def test_information_is_what_each_side_does_not_tell_of_the_other(true, found):
-    inside = true > 0
+    inside, found_apart = true > 0, told_apart(found)
     if not inside.any():
         assert np.isnan(information(true, found)).all()
         return
-    shared = mutual_info_score(true[inside], found[inside]) / np.log(2)
-    alone = [entropy(np.unique(side[inside], return_counts=True)[1], base=2) - shared for side in (found, true)]
+    shared = mutual_info_score(true[inside], found_apart[inside]) / np.log(2)
+    alone = [entropy(np.unique(side[inside], return_counts=True)[1], base=2) - shared for side in (found_apart, true)]
     assert information(true, found) == pytest.approx(alone, abs=1e-9)
 
 
@@ -69,6 +77,12 @@ def test_a_split_and_a_merge_are_told_apart_by_hand():
     assert information(halves, whole) == pytest.approx((0, 1))
     # 2 x 56 ordered pairs of 8 pixels in both; 240 of 16 pixels in one of them: F = 2 x 112 / (112 + 240).
     assert rand_error(whole, halves) == rand_error(halves, whole) == pytest.approx(1 - 224 / 352)
+
+
+def test_to_find_nothing_is_as_wrong_as_can_be():
+    true = np.array([[1, 1, 1, 1, 0]])
+    assert rand_error(true, np.zeros_like(true)) == 1
+    assert information(true, np.zeros_like(true)) == pytest.approx((2, 0))  # which of four pixels: two bits
 
 
 def test_pixels_of_no_true_object_are_left_out():

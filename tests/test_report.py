@@ -100,10 +100,10 @@ def test_a_measure_of_objects_can_decide_and_the_others_stand_beside_it(settings
     rows.append(contrast_row("90", 1.0, "refuted", about=("mean_iou", "T1", "pet_and_background")))
     answer = verdict_of(rows, settings | about).answers[0]
     assert answer.decision == "supported"
-    assert "adapted Rand error of objects on intact test images is 0.500 points lower" in answer.findings[0]
+    assert "adapted Rand error on intact test images is 0.500 points lower" in answer.findings[0]
     assert [sentence.split(" on ")[0].split(": ")[1] for sentence in answer.beside] == [
         "mean IoU",
-        "variation of information from merged objects",
+        "variation of information, mergers",
     ]
     assert "is 0.5000 bits lower" in answer.beside[1]
 

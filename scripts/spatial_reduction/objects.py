@@ -78,24 +78,26 @@ def rand_error(true: np.ndarray, found: np.ndarray) -> float:
     """Adapted Rand error in [0, 1]: 1 minus the F-score of the pairs of pixels that are in one object; (H, W) each.
 
     Arganda-Carreras et al. 2015 (Front. Neuroanat. 9:142), by scikit-image. Pixels of no true object are left out, as
-    by the ISBI challenge of 2012; those of no found object count as one object. NaN without true objects. The challenge
-    took the best of many thresholds of the predicted probability, this is at the most probable class.
+    by the ISBI challenge of 2012. Each pixel of no found object is an object of its own, as in the SNEMI3D challenge
+    (from memory): scikit-image alone takes them for one object, and to find nothing would be perfect where there is
+    one true object. NaN without true objects. The challenges took the best of many thresholds of the predicted
+    probability, this is at the most probable class.
     """
     if not true.any():
         return float("nan")
     with np.errstate(invalid="ignore"):  # single pixels have no pairs
-        return float(adapted_rand_error(true, found)[0])
+        return float(adapted_rand_error(true, _split_rest(found))[0])
 
 
 def information(true: np.ndarray, found: np.ndarray) -> tuple[float, float]:
     """Variation of information in bits, its two parts: H(found | true), of splits, and H(true | found), of merges.
 
-    Meila 2007 (J. Multivariate Analysis 98:873), by scikit-image; their sum is the variation of information. The same
-    pixels count as in `rand_error`. (NaN, NaN) without true objects.
+    Meila 2007 (J. Multivariate Analysis 98:873), by scikit-image; their sum is the variation of information. Pixels of
+    no object are treated as in `rand_error`. (NaN, NaN) without true objects.
     """
     if not true.any():
         return float("nan"), float("nan")
-    split, merge = variation_of_information(true, found, ignore_labels=(0,))
+    split, merge = variation_of_information(true, _split_rest(found), ignore_labels=(0,))
     return float(split), float(merge)
 
 
@@ -141,6 +143,11 @@ def _partition_counts(true: np.ndarray, found: np.ndarray) -> np.ndarray:
     split, merge = information(true, found)
     values = np.array([rand_error(true, found), split + merge, split, merge])
     return np.stack([np.nan_to_num(values), ~np.isnan(values)], axis=-1)
+
+
+def _split_rest(found: np.ndarray) -> np.ndarray:
+    """Make each pixel of no object an object of its own; int64 (H, W)."""
+    return np.where(found > 0, found, found.max() + 1 + np.arange(found.size).reshape(found.shape))
 
 
 def _set_apart(objects: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
 `arms` is every arm of the experiment in order, so that an arm looks the same in every figure.
 """
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from spatial_reduction.wording import MEASURES, measured_group
 
 MARKERS = "osD^vPX*<>hp"
 FULL = "100"  # the threshold of arms that reduce nothing
+LABEL = 50  # characters of a line beside an axis
 LAST_ONLY = "; objects are measured after the last iteration alone"
 
 sns.set_theme(context="paper", style="ticks", palette="colorblind", rc={"axes.grid": True, "grid.alpha": 0.3})
@@ -64,7 +66,7 @@ def plot_thresholds(
     axes.set_xticks(range(len(thresholds)), [f"top {each} %" for each in thresholds])
     axes.set_xlim(-0.5, len(thresholds) - 0.5)
     axes.set_xlabel("pixels kept at each reduction")
-    axes.set_ylabel(f"test {MEASURES[measure].name} after the last iteration ({MEASURES[measure].score_unit})")
+    axes.set_ylabel(_score_label(measure, " after the last iteration"))
     finish_figure(figure, outputs, table, "small points: seeds; large: their mean; bands: range of the seeds")
 
 
@@ -91,7 +93,7 @@ def plot_iterations(
         axes.set_xticks(range(1, last + 1))
         axes.set_xlim(0.7, last + 0.5)  # room for the points at the right edge
         axes.set_xlabel("iteration")
-    panels[0].set_ylabel(f"test {MEASURES[measure].name} ({MEASURES[measure].score_unit})")
+    panels[0].set_ylabel(_score_label(measure))
     note = "small points: seeds; lines: their mean; bands: range of the seeds"
     finish_figure(figure, outputs, table, note + LAST_ONLY * MEASURES[measure].is_of_objects)
 
@@ -176,7 +178,7 @@ def plot_cost(
         )
     axes.set_xlim(left=0)
     axes.set_xlabel("training time of the whole chain (s, all its iterations)")
-    axes.set_ylabel(f"test {MEASURES[measure].name} after the last iteration ({MEASURES[measure].score_unit})")
+    axes.set_ylabel(_score_label(measure, " after the last iteration"))
     finish_figure(figure, outputs, table, "one point per run; a removed pixel costs as much as a kept one")
 
 
@@ -217,6 +219,11 @@ def list_thresholds(table: pd.DataFrame) -> list[str]:
 def at_threshold(threshold: str, table: pd.DataFrame) -> pd.DataFrame:
     """Return what belongs into the panel of a threshold: its runs, and those of the arms that never remove a pixel."""
     return table[(table["threshold"] == threshold) | table["arm"].isin(_baselines(table))]
+
+
+def _score_label(measure: str, when: str = "") -> str:
+    about = MEASURES[measure]
+    return textwrap.fill(f"test {about.name}{when} ({about.score_unit})", LABEL)
 
 
 def _last(table: pd.DataFrame) -> pd.DataFrame:

@@ -75,7 +75,8 @@ def plot_heat_map(metrics: str | Path, measure: str, class_group: str, arm: str,
     grid = grid.loc[sorted(grid.index, key=float, reverse=True)]
     figure, axes = plt.subplots(figsize=(2.4 + 0.8 * grid.shape[1], 1.6 + 0.5 * grid.shape[0]))
     about = MEASURES[measure]
-    bar, form = {"label": f"test {about.name} ({about.score_unit})"}, f".{about.score_digits}f"
+    label, form = f"test {about.name} ({about.score_unit})", f".{about.score_digits}f"
+    bar = {"label": textwrap.fill(label, 30)}
     sns.heatmap(grid, ax=axes, annot=True, fmt=form, cmap="cividis", linewidths=0.5, cbar_kws=bar)
     axes.set_yticks(axes.get_yticks(), [f"top {threshold} %" for threshold in grid.index], rotation=0)
     axes.set_title(arm)
