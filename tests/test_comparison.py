@@ -156,17 +156,23 @@ def test_the_same_files_give_the_same_bytes(compare, tmp_path):
 def test_every_measure_of_a_resample_is_that_of_the_images_drawn(tmp_path):
     rng = np.random.default_rng(0)
     shapes = {"T1/test/confusion": (2, 2), "T1/test/boundary": (2, 2), "T1/test/reliability": (15, 3)}
-    shapes |= {"T1/test/nll": (2,), "jpeg_2/test/confusion": (2, 2), "background_blurred/test/confusion": (2, 2)}
+    shapes |= {
+        "T1/test/objects": (2, 2),
+        "T1/test/nll": (2,),
+        "jpeg_2/test/confusion": (2, 2),
+        "background_blurred/test/confusion": (2, 2),
+    }
     with create_hdf5(tmp_path / "counts.h5", "counts") as file:
         file.attrs["classes"] = CLASSES
         for name, shape in shapes.items():
             file[name] = rng.integers(1, 50, (2, 9, *shape))
+        file["T1/test/objects"].attrs["measures"] = ["seg", "warping_error"]
     counts, classes = read_counts(tmp_path / "counts.h5")
     weights = image_weights(9, 600, seed=0)
     resampled = measure_counts(pool_resamples(counts, weights), classes, {}, ["pet"])
     drawn = {name: np.repeat(values, weights[599], axis=0) for name, values in counts.items()}
     expected = {key: float(value) for key, value in measure_counts(pool(drawn), classes, {}, ["pet"]).items()}
-    assert ("T1", "ece", "all") in expected
+    assert {("T1", "ece", "all"), ("T1", "seg", "all"), ("T1", "warping_error", "all")} <= set(expected)
     assert {key: value[599] for key, value in resampled.items()} == pytest.approx(expected, rel=1e-5)
 
 
@@ -184,6 +190,63 @@ def test_calibration_and_boundaries_by_hand(tmp_path):
     assert values["T1", "mean_boundary_iou", "all"] == pytest.approx((2 / 8 + 3 / 4) / 2)
     assert values["T1", "ece", "all"] == pytest.approx((4 + 4) / 40)
     assert values["T1", "nll", "all"] == pytest.approx(0.2)
+
+
+@pytest.fixture
+def compare_objects(tmp_path):
+    """Compare two chains of four images with the given counts of objects, {measure: (N, 2)} per chain."""
+
+    def run(base, arm):
+        for name, measures in (("base", base), ("arm", arm)):
+            with create_hdf5(tmp_path / f"{name}.h5", "counts") as file:
+                file.attrs["classes"] = CLASSES
+                file["T1/test/confusion"] = confusion(0.8, images=4)
+                file["T1/test/objects"] = np.stack(list(measures.values()), axis=1)[None].astype(float)
+                file["T1/test/objects"].attrs["measures"] = list(measures)
+        chains = [["base", "100", "1"], ["arm", "90", "1"]]
+        columns = ["arm", "threshold", "seed", "cumulative_steps", "validation_mean_iou"]
+        pd.DataFrame([(*chain, 1, 0.1) for chain in chains], columns=columns).to_csv(
+            tmp_path / "history.csv", index=False
+        )
+        outputs = {name: tmp_path / f"{name}.csv" for name in ("contrasts", "racu")}
+        evaluation = EVALUATION | {"measures": list(base)}
+        compare_arms(
+            [tmp_path / "base.h5", tmp_path / "arm.h5"], chains, tmp_path / "history.csv", evaluation, **outputs
+        )
+        return pd.read_csv(outputs["contrasts"], dtype={"threshold": str})
+
+    return run
+
+
+def test_measures_of_objects_by_hand(compare_objects):
+    base = {
+        "rand_error": [(0.2, 1), (0.4, 1), (0.6, 1), (0, 0)],  # the last image has no object: mean .4 of three
+        "variation_of_information": [(1.5, 1), (0.5, 1), (1.0, 1), (0, 0)],  # mean 1 bit
+        "seg": [(0.5, 1), (1.0, 2), (1.5, 5), (0, 0)],  # 3 of 8
+        "object_f1": [(2, 2), (0, 4), (2, 8), (0, 2)],  # 4 of 16
+    }
+    arm = {
+        "rand_error": [(0.1, 1), (0.4, 1), (0.1, 1), (0, 0)],  # mean .2
+        "variation_of_information": [(1.5, 1), (0.75, 1), (1.0, 1), (0, 0)],  # mean 3.25 / 3 bits
+        "seg": [(0.5, 1), (1.0, 2), (3.5, 5), (0, 0)],  # 5 of 8
+        "object_f1": [(2, 2), (4, 4), (2, 8), (0, 2)],  # 8 of 16
+    }
+    table = compare_objects(base, arm)
+    found = {row["measure"]: row for _, row in table.iterrows() if row["measure"] in base}
+    differences = {name: row["difference"] for name, row in found.items()}
+    assert differences == pytest.approx(
+        {"rand_error": -20, "variation_of_information": 0.25 / 3, "seg": 25, "object_f1": 25}
+    )
+    assert {(row["protocol"], row["class"]) for row in found.values()} == {("T1", "all")}
+    better = {name: row["probability_better"] for name, row in found.items()}
+    assert better == {"rand_error": 1, "variation_of_information": 0, "seg": 1, "object_f1": 1}
+
+
+def test_measures_of_objects_are_found_by_name_in_any_order(compare_objects):
+    base = {"seg": [(0.25, 1)] * 4, "pixel_error": [(1, 10)] * 4}
+    table = compare_objects(base, dict(reversed(base.items())))
+    found = table[table["measure"].isin(list(base))]
+    assert (len(found), set(found["difference"])) == (2, {0})
 
 
 def test_chains_of_other_test_images_are_refused(compare, tmp_path):

@@ -15,6 +15,8 @@ OVERLAYS = dict.fromkeys(["laptop.yaml", "ablation.yaml", "full.yaml", "a_a.yaml
 DRAWN = {"planted.yaml"}
 SECTIONS = ["pathvars", "dataset", "dataset.split", "dataset.synthetic", "model", "training", "training.schedule"]
 SECTIONS += ["reduction", "evaluation", "report"]
+OBJECTS = {"class": "pet", "connectivity": 1, "minimum_size": 1}
+OBJECT_MEASURES = SCHEMA["$defs"]["object_measure"]["enum"]
 NO_ARMS = dict.fromkeys(["single_pass", "equal_compute", "restarts", "saliency", "random", "oracle"])
 TWICE_NAMED = [{"name": "pet", "labels": [1]}, {"name": "pet", "labels": [2]}]
 
@@ -167,6 +169,10 @@ def test_a_section_that_is_a_number_is_refused(refusal, section):
         ("evaluation.foreground", ["background", "pet", "border"]),
         ("evaluation.comparators", ["nobody"]),
         ("evaluation.measures", ["accuracy"]),
+        ("evaluation.objects", {"class": "pet"}),
+        ("evaluation.objects", OBJECTS | {"class": "cat"}),
+        ("evaluation.objects", OBJECTS | {"connectivity": 8}),
+        ("evaluation.objects", OBJECTS | {"minimum_size": 0}),
         ("evaluation.margin", 0),
         ("evaluation.resamples", 99),
         ("report.method", "nobody"),
@@ -200,12 +206,25 @@ def test_a_wrong_value_is_refused_by_its_key(refusal, key, value):
         (nested("dataset.ignored_labels", [3]), "dataset.classes: a label value stands twice"),
         (nested("evaluation.class_groups.all", ["pet"]), "evaluation.class_groups: 'all'"),
         (nested("evaluation.measures", ["binary_iou"]), "report.measure: "),
+        (nested("evaluation.measures", ["mean_iou", "seg"]), "evaluation.measures.1: 'seg' should not be valid"),
+        (nested("report.measure", "seg"), "report.measure: unknown ['seg']"),
         ({"arms": NO_ARMS}, "arms: every arm is left out"),
     ],
     ids=str,
 )
 def test_keys_that_disagree_are_refused(refusal, overrides, key):
     assert refusal(overrides).startswith(key)
+
+
+def test_objects_are_measured_where_they_are_asked_for(checked, refusal):
+    asked = {"objects": OBJECTS, "measures": ["mean_iou", *OBJECT_MEASURES]}
+    for measure in OBJECT_MEASURES:
+        assert (
+            checked({"evaluation": asked, "report": {"measure": measure}})["config"]["evaluation"]["objects"] == OBJECTS
+        )
+    line = refusal({"evaluation": asked | {"objects": None}})
+    assert "\n" not in line
+    assert line.endswith("(A measure of objects needs evaluation.objects.)")
 
 
 def test_a_kept_share_may_grow_from_a_single_step(checked):

@@ -76,6 +76,19 @@ def test_picked_images_are_those_at_their_position_in_the_split(dataset, split):
     assert np.array_equal(picked_labels, labels[positions])
 
 
+def test_instances_are_those_at_their_position_in_the_split(dataset, own_path):
+    assert not dataset.has_instances
+    instances = np.random.default_rng(0).integers(0, 400, (24, 16, 16), dtype=np.uint16)
+    with h5py.File(own_path, "a") as file:
+        file["instances"] = instances
+    own = Dataset.open(own_path)
+    assert own.has_instances
+    found = own.instances("test", slice(2, 5))
+    assert found.dtype == np.uint16
+    assert np.array_equal(found, instances[14:17])
+    assert np.array_equal(own.instances("validation", slice(0, 2)), instances[10:12])
+
+
 def test_names_are_those_of_the_split_in_order(dataset):
     with h5py.File(dataset.path) as file:
         stored = [name.decode() for name in file["names"][:]]

@@ -1,3 +1,5 @@
+import shutil
+
 import h5py
 import numpy as np
 import pandas as pd
@@ -9,6 +11,7 @@ from spatial_reduction.errors import InputError
 from spatial_reduction.evaluation import evaluate_model
 from spatial_reduction.metrics import confusion_matrices, measure_all
 from spatial_reduction.model import build_model, load_model, save_model, to_input
+from spatial_reduction.objects import OBJECT_MEASURES, measure_objects, object_counts
 from spatial_reduction.storage import open_hdf5
 from spatial_reduction.tables import collect_histories, collect_metrics
 
@@ -22,9 +25,9 @@ def evaluate(dataset_path, tmp_path):
     for seed in (1, 2):
         save_model(tmp_path / f"{seed}.safetensors", build_model(3, 3, {"name": "unet", "widths": [2, 4]}, seed))
 
-    def run(models=(1, 2), protocols=("T1",), source="probability"):
+    def run(models=(1, 2), protocols=("T1",), source="probability", objects=None, dataset=dataset_path):
         evaluate_model(
-            dataset=dataset_path,
+            dataset=dataset,
             models=[tmp_path / f"{name}.safetensors" for name in models],
             metrics=tmp_path / "metrics.csv",
             counts=tmp_path / "counts.h5",
@@ -32,6 +35,7 @@ def evaluate(dataset_path, tmp_path):
             protocols=protocols,
             class_groups={"pet_and_background": ["pet", "background"]},
             foreground=["pet", "border"],
+            objects=objects,
             reduction=REDUCTION | {"source": source},
             run={"arm": "a", "threshold": "92.5", "seed": "1"},
             device="cpu",
@@ -111,6 +115,43 @@ def test_outlines_and_calibration_are_of_the_last_model_on_intact_test_images(ev
         ("ece", "all"),
         ("nll", "all"),
     }
+
+
+PETS = {"class": "pet", "connectivity": 2, "minimum_size": 3}
+
+
+@pytest.mark.parametrize("has_instances", [False, True])
+def test_objects_are_of_the_last_model_on_intact_test_images(evaluate, dataset, tmp_path, has_instances):
+    path = shutil.copy(dataset.path, tmp_path / "dataset.h5")
+    images, labels = dataset.pick("test", range(12))
+    instances = None
+    if has_instances:
+        instances = np.where(labels == 1, 1 + np.arange(16) // 8, 0).astype(np.uint16)  # two halves
+        with h5py.File(path, "a") as file:
+            file["instances"] = np.zeros((24, 16, 16), dtype=np.uint16)
+            file["instances"][12:] = instances
+    table = evaluate(objects=PETS, dataset=path)
+    with torch.inference_mode():
+        predictions = load_model(tmp_path / "2.safetensors").eval()(to_input(torch.from_numpy(images))).argmax(dim=1)
+    expected = object_counts(labels, predictions.numpy(), instances, 1, 2, 3)
+    with h5py.File(tmp_path / "counts.h5") as file:
+        stored = file["T1/test/objects"]
+        assert (stored.shape, stored.dtype) == ((1, 12, len(OBJECT_MEASURES), 2), np.float64)
+        assert tuple(stored.attrs["measures"]) == OBJECT_MEASURES
+        assert np.array_equal(stored[0], expected)
+    rows = table[table["measure"].isin(OBJECT_MEASURES)]
+    assert set(zip(rows["iteration"], rows["split"], rows["protocol"], strict=True)) == {(2, "test", "T1")}
+    assert list(zip(rows["measure"], rows["class"], strict=True)) == [row[:2] for row in measure_objects(expected)]
+    assert rows["value"].tolist() == pytest.approx([row[2] for row in measure_objects(expected)], nan_ok=True)
+
+
+def test_measuring_objects_changes_no_other_row(evaluate, tmp_path):
+    evaluate()
+    without = (tmp_path / "metrics.csv").read_text()
+    evaluate(objects=PETS)
+    lines = (tmp_path / "metrics.csv").read_text().splitlines(keepends=True)
+    assert len(lines) == len(without.splitlines()) + len(OBJECT_MEASURES)
+    assert "".join(line for line in lines if not set(line.split(",")) & set(OBJECT_MEASURES)) == without
 
 
 @pytest.mark.parametrize(("models", "source"), [((2,), "probability"), ((1, 2), "oracle")])

@@ -11,6 +11,7 @@ from spatial_reduction.plotting import (
     plot_kept_pixels,
     plot_learning_curves,
     plot_thresholds,
+    read_metrics,
 )
 from spatial_reduction.plotting_verdict import (
     measure_losses,
@@ -66,6 +67,28 @@ def test_every_figure_can_be_drawn_of_every_design_twice_with_the_same_bytes(tab
     for path in tables.glob("*_a.*"):
         assert path.read_bytes() == path.with_name(path.name.replace("_a.", "_b.")).read_bytes()
         assert path.stat().st_size > 5000
+
+
+@pytest.mark.parametrize(("measure", "scale"), [("mean_iou", 100), ("seg", 100), ("variation_of_information", 1)])
+def test_scores_are_read_in_their_printed_unit(tmp_path, measure, scale):
+    rows = [("a", "90", 1, 2, "test", "T1", measure, "all", 0.25), ("a", "90", 1, 2, "test", "T2", measure, "all", 0.5)]
+    columns = ["arm", "threshold", "seed", "iteration", "split", "protocol", "measure", "class", "value"]
+    pd.DataFrame(rows, columns=columns).to_csv(tmp_path / "metrics.csv", index=False)
+    assert read_metrics(tmp_path / "metrics.csv", measure, "all")["value"].tolist() == [0.25 * scale]
+
+
+def test_objects_are_drawn_in_their_unit(tmp_path):
+    columns = ["arm", "threshold", "seed", "iteration", "split", "protocol", "measure", "class", "value"]
+    rows = [("saliency", at, 1, 3, "test", "T1", "vi_split", "all", 0.5) for at in ("90", "70")]
+    rows.append(("single_pass", "100", 1, 1, "test", "T1", "vi_split", "all", 0.75))
+    pd.DataFrame(rows, columns=columns).to_csv(tmp_path / "metrics.csv", index=False)
+    scores = {"metrics": tmp_path / "metrics.csv", "measure": "vi_split", "class_group": "all"}
+    plot_iterations(**scores, arms=ARMS, outputs=[tmp_path / "a.svg"])
+    plot_thresholds(**scores, arms=ARMS, outputs=[tmp_path / "b.svg"])
+    plot_heat_map(**scores, arm="saliency", outputs=[tmp_path / "c.svg"])
+    texts = [(tmp_path / f"{name}.svg").read_text() for name in "abc"]
+    assert all("(bits," in text and "better)" in text for text in texts)
+    assert ["after the last iteration alone" in text for text in texts] == [True, False, True]
 
 
 def test_an_arm_looks_the_same_whatever_other_arms_a_figure_shows():

@@ -7,6 +7,7 @@ import yaml
 
 from conftest import ROOT
 from spatial_reduction.doubts import Evidence
+from spatial_reduction.objects import OBJECT_MEASURES
 from spatial_reduction.report import convergence_table, cost_table, score_table
 from spatial_reduction.tables import last_test_rows
 from spatial_reduction.verdict import describe_contrast, reach_verdict, write_verdict
@@ -89,6 +90,22 @@ def test_another_comparator_another_class_group_and_other_images_decide_nothing(
     answer = verdict_of(rows, settings).answers[0]
     assert answer.decision == "equivalent"
     assert (len(answer.findings), len(answer.beside)) == (1, 2)  # the other comparator, the masked images
+
+
+def test_a_measure_of_objects_can_decide_and_the_others_stand_beside_it(settings):
+    about = {"evaluation": {**settings["evaluation"], "measures": ["mean_iou", "rand_error", "vi_merge"]}}
+    about["report"] = {**settings["report"], "measure": "rand_error", "class_group": "pet_and_background"}
+    names = ["rand_error", "vi_merge", "seg"]
+    rows = [contrast_row("90", -0.5, "supported", about=(name, "T1", "all")) for name in names]
+    rows.append(contrast_row("90", 1.0, "refuted", about=("mean_iou", "T1", "pet_and_background")))
+    answer = verdict_of(rows, settings | about).answers[0]
+    assert answer.decision == "supported"
+    assert "adapted Rand error on intact test images is 0.500 points lower" in answer.findings[0]
+    assert [sentence.split(" on ")[0].split(": ")[1] for sentence in answer.beside] == [
+        "mean IoU",
+        "variation of information, mergers",
+    ]
+    assert "is 0.5000 bits lower" in answer.beside[1]
 
 
 def test_a_finding_carries_effect_interval_n_and_p():
@@ -223,6 +240,9 @@ def test_every_measure_that_can_be_configured_has_words():
     schema = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
     measures = schema["properties"]["evaluation"]["properties"]["measures"]["items"]["enum"]
     assert set(measures) | {"validation_area", "steps_to_95"} == set(MEASURES)
+    named = schema["$defs"]["object_measure"]["enum"]
+    assert named == list(OBJECT_MEASURES) == [name for name, measure in MEASURES.items() if measure.is_of_objects]
+    assert set(schema["$defs"]["measure"]["enum"]) <= set(measures)
 
 
 def test_p_values_read_as_in_print():

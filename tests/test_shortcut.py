@@ -126,6 +126,7 @@ class Instrument:
             protocols=section["protocols"],
             class_groups={},
             foreground=section["foreground"],
+            objects=None,
             reduction=self.config["reduction"],
             run={"arm": "single_pass", "threshold": "100", "seed": 1},
             device="cpu",

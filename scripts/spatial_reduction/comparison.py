@@ -50,12 +50,12 @@ def compare_arms(
     """Write one row per arm, threshold, comparator, protocol and measure; and one per arm over all thresholds.
 
     A difference is arm minus comparator at each arm's last iteration, paired by seed, in the measure's unit
-    (`wording.MEASURES`: percentage points, nats, steps); "supported" always means that the arm is better. A comparator
-    with several thresholds is paired with the arm's own, and left out where it has not that one. A comparator that
-    masks nothing stands beside the masked test images of an arm (T2, T3) with its score on intact ones. Columns as in
-    `statistics.Contrast`, with `p_holm` (over all arms and thresholds against one comparator in one measure and
-    protocol) and `decision` (see `statistics.decide`). The margin of equivalence is that of the configuration in
-    points, and a hundredth of it in nats. Memory does not grow with the seeds.
+    (`wording.MEASURES`: percentage points, nats, bits, steps); "supported" always means that the arm is better. A
+    comparator with several thresholds is paired with the arm's own, and left out where it has not that one. A
+    comparator that masks nothing stands beside the masked test images of an arm (T2, T3) with its score on intact ones.
+    Columns as in `statistics.Contrast`, with `p_holm` (over all arms and thresholds against one comparator in one
+    measure and protocol) and `decision` (see `statistics.decide`). The margin of equivalence is that of the
+    configuration in points, and a hundredth of it in nats and bits. Memory does not grow with the seeds.
 
     Args:
         counts: `counts.h5` of each chain.

@@ -8,16 +8,19 @@ import numpy as np
 from spatial_reduction.boundaries import boundary_iou
 from spatial_reduction.calibration import calibration_error, mean_likelihood
 from spatial_reduction.corruptions import CORRUPTED
-from spatial_reduction.metrics import iou, mean_over_classes, measure, merge_foreground, summary_measures
+from spatial_reduction.metrics import iou, mean_over_classes, measure, merge_foreground, ratio, summary_measures
 from spatial_reduction.storage import open_hdf5
 
 BACKGROUNDS = ("background_swapped", "background_blurred")
 BLOCK = 500  # resamples at once
+OBJECTS = "T1/objects/"  # then the measure
 Key = tuple[str, str, str]  # protocol, measure, class group
 
 
 def read_counts(path: str | Path) -> tuple[dict[str, np.ndarray], list[str]]:
     """Return {`PROTOCOL/QUANTITY`: counts (N, ...)} of the last iteration on the test images, and the class names.
+
+    The counts of objects are given by measure: {`T1/objects/MEASURE`: counts (N, 2)}.
 
     Raises:
         InputError: the file is damaged.
@@ -27,7 +30,11 @@ def read_counts(path: str | Path) -> tuple[dict[str, np.ndarray], list[str]]:
             f"{protocol}/{quantity}": dataset[-1]
             for protocol, splits in file.items()
             for quantity, dataset in splits.get("test", {}).items()
+            if quantity != "objects"
         }
+        if "T1/test/objects" in file:
+            dataset = file["T1/test/objects"]
+            found |= {OBJECTS + str(name): dataset[-1, :, i] for i, name in enumerate(dataset.attrs["measures"])}
         return found, [str(name) for name in file.attrs["classes"]]
 
 
@@ -90,6 +97,8 @@ def measure_counts(
         values["T1", "ece", "all"] = calibration_error(pooled["T1/reliability"])
     if "T1/nll" in pooled:
         values["T1", "nll", "all"] = mean_likelihood(pooled["T1/nll"])
+    for place in [place for place in pooled if place.startswith(OBJECTS)]:
+        values["T1", place.removeprefix(OBJECTS), "all"] = ratio(pooled[place][..., 0], pooled[place][..., 1])
     corrupted = [pooled[f"{name}/confusion"] for name in CORRUPTED if f"{name}/confusion" in pooled]
     if corrupted:
         scores = np.mean([mean_over_classes(iou(each), everything) for each in corrupted], axis=0)

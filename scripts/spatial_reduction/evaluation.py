@@ -1,7 +1,8 @@
 """Evaluate the models of one chain (arm, threshold, seed): on intact images, and the last model by every protocol."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -26,12 +27,15 @@ from spatial_reduction.model import (
     require_architecture,
 )
 from spatial_reduction.network import Network
+from spatial_reduction.objects import OBJECT_MEASURES, measure_objects, object_counts
 from spatial_reduction.protocols import Block, View, build_views
 from spatial_reduction.saliency.scores import Context
 from spatial_reduction.storage import create_hdf5, write_table
 
 Counts = dict[str, np.ndarray]  # per image: a sum over images gives the pooled measure
 INTACT = "T1"
+# (position in the test split, labels, predictions) -> counts of objects (n, M, 2)
+ObjectCounter = Callable[[slice, np.ndarray, np.ndarray], np.ndarray]
 
 
 def evaluate_model(
@@ -43,6 +47,7 @@ def evaluate_model(
     protocols: Sequence[str],
     class_groups: Mapping[str, Sequence[str]],
     foreground: Sequence[str],
+    objects: Mapping[str, Any] | None,
     reduction: Mapping[str, Any],
     run: Mapping[str, Any],
     device: str,
@@ -51,17 +56,20 @@ def evaluate_model(
     """Write every measure of every iteration's model, and the counts of every image that they are made from.
 
     Every model is shown the intact images (T1) of `splits`. The last one is shown the test images by each of
-    `protocols`, too, and of its predictions on intact test images outlines and calibration are measured.
+    `protocols`, too, and of its predictions on intact test images outlines, calibration and, if asked for, objects are
+    measured.
 
     Args:
         models: of iterations 1..K.
         metrics: CSV (arm, threshold, seed, iteration, split, protocol, measure, class, value). Values are in [0, 1];
-            `nll` is in nats, `absent_images` a number.
+            `nll` is in nats, `variation_of_information` and its parts are in bits, `absent_images` is a number.
         counts: HDF5, `PROTOCOL/SPLIT/QUANTITY` of shape (models measured, N, ...), the last model at [-1]:
             `confusion` int64 (..., C, C), rows true, columns predicted; and, for T1/test only,
             `boundary` int64 (..., C, 2), `reliability` float64 (..., 15, 3) and `nll` float64 (..., 2) as in
-            `boundaries.boundary_counts`, `calibration.reliability_counts` and `likelihood_counts`.
-        splits, protocols, class_groups, foreground: see the section `evaluation` of the configuration.
+            `boundaries.boundary_counts`, `calibration.reliability_counts` and `likelihood_counts`; with `objects` also
+            `objects` float64 (..., M, 2) as in `objects.object_counts`, the names of the M measures in its attribute
+            `measures`.
+        splits, protocols, class_groups, foreground, objects: see the section `evaluation` of the configuration.
         reduction: keys source, rank, shuffle, fill, removes, classes_of_interest, schedule and step of the arm.
         run: {"arm", "threshold", "seed"} as they stand in the table.
 
@@ -78,7 +86,8 @@ def evaluate_model(
         file.attrs["classes"] = data.classes
         file.attrs["device"] = device_name(where)
         file.attrs["software"] = [f"{name} {version(name)}" for name in ("torch", "numpy", "h5py", "safetensors")]
-        for iteration, split, protocol, counted in _count_all(models, data, splits, views, where):
+        counter = None if objects is None else partial(_count_objects, data=data, objects=objects)
+        for iteration, split, protocol, counted in _count_all(models, data, splits, views, where, counter):
             _store(file, f"{protocol}/{split}", counted, iteration, len(models))
             place = {**run, "iteration": iteration, "split": split, "protocol": protocol}
             measured = _measure(counted, data.classes, class_groups, foreground)
@@ -106,6 +115,7 @@ def _count_all(
     splits: Sequence[str],
     views: Mapping[str, View],
     device: torch.device,
+    count_objects: ObjectCounter | None,
 ) -> Iterator[tuple[int, str, str, Counts]]:
     """Yield (iteration, split, protocol, counts) of all that the models are shown."""
     intact: list[tuple[str, str, View]] = [(split, INTACT, iter) for split in splits]
@@ -115,17 +125,25 @@ def _count_all(
         require_architecture(path, network, data.image_shape[2], len(data.classes), None)
         for split, protocol, view in [*intact, *(changed if is_last else [])]:
             is_detailed = is_last and (split, protocol) == ("test", INTACT)
+            counter = count_objects if is_detailed else None
             what = f"{path} on {split}, {protocol}"
             blocks = progress(view(data.blocks(split)), data.block_count(split), what, "blocks")
-            yield iteration, split, protocol, _count(network, blocks, len(data.classes), device, is_detailed, what)
+            counted = _count(network, blocks, len(data.classes), device, is_detailed, counter, what)
+            yield iteration, split, protocol, counted
 
 
 def _count(
-    network: Network, blocks: Iterable[Block], classes: int, device: torch.device, is_detailed: bool, what: str
+    network: Network,
+    blocks: Iterable[Block],
+    classes: int,
+    device: torch.device,
+    is_detailed: bool,
+    count_objects: ObjectCounter | None,
+    what: str,
 ) -> Counts:
     parts: dict[str, list[np.ndarray]] = defaultdict(list)
     try:
-        for _, images, labels in blocks:
+        for block, images, labels in blocks:
             logits = compute_logits(network, images, device)
             predictions = most_probable(logits)
             parts["confusion"].append(confusion_matrices(labels, predictions, classes))
@@ -134,9 +152,19 @@ def _count(
                 parts["boundary"].append(boundary_counts(labels, predictions, classes))
                 parts["reliability"].append(reliability_counts(labels, log_probabilities))
                 parts["nll"].append(likelihood_counts(labels, log_probabilities))
+            if count_objects:
+                parts["objects"].append(count_objects(block, labels, predictions))
     except InputError as error:
         raise InputError(f"{what}: {error}") from error
     return {quantity: np.concatenate(values) for quantity, values in parts.items()}
+
+
+def _count_objects(
+    block: slice, labels: np.ndarray, predictions: np.ndarray, data: Dataset, objects: Mapping[str, Any]
+) -> np.ndarray:
+    instances = data.instances("test", block) if data.has_instances else None
+    index = data.class_indices([objects["class"]])[0]
+    return object_counts(labels, predictions, instances, index, objects["connectivity"], objects["minimum_size"])
 
 
 def _measure(
@@ -146,6 +174,8 @@ def _measure(
     if "boundary" in counted:
         rows += measure_boundaries(counted["boundary"], classes, groups)
         rows += measure_calibration(counted["reliability"], counted["nll"])
+    if "objects" in counted:
+        rows += measure_objects(counted["objects"])
     return rows
 
 
@@ -158,3 +188,5 @@ def _store(file: h5py.File, place: str, counted: Counts, iteration: int, iterati
         how = {"chunks": chunks, "compression": "gzip", "fletcher32": True}
         stored = file.require_dataset(f"{place}/{quantity}", shape, values.dtype, **how)
         stored[position] = values
+        if quantity == "objects":
+            stored.attrs["measures"] = OBJECT_MEASURES

@@ -3,6 +3,7 @@
 `arms` is every arm of the experiment in order, so that an arm looks the same in every figure.
 """
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -18,20 +19,27 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from spatial_reduction.storage import written_whole
-from spatial_reduction.wording import MEASURE_NAMES, measured_group
+from spatial_reduction.wording import MEASURES, measured_group
 
 MARKERS = "osD^vPX*<>hp"
 FULL = "100"  # the threshold of arms that reduce nothing
+LABEL = 50  # characters of a line beside an axis
+LAST_ONLY = "; objects are measured after the last iteration alone"
 
 sns.set_theme(context="paper", style="ticks", palette="colorblind", rc={"axes.grid": True, "grid.alpha": 0.3})
 
 
 def read_metrics(path: str | Path, measure: str, class_group: str) -> pd.DataFrame:
-    """Return arm, threshold, seed, iteration, value (per cent) of one summary measure on intact test images."""
+    """Return arm, threshold, seed, iteration, value (as printed) of one summary measure on intact test images.
+
+    Measures of objects are there of each chain's last iteration alone.
+    """
     table = pd.read_csv(path, dtype={"threshold": str})
     is_wanted = (table["measure"] == measure) & (table["class"] == measured_group(measure, class_group))
     table = table[is_wanted & (table["split"] == "test") & (table["protocol"] == "T1")]
-    return table.assign(value=100 * table["value"])[["arm", "threshold", "seed", "iteration", "value"]]
+    return table.assign(value=MEASURES[measure].scale * table["value"])[
+        ["arm", "threshold", "seed", "iteration", "value"]
+    ]
 
 
 def plot_thresholds(
@@ -58,7 +66,7 @@ def plot_thresholds(
     axes.set_xticks(range(len(thresholds)), [f"top {each} %" for each in thresholds])
     axes.set_xlim(-0.5, len(thresholds) - 0.5)
     axes.set_xlabel("pixels kept at each reduction")
-    axes.set_ylabel(f"test {MEASURE_NAMES[measure]} after the last iteration (%)")
+    axes.set_ylabel(_score_label(measure, " after the last iteration"))
     finish_figure(figure, outputs, table, "small points: seeds; large: their mean; bands: range of the seeds")
 
 
@@ -85,8 +93,9 @@ def plot_iterations(
         axes.set_xticks(range(1, last + 1))
         axes.set_xlim(0.7, last + 0.5)  # room for the points at the right edge
         axes.set_xlabel("iteration")
-    panels[0].set_ylabel(f"test {MEASURE_NAMES[measure]} (%)")
-    finish_figure(figure, outputs, table, "small points: seeds; lines: their mean; bands: range of the seeds")
+    panels[0].set_ylabel(_score_label(measure))
+    note = "small points: seeds; lines: their mean; bands: range of the seeds"
+    finish_figure(figure, outputs, table, note + LAST_ONLY * MEASURES[measure].is_of_objects)
 
 
 def plot_learning_curves(history: str | Path, arms: Sequence[str], outputs: Sequence[str | Path]) -> None:
@@ -169,7 +178,7 @@ def plot_cost(
         )
     axes.set_xlim(left=0)
     axes.set_xlabel("training time of the whole chain (s, all its iterations)")
-    axes.set_ylabel(f"test {MEASURE_NAMES[measure]} after the last iteration (%)")
+    axes.set_ylabel(_score_label(measure, " after the last iteration"))
     finish_figure(figure, outputs, table, "one point per run; a removed pixel costs as much as a kept one")
 
 
@@ -210,6 +219,11 @@ def list_thresholds(table: pd.DataFrame) -> list[str]:
 def at_threshold(threshold: str, table: pd.DataFrame) -> pd.DataFrame:
     """Return what belongs into the panel of a threshold: its runs, and those of the arms that never remove a pixel."""
     return table[(table["threshold"] == threshold) | table["arm"].isin(_baselines(table))]
+
+
+def _score_label(measure: str, when: str = "") -> str:
+    about = MEASURES[measure]
+    return textwrap.fill(f"test {about.name}{when} ({about.score_unit})", LABEL)
 
 
 def _last(table: pd.DataFrame) -> pd.DataFrame:

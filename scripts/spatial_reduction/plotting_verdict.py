@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from spatial_reduction.corruptions import CORRUPTED
 from spatial_reduction.counts import BACKGROUNDS, read_counts
 from spatial_reduction.plotting import (
+    LAST_ONLY,
     arm_styles,
     at_threshold,
     finish_figure,
@@ -40,7 +41,7 @@ def plot_contrasts(
     """Every arm and threshold against the comparator in the measure that decides each hypothesis, with intervals.
 
     Args:
-        margin: of equivalence, in points: a grey band.
+        margin: of equivalence, in points, and a hundredth of it in other units: a grey band.
     """
     table = pd.read_csv(contrasts, dtype={"threshold": str})
     table = table[table["comparator"] == comparator]
@@ -73,15 +74,16 @@ def plot_heat_map(metrics: str | Path, measure: str, class_group: str, arm: str,
     grid = table.pivot_table(index="threshold", columns="iteration", values="value", aggfunc="mean")
     grid = grid.loc[sorted(grid.index, key=float, reverse=True)]
     figure, axes = plt.subplots(figsize=(2.4 + 0.8 * grid.shape[1], 1.6 + 0.5 * grid.shape[0]))
-    bar = {"label": f"test {MEASURES[measure].name} (%)"}
-    sns.heatmap(grid, ax=axes, annot=True, fmt=".1f", cmap="cividis", linewidths=0.5, cbar_kws=bar)
+    about = MEASURES[measure]
+    label, form = f"test {about.name} ({about.score_unit})", f".{about.score_digits}f"
+    bar = {"label": textwrap.fill(label, 30)}
+    sns.heatmap(grid, ax=axes, annot=True, fmt=form, cmap="cividis", linewidths=0.5, cbar_kws=bar)
     axes.set_yticks(axes.get_yticks(), [f"top {threshold} %" for threshold in grid.index], rotation=0)
     axes.set_title(arm)
     axes.set_xlabel("iteration")
     axes.set_ylabel("")
-    finish_figure(
-        figure, outputs, table, "mean over the seeds; iteration 1, on intact images, is the same for all rows"
-    )
+    note = LAST_ONLY if about.is_of_objects else "; iteration 1, on intact images, is the same for all rows"
+    finish_figure(figure, outputs, table, "mean over the seeds" + note)
 
 
 def plot_robustness(metrics: str | Path, arms: Sequence[str], outputs: Sequence[str | Path]) -> None:
@@ -179,7 +181,9 @@ def _draw_reliability(above: Axes, below: Axes, bins: np.ndarray, style: Mapping
 
 
 def _draw_contrasts(axes: Axes, rows: pd.DataFrame, settings: Sequence[tuple[str, str]], margin: float) -> None:
-    axes.axvspan(-margin, margin, color="0.9", linewidth=0)
+    measure = MEASURES[rows["measure"].iloc[0]]
+    reach = margin * measure.scale / 100
+    axes.axvspan(-reach, reach, color="0.9", linewidth=0)
     axes.axvline(0, color="0.3", linewidth=0.8)
     for decision, some in rows.groupby("decision", sort=False):
         y = [settings.index(place) for place in zip(some["arm"], some["threshold"], strict=True)]
@@ -187,9 +191,8 @@ def _draw_contrasts(axes: Axes, rows: pd.DataFrame, settings: Sequence[tuple[str
         style = DECISION_STYLES[decision]
         look = {"fmt": style["marker"], "color": style["color"], "markersize": 5, "linewidth": 1.3}
         axes.errorbar(some["difference"], y, xerr=reach, label=decision, **look)
-    measure = MEASURES[rows["measure"].iloc[0]]
     better = "better \N{RIGHTWARDS ARROW}" if measure.higher_is_better else "\N{LEFTWARDS ARROW} better"
-    axes.set_xlabel(textwrap.fill(measure.name, 30) + f"\n(points, {better})")
+    axes.set_xlabel(textwrap.fill(measure.name, 30) + f"\n({measure.unit}, {better})")
 
 
 def _only_group(measure: str) -> str:

@@ -13,7 +13,7 @@ LABELS = [*CHAIN, "iteration"]
 
 
 def collect_metrics(paths: Sequence[str | Path], output: str | Path) -> None:
-    """Write one tidy table: arm, threshold, seed, iteration, split, protocol, measure, class, value in [0, 1]."""
+    """Write one tidy table: arm, threshold, seed, iteration, split, protocol, measure, class, value."""
     _write(pd.concat([pd.read_csv(path, dtype={"threshold": str}) for path in paths]), output)
 
 

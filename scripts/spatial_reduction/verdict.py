@@ -64,7 +64,8 @@ def reach_verdict(evidence: Evidence, config: Mapping[str, Any]) -> Verdict:
 
     Each is decided by one measure against the primary comparator: the report's measure on intact test images, the
     loss when images are corrupted, the area under the validation curve over equal steps, and the loss of the foreground
-    when the background is swapped. Related measures are reported below it and decide nothing.
+    when the background is swapped. Related measures, those of objects among them, are reported below it and decide
+    nothing.
 
     Args:
         evidence: the tables.
@@ -74,7 +75,7 @@ def reach_verdict(evidence: Evidence, config: Mapping[str, Any]) -> Verdict:
     primary = config["evaluation"]["comparators"][0]
     compute, leak = warn_of_unequal_compute(evidence, method, primary), warn_of_mask_leak(evidence, config)
     beside = {
-        "H1": [(measure, "T2"), (measure, "T3")],
+        "H1": [(measure, "T2"), (measure, "T3"), *_other_qualities(measure, config["evaluation"]["measures"])],
         "H1b": [("mean_iou", "corrupted")],
         "H2": [("steps_to_95", "validation")],
         "H3": [("background_blurred_drop", "background_blurred"), ("binary_iou", "background_swapped")],
@@ -158,6 +159,13 @@ def _answer(
         beside=[describe_contrast(row) for rows in (others, *beneath) for _, row in rows.iterrows()],
         warnings=warnings if len(main) else [],
     )
+
+
+def _other_qualities(measure: str, measures: Sequence[str]) -> list[tuple[str, str]]:
+    """List what else is told of the quality on intact images where objects are measured."""
+    overlap = ["mean_iou"] if MEASURES[measure].is_of_objects else []
+    objects = [name for name in measures if MEASURES[name].is_of_objects and name != measure]
+    return [(name, "T1") for name in overlap + objects]
 
 
 def _headline(main: pd.DataFrame, decision: str, method: str, primary: str, what: str) -> str:

@@ -13,7 +13,8 @@ class Measure:
         higher_is_better: which sign of a difference favours the arm.
         scale: from the stored value to the printed one.
         names_images: the name says which images it is about.
-        digits: decimals of a printed difference.
+        digits: decimals of a printed difference; a score has one less.
+        is_of_objects: of connected objects, see `objects`; measured of the last model on intact test images alone.
     """
 
     name: str
@@ -22,6 +23,22 @@ class Measure:
     scale: float = 100
     names_images: bool = False
     digits: int = 2
+    is_of_objects: bool = False
+
+    @property
+    def score_unit(self) -> str:
+        """Unit of a score, for the axis of a figure, with a hint where less is more."""
+        return ("%" if self.scale == 100 else self.unit) + ("" if self.higher_is_better else ", lower is better")
+
+    @property
+    def score_digits(self) -> int:
+        """Decimals of a printed score."""
+        return self.digits - 1
+
+
+def _of_objects(name: str, digits: int, unit: str = "points", higher_is_better: bool = False) -> Measure:
+    scale = 100 if unit == "points" else 1
+    return Measure(name, unit, higher_is_better, scale, digits=digits, is_of_objects=True)
 
 
 MEASURES = {
@@ -32,6 +49,15 @@ MEASURES = {
     "mean_boundary_iou": Measure("mean boundary IoU"),
     "ece": Measure("expected calibration error", higher_is_better=False),
     "nll": Measure("negative log-likelihood", "nats per pixel", higher_is_better=False, scale=1, digits=4),
+    "rand_error": _of_objects("adapted Rand error", digits=3),
+    "variation_of_information": _of_objects("variation of information", digits=4, unit="bits"),
+    "vi_split": _of_objects("variation of information, splits", digits=4, unit="bits"),
+    "vi_merge": _of_objects("variation of information, mergers", digits=4, unit="bits"),
+    "warping_error": _of_objects("warping error", digits=5),  # published ones are a few hundredths of a per cent
+    "pixel_error": _of_objects("pixel error", digits=3),
+    "seg": _of_objects("SEG (mean Jaccard index of objects)", digits=2, higher_is_better=True),
+    "object_f1": _of_objects("F1 of objects matched at IoU .5", digits=2, higher_is_better=True),
+    "mean_object_f1": _of_objects("mean F1 of objects matched at IoU .5 to .95", digits=2, higher_is_better=True),
     "corruption_drop": Measure("loss of mean IoU when images are corrupted", higher_is_better=False, names_images=True),
     "background_swapped_drop": Measure(
         "loss of foreground IoU when the background is swapped", higher_is_better=False, names_images=True
@@ -49,7 +75,6 @@ MEASURES = {
         0,
     ),
 }
-MEASURE_NAMES = {key: measure.name for key, measure in MEASURES.items()}
 PROTOCOLS = {
     "T1": "intact test images",
     "T2": "test images masked by the model of the iteration before",
@@ -91,7 +116,10 @@ def format_whole(value: float) -> str:
 
 
 def measured_group(measure: str, class_group: str) -> str:
-    """Return the value of the column `class` of a measure on intact images, as averaged over a group of classes."""
+    """Return the value of the column `class` of a measure on intact images, as averaged over a group of classes.
+
+    Only the means of IoU and Dice are averaged over the group; measures of objects and of all pixels are of `all`.
+    """
     if measure in ("binary_iou", "background_swapped_drop", "background_blurred_drop"):
         return "foreground"
     return class_group if measure in ("mean_iou", "mean_dice") else "all"

@@ -88,6 +88,8 @@ GROUPS = {group: names for group, names in config["evaluation"]["class_groups"].
 for group, names in GROUPS.items():
     check_names(names, CLASSES, f"evaluation.class_groups.{group}")
 check_names([config["report"]["class_group"]], ["all", *GROUPS], "report.class_group")
+if config["evaluation"]["objects"]:
+    check_names([config["evaluation"]["objects"]["class"]], CLASSES, "evaluation.objects.class")
 
 
 def is_chain(arm):

@@ -32,6 +32,7 @@ rule evaluate_model:
         protocols=config["evaluation"]["protocols"],
         class_groups=GROUPS,
         foreground=config["evaluation"]["foreground"],
+        objects=config["evaluation"]["objects"],
         reduction=arm_setting("source", "rank", "shuffle", "fill", "removes", "classes_of_interest", "schedule", "step"),
         device=config["training"]["device"],
     script:
