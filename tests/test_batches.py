@@ -9,6 +9,7 @@ from spatial_reduction.masking import write_mask
 from spatial_reduction.model import build_model, save_model, to_input
 from spatial_reduction.reduction import reduce_images, reduced_blocks
 from spatial_reduction.saliency.scores import compute_saliency, open_scores
+from spatial_reduction.sampling import draw_balanced
 from spatial_reduction.shrinking import write_intact_mask
 from spatial_reduction.trainer import Trainer, segmentation_loss
 from spatial_reduction.training import train_model
@@ -22,6 +23,12 @@ MODES = {
     "mask_only": {"fill": "mask"},
     "crop": {"crop": True},
 }
+WINDOWS = {
+    "model": {"name": "sliding_window", "widths": [2, 3, 4], "window": 13},
+    "training": {"windows": 8},
+}
+EVERY_MODE = [pytest.param({}, mode, id=mode) for mode in MODES]
+EVERY_MODE += [pytest.param(WINDOWS, mode, id=f"sliding_window-{mode}") for mode in MODES if mode != "crop"]
 TRAINING = {
     "epochs": 4,
     "batch_size": 4,
@@ -84,6 +91,12 @@ def test_removed_pixels_leave_the_input_the_loss_or_both(dataset, half, removes)
     black = reduce_images(images, kept, "black", dataset.mean, 1)
     assert np.array_equal(shown.pixels, images if removes == "loss" else black)
     assert np.array_equal(shown.labels, labels if removes == "input" else np.where(kept, labels, 255))
+
+
+def test_windows_are_cut_around_pixels_that_train(dataset, half):
+    path, kept = half
+    shown = load_training_images(dataset, path, PLAIN | {"removes": "loss"}, 1, CPU, stride=1)
+    assert kept[draw_balanced(shown.labels, 500)].all()
 
 
 def test_pixels_that_left_the_loss_have_no_gradient_and_the_others_do(dataset, half):
@@ -165,14 +178,17 @@ def test_all_intact_is_a_training_on_intact_images(train, dataset_path, tmp_path
     assert equal(train("all", intact_share=100), train("intact", mask=tmp_path / "intact.h5"))
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_every_mode_trains_differently_and_changes_nothing_on_an_intact_mask(mode, train, dataset_path, tmp_path):
+@pytest.mark.parametrize(("network", "mode"), EVERY_MODE)
+def test_every_mode_trains_differently_and_changes_nothing_on_an_intact_mask(
+    network, mode, train, dataset_path, tmp_path
+):
     write_intact_mask(dataset_path, tmp_path / "intact.h5")
     monitored = {"epochs": 2, "schedule": {"monitor": "training", "factor": 0.5, "patience": 0}}
-    assert not equal(train("plain", monitored), train("mode", monitored, **MODES[mode]))
+    plain = {**network, "training": {**monitored, **network.get("training", {})}}
+    assert not equal(train("plain", **plain), train("mode", **plain, **MODES[mode]))
     assert pd.read_csv(tmp_path / "mode.csv")["cumulative_steps"].tolist() == [3, 6]  # 10 images in batches of 4
-    intact = {"mask": tmp_path / "intact.h5"}
-    assert equal(train("plain_intact", monitored, **intact), train("mode_intact", monitored, **intact, **MODES[mode]))
+    intact = {**plain, "mask": tmp_path / "intact.h5"}
+    assert equal(train("plain_intact", **intact), train("mode_intact", **intact, **MODES[mode]))
 
 
 def interrupt(monkeypatch, run):
@@ -190,11 +206,12 @@ def interrupt(monkeypatch, run):
             run()
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_every_mode_resumes_with_the_same_bits(mode, train, monkeypatch, capfd):
-    undisturbed = train("undisturbed", **MODES[mode])
-    interrupt(monkeypatch, lambda: train("stopped", **MODES[mode]))
-    assert equal(train("stopped", **MODES[mode]), undisturbed)
+@pytest.mark.parametrize(("network", "mode"), EVERY_MODE)
+def test_every_mode_resumes_with_the_same_bits(network, mode, train, monkeypatch, capfd):
+    settings = {**network, **MODES[mode]}
+    undisturbed = train("undisturbed", **settings)
+    interrupt(monkeypatch, lambda: train("stopped", **settings))
+    assert equal(train("stopped", **settings), undisturbed)
     assert "resuming after epoch 2" in capfd.readouterr().err
 
 

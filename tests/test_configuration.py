@@ -11,13 +11,16 @@ from conftest import ROOT
 
 SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
 EXPERIMENTS = sorted({path.name for path in (ROOT / "config").glob("*.yaml")} - {"config.yaml"})
-OVERLAYS = dict.fromkeys(["laptop.yaml", "ablation.yaml", "full.yaml", "a_a.yaml"], "oxford_pet.yaml")
+OVERLAYS = dict.fromkeys(
+    ["laptop.yaml", "ablation.yaml", "full.yaml", "a_a.yaml", "sliding_window.yaml"], "oxford_pet.yaml"
+)
 DRAWN = {"planted.yaml"}
 SECTIONS = ["pathvars", "dataset", "dataset.split", "dataset.synthetic", "model", "training", "training.schedule"]
 SECTIONS += ["reduction", "evaluation", "report"]
 OBJECTS = {"class": "pet", "connectivity": 1, "minimum_size": 1}
 OBJECT_MEASURES = SCHEMA["$defs"]["object_measure"]["enum"]
 NO_ARMS = dict.fromkeys(["single_pass", "equal_compute", "restarts", "saliency", "random", "oracle"])
+WINDOWS = {"name": "sliding_window", "widths": [4, 8, 16], "window": 13}
 TWICE_NAMED = [{"name": "pet", "labels": [1]}, {"name": "pet", "labels": [2]}]
 
 
@@ -143,6 +146,9 @@ def test_a_section_that_is_a_number_is_refused(refusal, section):
         ("dataset.synthetic.shortcut", 101),
         ("dataset.synthetic.shortcut_in_test", None),
         ("model.widths", [8]),
+        ("model.name", "forest"),
+        ("model.window", 64),
+        ("training.windows", 0),
         ("training.epochs", -1),
         ("training.epochs", 1.5),
         ("training.learning_rate", "1e-3"),
@@ -195,6 +201,11 @@ def test_a_wrong_value_is_refused_by_its_key(refusal, key, value):
         (nested("arms.saliency.classes_of_interest", ["cat"]), "arms.saliency.classes_of_interest: "),
         (nested("arms.saliency.classes_of_interest", ["pet", "border", "background"]), "arms.saliency.classes_of"),
         (nested("arms.saliency.model", {"widths": [2, 2, 2, 2, 2]}), "dataset.image_size: 40 is not divisible by 16"),
+        (
+            {"model": {**WINDOWS, "window": 11}},
+            "model.window: 11 is below 13, the least for 3 widths (arm single_pass)",
+        ),
+        ({"model": WINDOWS, "arms": {"crop": {"crop": True}}}, "arms.crop.crop: "),
         (nested("arms.saliency", {"schedule": "additive", "step": 5}), "arms.saliency.step: "),
         (nested("arms.saliency", {"schedule": "additive", "step": -70}), "arms.saliency.step: the kept share falls"),
         (nested("reduction", {"schedule": "additive", "step": 5}), "reduction.step: "),
@@ -250,6 +261,15 @@ def test_equal_compute_trains_as_long_as_a_whole_chain(checked):
     arms = checked({"training": {"epochs": 8}, "reduction": {"iterations": 3}})["ARMS"]
     assert arms["equal_compute"]["training"]["epochs"] == 8 * 3
     assert arms["saliency"]["training"]["epochs"] == 8
+
+
+def test_an_arm_has_the_keys_of_its_own_network_only(checked):
+    odd = {"dataset": {"image_size": 41}, "model": WINDOWS}  # a sliding window takes images of any size
+    arms = checked({"arms": {"sliding": {"model": WINDOWS}}})["ARMS"]
+    assert arms["sliding"]["model"] == checked(odd)["ARMS"]["saliency"]["model"] == WINDOWS
+    assert arms["sliding"]["training"]["windows"] == 64
+    assert "window" not in arms["saliency"]["model"]
+    assert "windows" not in arms["saliency"]["training"]
 
 
 def test_every_key_is_described():

@@ -105,7 +105,7 @@ class Instrument:
             previous_model=None,
             previous_history=None,
             **files,
-            model=self.config["model"],
+            model={key: self.config["model"][key] for key in ("name", "widths")},  # the keys of a U-Net
             training=training,
             start="scratch",
             fill="black",

@@ -32,6 +32,15 @@ TRAINING = {
     "device": "cpu",
 }
 
+NETWORKS = {
+    "unet": {"model": {"name": "unet", "widths": [2, 4]}},
+    "sliding_window": {
+        "model": {"name": "sliding_window", "widths": [3, 4, 5], "window": 13},
+        "training": {"windows": 16},
+    },
+}
+every_network = pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
+
 
 @pytest.fixture
 def train(dataset_path, tmp_path):
@@ -74,16 +83,18 @@ def test_a_batch_without_a_labelled_pixel_has_loss_zero():
     assert segmentation_loss(torch.rand(1, 3, 2, 2), torch.full((1, 2, 2), 255, dtype=torch.uint8)).item() == 0
 
 
-def test_training_twice_gives_the_same_bits_and_another_seed_does_not(train):
-    first, _ = train("first")
-    again, _ = train("again")
-    other, _ = train("other", seed=2)
+@every_network
+def test_training_twice_gives_the_same_bits_and_another_seed_does_not(train, network):
+    first, _ = train("first", **network)
+    again, _ = train("again", **network)
+    other, _ = train("other", seed=2, **network)
     assert equal(first, again)
     assert not equal(first, other)
 
 
-def test_history_counts_epochs_steps_and_images(train):
-    _, history = train()
+@every_network
+def test_history_counts_epochs_steps_and_images(train, network):
+    _, history = train(**network)
     assert history["epoch"].tolist() == [1, 2, 3]
     assert history["cumulative_steps"].tolist() == [3, 6, 9]  # 10 images in batches of 4
     assert history["cumulative_images"].tolist() == [10, 20, 30]
@@ -150,6 +161,13 @@ def test_the_best_epoch_is_kept_when_asked_for(train):
 def test_every_optimiser_lowers_the_loss(train, optimizer):
     _, history = train(training={"optimizer": optimizer, "epochs": 6})
     assert history["train_loss"].iloc[-1] < history["train_loss"].iloc[0]
+
+
+def test_more_windows_are_another_training_of_as_many_steps(train):
+    few, _ = train("few", **NETWORKS["sliding_window"])
+    many, history = train("many", **(NETWORKS["sliding_window"] | {"training": {"windows": 32}}))
+    assert not equal(few, many)
+    assert history["cumulative_steps"].tolist() == [3, 6, 9]
 
 
 def test_bfloat16_trains_to_almost_the_same_loss(train):
@@ -263,9 +281,12 @@ def test_colour_changes_images_only_and_elastic_keeps_labels_labels():
     assert not torch.equal(bent, labels)
 
 
-def test_an_augmented_training_repeats_itself(train):
-    first, _ = train("first", training={"augmentation": ["flip", "colour", "elastic"]})
-    again, _ = train("again", training={"augmentation": ["flip", "colour", "elastic"]})
-    plain, _ = train("plain")
+@every_network
+def test_an_augmented_training_repeats_itself(train, network):
+    training = network.get("training", {})
+    augmented = network | {"training": {**training, "augmentation": ["flip", "colour", "elastic"]}}
+    first, _ = train("first", **augmented)
+    again, _ = train("again", **augmented)
+    plain, _ = train("plain", **network)
     assert equal(first, again)
     assert not equal(first, plain)

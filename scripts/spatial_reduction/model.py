@@ -10,11 +10,12 @@ import torch
 
 from spatial_reduction.errors import InputError
 from spatial_reduction.network import Network
+from spatial_reduction.sliding_window import SlidingWindow
 from spatial_reduction.storage import SCHEMA_VERSION
 from spatial_reduction.tensors import load_tensors, save_tensors
 from spatial_reduction.unet import UNet
 
-NETWORKS: dict[str, Callable[..., Network]] = {"unet": UNet}
+NETWORKS: dict[str, Callable[..., Network]] = {"unet": UNet, "sliding_window": SlidingWindow}
 
 
 def build_network(architecture: Mapping[str, Any]) -> Network:

@@ -35,6 +35,7 @@ class Trainer:
     block: int
     classes: int
     seed: int
+    windows: int = 0
 
     def run_epoch(self, epoch: int) -> dict[str, float]:
         """Train on every image once, validate; return the losses and measures of the epoch."""
@@ -61,7 +62,7 @@ class Trainer:
                 pixels, labels = self.augment(pixels, labels)
             self.optimizer.zero_grad()
             with torch.autocast(pixels.device.type, self.precision, enabled=self.precision != torch.float32):
-                logits = self.network(to_input(pixels))
+                logits, labels = self.network.training_pass(to_input(pixels), labels, self.windows)
             loss = segmentation_loss(logits, labels)
             loss.backward()
             self.optimizer.step()
@@ -106,8 +107,8 @@ def segmentation_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tenso
     """Return the mean cross-entropy over the labelled pixels, 0 if there is none.
 
     Args:
-        logits: (N, classes, H, W).
-        labels: integer (N, H, W), 255 is ignored.
+        logits: (N, classes, H, W), or (N, classes) of single pixels.
+        labels: integer (N, H, W) or (N,), 255 is ignored.
     """
     total = functional.cross_entropy(logits.float(), labels.long(), ignore_index=IGNORED, reduction="sum")
     return total / (labels != IGNORED).sum().clamp(min=1)

@@ -86,6 +86,7 @@ def train_model(
         block=data.block,
         classes=len(data.classes),
         seed=seed,
+        windows=training.get("windows", 0),  # a network on whole images has none
     )
     identity = fingerprint(
         {

@@ -31,6 +31,19 @@ def check_names(names, known, key):
     refuse_unless(not unknown, key, f"unknown {unknown}; there are {sorted(known)}")
 
 
+def fit_windows(arm, model, training, reduction):
+    """Refuse windows that cannot be; drop the keys of the other network, so that they rerun nothing."""
+    if model["name"] != "sliding_window":
+        del model["window"], training["windows"]
+        return
+    for key in model.keys() - {"name", "widths", "window"}:
+        del model[key]
+    smallest = 2 ** (len(model["widths"]) + 1) - 3
+    what = f"{model['window']} is below {smallest}, the least for {len(model['widths'])} widths (arm {arm})"
+    refuse_unless(model["window"] >= smallest, "model.window", what)
+    refuse_unless(not reduction["crop"], f"arms.{arm}.crop", "a sliding_window sees windows, a crop makes none cheaper")
+
+
 def resolve_arm(name, overrides):
     """Fill an arm's overrides into the sections model, training and reduction; check the result."""
     arm = deepcopy({section: config[section] for section in ("model", "training", "reduction")})
@@ -50,7 +63,8 @@ def resolve_arm(name, overrides):
         f"arms.{name}.step",
         "the kept share falls to 0 % or below",
     )
-    stride = 2 ** (len(model["widths"]) - 1)
+    fit_windows(name, model, training, reduction)
+    stride = 2 ** (len(model["widths"]) - 1) if model["name"] == "unet" else 1
     refuse_unless(
         config["dataset"]["image_size"] % stride == 0,
         "dataset.image_size",

@@ -1,5 +1,5 @@
 """
-Iteration 1: a U-Net trained on intact images. The baseline, and the root of every chain that trains it alike.
+Iteration 1: a network trained on intact images. The baseline, and the root of every chain that trains it alike.
 
     inputs:  <results>/dataset.h5, <results>/intact_mask.h5
     outputs: <results>/{arm}/top_100/seed_{seed}/iteration_1/model.safetensors, history.csv
