@@ -34,7 +34,7 @@ PRINTS = {"preflight": "output"}  # and leaves nothing
 INHERITED = {"train_single_pass": "train_model"}
 
 # Import name or conda name -> name in pyproject.toml, where they differ. seaborn brings matplotlib.
-PACKAGES = {"pytorch": "torch", "PIL": "pillow", "yaml": "pyyaml", "matplotlib": "seaborn"}
+PACKAGES = {"pytorch": "torch", "PIL": "pillow", "skimage": "scikit-image", "yaml": "pyyaml", "matplotlib": "seaborn"}
 
 # Prints {script: {"modules": files of the library that it loads, "packages": all top-level modules so far}}.
 IMPORT_ALL = """
