@@ -9,7 +9,7 @@ from torch import nn
 
 from spatial_reduction.model import build_model, save_model, to_input
 from spatial_reduction.network import Network
-from spatial_reduction.saliency.active import BUDGET, glimpse_side, grid_starts, look, spread
+from spatial_reduction.saliency.active import BUDGET, _Evidence, glimpse_side, half_size, look
 from spatial_reduction.saliency.batched import score_batches
 from spatial_reduction.saliency.entropy import score_entropy
 from spatial_reduction.saliency.grad_cam import map_activation
@@ -146,10 +146,11 @@ def test_a_second_pass_finds_what_the_first_one_left():
 
 def test_the_passes_end_when_what_is_left_was_relevant_beside_what_was_found_only():
     class Neighbourly(PointNetwork):
-        """The logit of a pixel is also raised by the brightest one of the image."""
+        """Where the brightest pixel of an image is white, all others are taken for the class of interest, too."""
 
         def forward(self, images):
-            return super().forward(images) + images.amax(dim=(2, 3), keepdim=True) * torch.tensor([0, 1])[:, None, None]
+            is_there = (images.amax(dim=(2, 3), keepdim=True) > 0.9).float()
+            return super().forward(images) + (10 * is_there - 5) * torch.tensor([0, 1])[:, None, None]
 
     network = Neighbourly(features=[1], logits=[[0], [2]], bias=[0, -0.5])
     rows = picture([[1, 0.4, 0, 0]])
@@ -202,49 +203,65 @@ def test_refining_a_flat_image_keeps_the_means_of_the_map(level):
 
 
 @pytest.mark.parametrize(
-    ("size", "stride", "side"),
-    [((128, 128), 4, 32), ((40, 40), 4, 16), ((64, 48), 4, 16), ((8, 16), 8, 8), ((5, 7), 1, 5)],
+    ("size", "stride", "side", "half"),
+    [
+        ((128, 128), 4, 32, (64, 64)),
+        ((256, 256), 4, 64, (128, 128)),
+        ((40, 44), 4, 32, (20, 24)),
+        ((64, 48), 8, 32, (32, 24)),
+        ((8, 16), 8, 8, (8, 8)),
+        ((5, 7), 1, 5, (3, 4)),
+    ],
 )
-def test_glimpses_fit_the_image_and_the_stride(size, stride, side):
+def test_glimpses_fit_the_image_and_the_stride(size, stride, side, half):
     assert glimpse_side(*size, stride) == side
-    for length in size:
-        starts = grid_starts(length, side, stride)
-        assert starts == sorted(set(starts))
-        assert all(start % stride == 0 and 0 <= start <= length - side for start in starts)
+    assert tuple(half_size(length, stride) for length in size) == half
 
 
-def test_the_model_sees_no_more_than_the_budget_and_looks_where_the_object_is():
-    shown = []
+class Counted(PointNetwork):
+    """Logits of interest of 2 where it is white, -2 where it is black; counts the pixels that it is shown."""
 
-    class Counted(PointNetwork):
-        def forward(self, images):
-            shown.append(images.numel())
-            return super().forward(images)
+    def __init__(self):
+        super().__init__(features=[1], logits=[[0], [4]], bias=[0, -2])
+        self.shown = []
 
-    image = torch.zeros(1, 1, 64, 64)
-    image[..., 12:36, 12:36] = 1
-    scores = look(Counted(features=[1], logits=[[0], [4]], bias=[0, -2]), image, [1])[0]
-    assert sum(shown) == BUDGET * 64 * 64
-    # Each seen pixel of the object has its exact log-odds; most of the object was seen.
-    assert (scores[12:36, 12:36] == 2).float().mean() > 0.75
-    assert scores.min() >= -2
-    assert scores.max() <= 2
-    assert scores[12:36, 12:36].min() > scores[:, 48:].max()
+    def forward(self, images):
+        self.shown.append(images.shape[2] * images.shape[3])
+        return super().forward(images)
 
 
-def test_an_image_of_one_glimpse_is_seen_whole():
-    image = torch.rand(2, 1, 16, 16, generator=torch.Generator().manual_seed(0))
-    assert torch.allclose(look(BRIGHT, image, [1]), 2 * image[:, 0] - 0.5)
+def test_the_model_sees_the_budget_and_looks_where_the_object_is():
+    # One white pixel of each pair: at half size all of the object is grey, log-odds 0; a glimpse tells them apart.
+    network, image = Counted(), torch.zeros(1, 1, 128, 128)
+    image[..., 20:60, 20:60:2] = 1
+    scores = look(network, image, [1])[0]
+    assert network.shown == [64 * 64] + 4 * [32 * 32]
+    assert sum(network.shown) == BUDGET * 128 * 128
+    grey, white, black = (2 * value for value in (0, 1, -1))
+    found = scores[22:58, 22:58]
+    is_glimpsed = (found == (grey + white) / 2) | (found == (grey + black) / 2)
+    assert is_glimpsed.float().mean() > 0.9
+    assert torch.equal(scores[:, 100:], torch.full((128, 28), -2.0))
 
 
-def test_spread_evidence_is_a_mean_of_what_was_seen():
-    values, weights = torch.zeros(1, 32, 32), torch.zeros(1, 32, 32)
-    values[:, :4], weights[:, :4], weights[:, 28:] = 1, 1, 1
-    found = spread(values, weights, 8)[0]
-    assert found.min() >= 0
-    assert found.max() <= 1
-    assert (found.diff(dim=0) <= 1e-6).all()
-    assert torch.allclose(spread(torch.full_like(values, 3), weights, 8), torch.tensor(3.0))
+def test_glimpses_do_not_return_to_what_they_have_seen():
+    network = Counted()
+    image = torch.zeros(1, 1, 128, 128)
+    image[..., :16, :16] = image[..., -13:, -13:] = 1
+    evidence = _Evidence(network, image, (64, 64), [1])
+    places = []
+    for _ in range(2):
+        places.append(evidence.most_promising())
+        evidence.add(places[-1])
+    assert [place.tolist() for place in places] == [[[0, 0]], [[96, 96]]]
+
+
+def test_an_image_that_is_no_larger_than_a_glimpse_is_seen_coarsely():
+    image = torch.rand(2, 1, 16, 16, generator=torch.Generator().manual_seed(0)).repeat_interleave(2, 2)
+    network = Counted()
+    scores = look(network, image.repeat_interleave(2, 3), [1])
+    assert network.shown == [16 * 16]
+    assert scores.shape == (2, 32, 32)
 
 
 @pytest.fixture(autouse=True)

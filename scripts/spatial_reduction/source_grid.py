@@ -17,31 +17,47 @@ from spatial_reduction.plotting import save_figure
 from spatial_reduction.storage import open_hdf5
 
 CELL = 1.05  # inches
+FOOT = 0.9  # inches, for the legends
 COLOURS = "viridis"
+REMOVED = (0.85, 0.78, 0.9)  # a pale violet that few photographs hold; black would hide in dark ones
 
 
 def plot_sources(pictures: str | Path, outputs: Sequence[str | Path]) -> None:
-    """Two rows per test image: image, truth and the ranks of each source's scores; below them what its mask leaves."""
+    """Draw, per test image: image, truth above prediction, of each source the ranks above what its mask leaves."""
     with open_hdf5(pictures, "sources") as file:
-        images, labels, scores, kept = (file[name][:] for name in ("images", "labels", "scores", "kept"))
+        images, labels, predictions = file["images"][:], file["labels"][:], file["predictions"][:]
+        scores, kept, threshold = file["scores"][:], file["kept"][:], file.attrs["threshold"]
         sources, classes = list(file.attrs["sources"]), list(file.attrs["classes"])
-        threshold = file.attrs["threshold"]
     height, width = images.shape[1:3]
-    size = (CELL * (2 + len(sources)), CELL * height / width * 2 * len(images) + 0.9)
-    figure, panels = plt.subplots(2 * len(images), 2 + len(sources), figsize=size, squeeze=False)
-    for axes in panels.flat:
-        axes.set_axis_off()
-    colours = class_colours(len(classes))
+    size = (CELL * (3 + len(sources)), CELL * height / width * 2 * len(images) + FOOT)
+    figure, colours = plt.figure(figsize=size), class_colours(len(classes))
+    grid = figure.add_gridspec(
+        2 * len(images),
+        3 + len(sources),
+        left=0.005,
+        right=0.995,
+        bottom=FOOT / size[1],
+        top=0.995,
+        wspace=0.05,
+        hspace=0.05,
+    )
     for row, image in enumerate(images):
-        above, below = panels[2 * row], panels[2 * row + 1]
-        _show_pixels(above[0], image)
-        show_classes(above[1], labels[row], colours)
-        for column, ranks in enumerate(rank_scores(scores[:, row]), start=2):
-            show_picture(above[column], ranks, cmap=COLOURS, vmin=0, vmax=100)
-            _show_pixels(below[column], image * kept[column - 2, row, :, :, None])
-    for axes, name in zip(panels[0], ["image", "truth", *sources], strict=True):
-        axes.set_title(name.replace("_", "\n", 1).replace("_", "-"), fontsize=7)
-    figure.tight_layout(pad=0.3, rect=(0, 0.9 / size[1], 1, 1))
+        above, below = 2 * row, 2 * row + 1
+        first = [figure.add_subplot(grid[above : below + 1, :2])]
+        _show_pixels(first[0], image)
+        for line, shown in ((above, labels[row]), (below, predictions[row])):
+            first.append(figure.add_subplot(grid[line, 2]))
+            show_classes(first[-1], shown, colours)
+        first.pop()
+        for column, (ranks, mask) in enumerate(zip(rank_scores(scores[:, row]), kept[:, row], strict=True), start=3):
+            first.append(figure.add_subplot(grid[above, column]))
+            show_picture(first[-1], ranks, cmap=COLOURS, vmin=0, vmax=100)
+            axes = figure.add_subplot(grid[below, column])
+            _show_pixels(axes, image)
+            show_picture(axes, _cover(mask))
+        if row == 0:
+            for axes, name in zip(first, ["image", "truth above,\nprediction below", *sources], strict=True):
+                axes.set_title(name.replace("_", "\n"), fontsize=7)
     _explain(figure, [Patch(color=colours(index), label=name) for index, name in enumerate(classes)], threshold)
     save_figure(figure, outputs)
 
@@ -60,20 +76,20 @@ def _show_pixels(axes: Axes, image: np.ndarray) -> None:
     show_picture(axes, image.squeeze(), cmap="gray", vmin=0, vmax=255)
 
 
+def _cover(kept: np.ndarray) -> np.ndarray:
+    """Return an RGBA picture that hides the pixels that are not kept; bool (H, W) -> (H, W, 4)."""
+    return np.where(kept[..., None], 0.0, (*REMOVED, 1.0))
+
+
 def _explain(figure: Figure, patches: Sequence[Patch], threshold: str) -> None:
-    """Add the colours of the classes and of the ranks, and say what the rows are, in the lowest 0.9 inches."""
+    """Add the colours of the classes and of the ranks, and say what the rows are, below the pictures."""
     height = figure.get_figheight()
-    figure.legend(
-        handles=list(patches),
-        loc="lower left",
-        bbox_to_anchor=(0.01, 0.45 / height),
-        ncols=len(patches),
-        fontsize=7,
-        frameon=False,
-    )
+    patches = [*patches, Patch(color=REMOVED, label="removed")]
+    place = {"loc": "lower left", "bbox_to_anchor": (0.0, 0.4 / height), "ncols": len(patches)}
+    figure.legend(handles=patches, fontsize=7, frameon=False, **place)
     bar = figure.add_axes((0.6, 0.62 / height, 0.35, 0.1 / height))
     scale = figure.colorbar(ScalarMappable(Normalize(0, 100), COLOURS), cax=bar, orientation="horizontal")
-    scale.set_label("rank of the score within the image (%), ties at their mean rank", fontsize=7)
+    scale.set_label("rank of the score within the image (%), ties at their mean", fontsize=7)
     scale.ax.tick_params(labelsize=6, length=2)
-    note = f"Above: ranks of the scores of one model. Below: the top {threshold} % of the pixels, the others black."
-    figure.text(0.01, 0.05 / height, note, fontsize=7, color="0.35")
+    note = f"Of each source, above: ranks of the scores of one model; below: the top {threshold} % of the pixels."
+    figure.text(0.01, 0.1 / height, note, fontsize=7, color="0.35")

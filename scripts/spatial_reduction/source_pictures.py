@@ -12,7 +12,8 @@ import torch
 from spatial_reduction.dataset import Dataset
 from spatial_reduction.joblog import progress
 from spatial_reduction.masking import kept_count, shrink_mask
-from spatial_reduction.model import choose_device, load_model, predict
+from spatial_reduction.model import choose_device, load_model, predict, require_architecture
+from spatial_reduction.network import Network
 from spatial_reduction.saliency.scores import Context, stream_scores
 from spatial_reduction.storage import create_hdf5, write_table
 
@@ -38,8 +39,8 @@ def render_sources(
 
     The images are evenly spaced over the test split (no choice by hand), and intact.
 
-    Datasets: `images` uint8 (M, H, W, C), `labels` uint8 (M, H, W), `scores` float32 (S, M, H, W), `kept` bool
-    (S, M, H, W): the mask of the lowest threshold.
+    Datasets: `images` uint8 (M, H, W, C), `labels` and `predictions` uint8 (M, H, W), `scores` float32
+    (S, M, H, W), `kept` bool (S, M, H, W): the mask of the lowest threshold.
 
     Table: source, measure, class, threshold, n, value, low, high. `relative_seconds` is a source's time over that of a
     forward pass, median, lowest and highest of n; `recall` the per cent of the class's pixels in n images that are
@@ -53,13 +54,16 @@ def render_sources(
     chosen = _spread(data.count("test"), MEASURED)
     pixels, labels = data.pick("test", chosen)
     interest = data.class_indices(classes_of_interest)
+    where = choose_device(device)
+    network = load_model(model, where).eval()
+    require_architecture(model, network, data.image_shape[2], len(data.classes), None)
     context = Context(Path(model), device, threads, len(data.classes), interest, seed, 2)
     shown = _spread(len(chosen), images)
     strictest = min(thresholds, key=float)
     rows, scores, kept = [], [], []
     for source in progress(sources, len(sources), "sources of saliency", "sources"):
         found = np.concatenate(list(stream_scores(source, _blocks(data, pixels, labels), context)))
-        rows.append({"source": source, **measure_cost(source, pixels[:TIMED], labels[:TIMED], context)})
+        rows.append({"source": source, **measure_cost(source, network, pixels[:TIMED], labels[:TIMED], context)})
         for threshold in thresholds:
             mask = shrink_mask(np.ones(labels.shape, bool), found, kept_count(data.pixel_count, threshold))
             measured = measure_mask(mask, found, labels, data.classes)
@@ -70,18 +74,20 @@ def render_sources(
     with create_hdf5(output, "sources") as file:
         file.attrs["classes"], file.attrs["sources"], file.attrs["threshold"] = data.classes, list(sources), strictest
         file["images"], file["labels"] = pixels[shown], labels[shown]
+        file["predictions"] = predict(network, pixels[shown], where)
         file["scores"], file["kept"] = np.stack(scores), np.stack(kept)
     columns = ["source", "measure", "class", "threshold", "n", "value", "low", "high"]
     write_table(table, [{column: row.get(column, "") for column in columns} for row in rows])
 
 
-def measure_cost(source: str, images: np.ndarray, labels: np.ndarray, context: Context) -> dict[str, Any]:
+def measure_cost(
+    source: str, network: Network, images: np.ndarray, labels: np.ndarray, context: Context
+) -> dict[str, Any]:
     """Return one row: a source's seconds over those of the model's prediction of the same images.
 
     The two are measured in turn, so that what else the machine does touches both. Reading the model is left out.
     """
-    device = choose_device(context.device)
-    network = load_model(context.model, device).eval()
+    device = next(network.parameters()).device
     stream = stream_scores(source, repeat((images, labels), REPEATS + 1), context)
     ratios = []
     for _ in range(REPEATS + 1):
