@@ -80,5 +80,5 @@ def test_sources_are_rendered_measured_drawn_and_tabled(dataset_path, tmp_path):
 def test_scores_that_are_not_numbers_are_refused(dataset_path, tmp_path):
     model = build_model(3, 3, {"name": "unet", "widths": [2, 4]}, seed=1)
     torch.nn.init.constant_(model.head.bias, float("nan"))
-    with pytest.raises(InputError, match="not a number"):
+    with pytest.raises(InputError, match="not finite"):
         render(dataset_path, tmp_path, model)
