@@ -265,10 +265,11 @@ def test_an_image_that_is_no_larger_than_a_glimpse_is_seen_coarsely():
 
 
 @pytest.fixture(autouse=True)
-def few_steps(request, monkeypatch):
-    """Integrate in few steps where only shapes and repetitions count."""
+def small_sizes(request, monkeypatch):
+    """Integrate in few steps, and glimpse at small images too, where only shapes and repetitions count."""
     if "case" in request.fixturenames:
         monkeypatch.setattr("spatial_reduction.saliency.integrated_gradients.STEPS", 4)
+        monkeypatch.setattr("spatial_reduction.saliency.active.SMALLEST", 16)
 
 
 @pytest.fixture(scope="module", params=[(3, 40, 40), (1, 64, 48)], ids=["colour", "grey"])
