@@ -15,6 +15,7 @@ if __name__ == "__main__":
             dataset=snakemake.input.dataset,
             counts=snakemake.input.counts,
             figures=snakemake.input.figures,
+            sources=snakemake.input.sources,
             template=snakemake.input.template,
             config=snakemake.params.config,
             method=snakemake.params.method,

@@ -247,6 +247,8 @@ ABLATION = {"single_pass", "equal_compute", "restarts", "saliency", "random", "o
 ABLATION |= {"shuffled", "inverse", "mask_only"}
 FULL = ABLATION | {"random_blocks", "centre", "fresh", "loss_only", "input_and_loss", "mixed", "scratch"}
 FULL |= {"fill_mean", "fill_blur", "fill_noise", "crop"}
+FULL |= {f"saliency_{source}" for source in ("entropy", "grad_cam", "iterative_grad_cam", "integrated_gradients")}
+FULL |= {"saliency_superpixel", "saliency_active"}
 
 
 @pytest.mark.parametrize(("name", "expected"), [("ablation", ABLATION), ("full", FULL)])

@@ -40,7 +40,8 @@ def failed_line(done):
 def whole_run(tmp_path_factory):
     """The folder of one finished tiny experiment, two jobs at a time; not to be changed."""
     folder = tmp_path_factory.mktemp("whole")
-    done = run_snakemake(folder, "--cores", "2", overrides=TINY)
+    shown = {"report": {**TINY["report"], "sources": ["probability", "active"]}}
+    done = run_snakemake(folder, "--cores", "2", overrides=TINY | shown)
     assert done.returncode == 0, done.stderr
     return folder
 
@@ -48,7 +49,7 @@ def whole_run(tmp_path_factory):
 def test_a_whole_run_ends_in_tables_figures_and_a_self_contained_report(whole_run):
     results = whole_run / "results/demo"
     figures = {"thresholds", "iterations", "learning_curves", "kept_pixels", "cost", "examples_top_50"}
-    figures |= {"contrasts", "heat_map", "robustness", "reliability"}
+    figures |= {"contrasts", "heat_map", "robustness", "reliability", "sources"}
     for suffix, magic in (("png", b"\x89PNG"), ("pdf", b"%PDF")):
         found = {path.stem: path.read_bytes()[:4] for path in (results / "figures").glob(f"*.{suffix}")}
         assert found == dict.fromkeys(figures, magic)
@@ -80,6 +81,7 @@ def test_a_whole_run_ends_in_tables_figures_and_a_self_contained_report(whole_ru
     page = (results / "report.html").read_text()
     assert "train_model: {mem_mb: " in page
     assert "n = 2" in page
+    assert len(re.findall(r"<tr><td>(probability|active)</td>", page)) == 2
     sources = re.findall(r'(?:src|href)="([^"]{5})', page)
     assert len(sources) == len(figures) + 1
     assert set(sources) == {"data:"}

@@ -27,17 +27,17 @@ def plot_examples(examples: str | Path, title: str, outputs: Sequence[str | Path
     figure, panels = plt.subplots(
         len(images), len(columns), figsize=(1.05 * len(columns), 1.05 * len(images) + 0.5), squeeze=False
     )
-    colours = ListedColormap(sns.color_palette("colorblind", max(3, len(classes)))[: len(classes)])
+    colours = class_colours(len(classes))
     reach = np.quantile(np.abs(saliency), 0.98) if saliency.size else 1.0
     for row, image in enumerate(images):
         cells = iter(panels[row])
-        _show(next(cells), image.squeeze(), cmap="gray", vmin=0, vmax=255)
+        show_picture(next(cells), image.squeeze(), cmap="gray", vmin=0, vmax=255)
         for classes_of_pixels in (labels[row], predictions[0, row]):
-            _show_classes(next(cells), classes_of_pixels, colours)
+            show_classes(next(cells), classes_of_pixels, colours)
         for step in range(1, len(predictions)):
-            _show(next(cells), saliency[step - 1, row], cmap="RdBu_r", vmin=-reach, vmax=reach)
-            _show(next(cells), reduced[step, row].squeeze(), cmap="gray", vmin=0, vmax=255)
-        _show_classes(next(cells), predictions[-1, row], colours)
+            show_picture(next(cells), saliency[step - 1, row], cmap="RdBu_r", vmin=-reach, vmax=reach)
+            show_picture(next(cells), reduced[step, row].squeeze(), cmap="gray", vmin=0, vmax=255)
+        show_classes(next(cells), predictions[-1, row], colours)
     for axes, name in zip(panels[0], columns, strict=True):
         axes.set_title(name, fontsize=7)
     figure.suptitle(title, fontsize=9, x=0.01, y=1.0, ha="left")
@@ -50,10 +50,17 @@ def plot_examples(examples: str | Path, title: str, outputs: Sequence[str | Path
     save_figure(figure, outputs)
 
 
-def _show(axes: Axes, picture: np.ndarray, **style: object) -> None:
+def class_colours(classes: int) -> ListedColormap:
+    """Return the colours of the classes, the same in every picture grid."""
+    return ListedColormap(sns.color_palette("colorblind", max(3, classes))[:classes])
+
+
+def show_picture(axes: Axes, picture: np.ndarray, **style: object) -> None:
+    """Show pixels as squares, without axes."""
     axes.imshow(picture, interpolation="nearest", **style)
     axes.set_axis_off()
 
 
-def _show_classes(axes: Axes, classes: np.ndarray, colours: ListedColormap) -> None:
-    _show(axes, np.ma.masked_greater_equal(classes, colours.N), cmap=colours, vmin=-0.5, vmax=colours.N - 0.5)
+def show_classes(axes: Axes, classes: np.ndarray, colours: ListedColormap) -> None:
+    """Show label values (H, W) in their colours, ignored pixels in none."""
+    show_picture(axes, np.ma.masked_greater_equal(classes, colours.N), cmap=colours, vmin=-0.5, vmax=colours.N - 0.5)

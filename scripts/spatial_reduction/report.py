@@ -35,6 +35,8 @@ CAPTIONS = {
     "training alone gives.",
     "kept_pixels": "What each iteration trains on: the share of all pixels, and of each true class, that is kept.",
     "cost": "Test score against training time. A removed pixel costs as much as a kept one: convolutions are dense.",
+    "sources": "Test images, evenly spaced over the test split, scored by several sources of saliency that ask one "
+    "model. Above: the rank of each pixel's score within its image, as masks see it; below: what the mask leaves.",
     "examples": "Test images through one chain, evenly spaced over the test split. Saliency is what the named "
     "iteration's model finds relevant; the picture beside it is what the next iteration would train on.",
 }
@@ -50,6 +52,7 @@ def write_report(
     dataset: str | Path,
     counts: Sequence[str | Path],
     figures: Sequence[str | Path],
+    sources: Sequence[str | Path],
     template: str | Path,
     config: Mapping[str, Any],
     method: Mapping[str, Any],
@@ -62,6 +65,7 @@ def write_report(
         costs, slurm_jobs: what the rules asked for and used; the second may have no rows.
         counts: `counts.h5` of the chains; they record device and software.
         figures: PNG files, embedded in this order.
+        sources: the table that goes with the figure of that name, or none.
         config: the whole configuration, shown as it is.
         method: the section `reduction` of the arm that the report is about.
     """
@@ -89,6 +93,7 @@ def write_report(
         measures=MEASURES,
         protocols=PROTOCOLS,
         figures=[(Path(path).stem, _caption(path), _embedded(path)) for path in figures],
+        sources=[row for path in sources for row in source_table(pd.read_csv(path, dtype={"threshold": str}))],
         scores=score_table(intact, config["evaluation"]["measures"]),
         contrasts=compared[(compared["measure"] == measure) & (compared["class"] == group)].to_dict("records"),
         others=compared[(compared["arm"] == about) & (compared["comparator"] == primary)].to_dict("records"),
@@ -117,6 +122,21 @@ def score_table(final: pd.DataFrame, measures: Sequence[str]) -> list[dict[str, 
                 scale = MEASURES[measure].scale
                 cells[measure, group] = (scale * values.mean(), scale * values.std())
         rows.append({"arm": arm, "threshold": threshold, "n": runs["seed"].nunique(), "cells": cells})
+    return rows
+
+
+def source_table(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return, per source and threshold, cost (median, lowest, highest), recall by class, pixels decided by index."""
+    rows = []
+    for source, found in table.groupby("source", sort=False):
+        cost = found[found["measure"] == "relative_seconds"].iloc[0]
+        for threshold, kept in found[found["measure"] != "relative_seconds"].groupby("threshold", sort=False):
+            recall = kept[kept["measure"] == "recall"].set_index("class")["value"].to_dict()
+            tied = kept[kept["measure"] == "decided_by_index"]["value"].iloc[0]
+            rows.append(
+                {"source": source, "threshold": threshold, "recall": recall, "tied": tied, "images": kept["n"].max()}
+            )
+            rows[-1] |= {"repeats": cost["n"], "cost": tuple(cost[["value", "low", "high"]])}
     return rows
 
 

@@ -145,8 +145,22 @@ def examples_title(wildcards):
     return f"{config['report']['method']}, top {wildcards.threshold} %, seed {config['seeds'][0]}: test images"
 
 
+def method_first_model(wildcards):
+    """Model that all sources of saliency are asked: of iteration 1 of the arm that the report is about."""
+    return iteration_file(method_chains()[0], 1, "model.safetensors")
+
+
+def sources_code(wildcards):
+    return library("render_sources", *(f"saliency/{source}" for source in config["report"]["sources"]))
+
+
+def sources_table(wildcards):
+    return ["<results>/sources.csv"] if config["report"]["sources"] else []
+
+
 def figures():
     """List the figures by file name without suffix."""
     plots = ["contrasts", "thresholds", "iterations", "heat_map", "learning_curves", "robustness", "reliability"]
     plots += ["kept_pixels", "cost"]
-    return plots + [f"examples_top_{chain.threshold}" for chain in method_chains()]
+    plots += [f"examples_top_{chain.threshold}" for chain in method_chains()]
+    return plots + (["sources"] if config["report"]["sources"] else [])

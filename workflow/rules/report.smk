@@ -296,6 +296,59 @@ rule plot_examples:
         "../../scripts/plot_examples.py"
 
 
+rule render_sources:
+    """Ask one model for the saliency of test images by every source: the scores, their cost, the classes they keep."""
+    input:
+        dataset="<results>/dataset.h5",
+        model=method_first_model,
+        code=sources_code,
+    output:
+        pictures="<results>/sources.h5",
+        table=report("<results>/sources.csv", caption="../report/sources_table.rst", category="Tables"),
+    log:
+        "<logs>/render_sources.log",
+    benchmark:
+        "<benchmarks>/render_sources.tsv"
+    conda:
+        "../../envs/training.yaml"
+    threads: 1
+    resources:
+        gpu=GPUS,
+        mem_mb=4000,
+        runtime=120,
+    params:
+        sources=config["report"]["sources"],
+        images=config["report"]["images"],
+        thresholds=ARMS[config["report"]["method"]]["reduction"]["thresholds"],
+        classes_of_interest=ARMS[config["report"]["method"]]["reduction"]["classes_of_interest"],
+        device=config["training"]["device"],
+        seed=config["seeds"][0],
+    script:
+        "../../scripts/render_sources.py"
+
+
+rule plot_sources:
+    """Draw the scores of all sources side by side, and what a mask leaves by each."""
+    input:
+        pictures="<results>/sources.h5",
+        code=library("plot_sources"),
+    output:
+        report("<results>/figures/sources.png", caption="../report/sources.rst", category="Figures"),
+        "<results>/figures/sources.pdf",
+    log:
+        "<logs>/plot_sources.log",
+    benchmark:
+        "<benchmarks>/plot_sources.tsv"
+    conda:
+        "../../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=15,
+    script:
+        "../../scripts/plot_sources.py"
+
+
 # The accounting of Slurm is asked where jobs are submitted; nodes may not reach it.
 localrules:
     summarise_costs,
@@ -340,6 +393,7 @@ rule write_report:
         dataset="<results>/dataset.h5",
         counts=chain_files("counts.h5"),
         figures=expand("<results>/figures/{figure}.png", figure=figures()),
+        sources=sources_table,
         template=checkout("workflow/report/report.html.j2"),
         code=library("write_report"),
     output:

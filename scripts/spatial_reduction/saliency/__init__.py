@@ -1,5 +1,7 @@
 """Saliency: how relevant a model, or a control, finds each pixel. One module per source.
 
+`scores` runs them; `batched` and `interest` are what those that ask a model have in common.
+
 Each source module has one function of one signature::
 
     def stream_scores(blocks, context) -> Iterator[np.ndarray]

@@ -1,0 +1,36 @@
+"""Seg-Grad-CAM: where the deepest features are that the prediction of the classes of interest rests on."""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+import numpy as np
+import torch
+from captum.attr import LayerGradCam
+from torch.nn.functional import interpolate
+
+from spatial_reduction.network import Network
+from spatial_reduction.saliency.batched import GRADIENT_PIXELS, score_batches
+from spatial_reduction.saliency.interest import LogitsOfInterest
+from spatial_reduction.saliency.scores import Blocks, Context
+
+
+def stream_scores(blocks: Blocks, context: Context) -> Iterator[np.ndarray]:
+    """Yield the class activation map, float32 (n, H, W); it is 0 where no feature speaks for the classes of interest.
+
+    Zeros are ties, of which a mask keeps the first pixels: an image without a pixel predicted as a class of interest
+    has no other scores.
+    """
+    score = partial(map_activation, classes_of_interest=context.classes_of_interest)
+    return score_batches(blocks, context, score, GRADIENT_PIXELS)
+
+
+def map_activation(network: Network, images: torch.Tensor, classes_of_interest: Sequence[int]) -> torch.Tensor:
+    """Return the class activation map of the deepest features; float (n, C, H, W) -> (n, H, W), not negative.
+
+    ReLU(sum_k alpha_k A_k), A_k the k-th feature map of `network.deepest`, alpha_k the mean over its positions of the
+    gradient of `LogitsOfInterest` (Grad-CAM: Selvaraju et al. 2017, arXiv 1610.02391, equations 1 and 2; for
+    segmentation: Vinogradova et al. 2020, arXiv 2002.11434); enlarged bilinearly to the size of the image.
+    """
+    explainer = LayerGradCam(LogitsOfInterest(network, classes_of_interest), network.deepest)
+    coarse = explainer.attribute(images.detach().requires_grad_(), relu_attributions=True)
+    return interpolate(coarse.detach(), size=images.shape[2:], mode="bilinear")[:, 0]
