@@ -19,13 +19,17 @@ BITS_PER_SAMPLE, PLANAR_CONFIGURATION = 258, 284  # TIFF tags
 
 @dataclass(frozen=True)
 class Pair:
-    """One image, its label picture, the group it is stratified by, and its official split if it has one."""
+    """One image, its label picture, the group it is stratified by, and its official split if it has one.
+
+    `page` is the place of both pictures in their files if these are stacks of many.
+    """
 
     name: str
     image: Path
     labels: Path
     group: str = ""
     official: str = ""
+    page: int | None = None
 
 
 def decode_pair(
@@ -40,14 +44,14 @@ def decode_pair(
     Returns:
         image: uint8 (H, W, 3) for colour "rgb" or (H, W, 1) for "grey"; bilinear resize.
         labels: uint8 (H, W), class indices, 255 where ignored; nearest-neighbour resize.
-        digest: SHA-256 of the two files' bytes, hexadecimal.
+        digest: SHA-256 of the two files' bytes, or of the two pages' pixels, hexadecimal.
 
     Raises:
         InputError: a file cannot be decoded, the two sizes differ, or a label value is not mapped.
     """
-    image_bytes, label_bytes = _read_bytes(pair.image), _read_bytes(pair.labels)
-    image = _decode(pair.image, image_bytes)
-    raw = _single_channel(pair.labels, np.asarray(_decode(pair.labels, label_bytes)))
+    image, image_bytes = _read_picture(pair.image, pair.page)
+    label_picture, label_bytes = _read_picture(pair.labels, pair.page)
+    raw = _single_channel(pair.labels, np.asarray(label_picture))
     if image.size != raw.shape[::-1]:
         raise InputError(
             f"{pair.image}: image is {image.width}x{image.height} but its labels "
@@ -76,6 +80,33 @@ def map_labels(path: Path, raw: np.ndarray, label_map: Mapping[int, int]) -> np.
         )
     table = np.array([label_map[int(value)] for value in values], dtype=np.uint8)
     return table[inverse].reshape(raw.shape)
+
+
+def count_pages(path: Path) -> int:
+    """Return how many pictures a file holds.
+
+    Raises:
+        InputError: the file is missing or cannot be decoded.
+    """
+    try:
+        with Image.open(path) as stack:
+            return getattr(stack, "n_frames", 1)
+    except Exception as error:
+        raise InputError(f"{path}: cannot be decoded ({_reason(error)})") from error
+
+
+def _read_picture(path: Path, page: int | None) -> tuple[Image.Image, bytes]:
+    """Return a picture and what its digest is of: its file's bytes, or its pixels if the file is a stack."""
+    if page is None:
+        content = _read_bytes(path)
+        return _decode(path, content), content
+    try:
+        with Image.open(path) as stack:  # reads this page alone
+            stack.seek(page)
+            picture = stack.copy()
+    except Exception as error:
+        raise InputError(f"{path}: slice {page} cannot be decoded ({_reason(error)})") from error
+    return picture, picture.tobytes()
 
 
 def _read_bytes(path: Path) -> bytes:
