@@ -16,6 +16,7 @@ DRAWN = {"planted.yaml"}
 SECTIONS = ["pathvars", "dataset", "dataset.split", "dataset.synthetic", "model", "training", "training.schedule"]
 SECTIONS += ["reduction", "evaluation", "report"]
 NO_ARMS = dict.fromkeys(["single_pass", "equal_compute", "restarts", "saliency", "random", "oracle"])
+CONNECTED = {"components_of": ["pet"], "border": 0}
 TWICE_NAMED = [{"name": "pet", "labels": [1]}, {"name": "pet", "labels": [2]}]
 
 
@@ -133,6 +134,7 @@ def test_a_section_that_is_a_number_is_refused(refusal, section):
         ("dataset.image_size", 32.5),
         ("dataset.image_size", 42),
         ("dataset.intensity_range", [0]),
+        ("dataset.instances", {"border": 1}),
         ("dataset.classes", [{"name": "pet", "labels": [1]}]),
         ("dataset.classes", ["background", "pet"]),
         ("dataset.classes", TWICE_NAMED),
@@ -195,6 +197,19 @@ def test_a_wrong_value_is_refused_by_its_key(refusal, key, value):
         (nested("arms.saliency", {"crop": True, "intact_share": 50}), "arms.saliency.intact_share: "),
         (nested("dataset", {"source": "folder", "split": {"method": "random"}}), "dataset.root: "),
         (nested("dataset", {"source": "folder", "root": "raw"}), "dataset.split.method: "),
+        (nested("dataset", {"source": "isbi2012", "split": {"method": "ordered"}}), "dataset.root: "),
+        (nested("dataset", {"source": "cell_tracking", "root": "raw"}), "dataset.instances: "),
+        (nested("dataset", {"source": "instances", "root": "raw", "split": {"method": "official"}}), "dataset."),
+        (
+            nested("dataset", {"source": "cell_tracking", "root": "raw", "instances": CONNECTED}),
+            "dataset.instances.components_of: ",
+        ),
+        (nested("dataset.instances", CONNECTED | {"border": 1}), "dataset.instances.border: "),
+        (nested("dataset.instances", {"components_of": None, "border": 0}), "dataset.instances.components_of: "),
+        (
+            nested("dataset.instances", {"components_of": ["cat"], "border": 0}),
+            "dataset.instances.components_of: unknown",
+        ),
         (nested("dataset.split.method", "lists"), "dataset.split.lists: "),
         (nested("dataset.split.lists", {"train": "a", "test": "b"}), "dataset.split.lists: "),
         (nested("dataset.ignored_labels", [3]), "dataset.classes: a label value stands twice"),

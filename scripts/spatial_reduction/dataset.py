@@ -24,8 +24,9 @@ class Dataset:
         classes: class names; the position is the label value.
         image_shape: (H, W, C).
         mean, std: of each channel over the training split, in units of [0, 1].
-        digest: SHA-256 of all images, labels and their split.
+        digest: SHA-256 of all images, labels, objects and their split.
         spans: first and past-the-last image of each split (splits are stored one after the other).
+        has_instances: whether objects are told apart.
     """
 
     path: Path
@@ -35,6 +36,7 @@ class Dataset:
     std: tuple[float, ...]
     digest: str
     spans: dict[str, tuple[int, int]]
+    has_instances: bool = False
 
     @classmethod
     def open(cls, path: str | Path) -> "Dataset":
@@ -47,6 +49,11 @@ class Dataset:
             images, labels = file["images"], file["labels"]
             if images.dtype != np.uint8 or images.ndim != 4 or labels.shape != images.shape[:3]:
                 raise InputError(f"{path}: images {images.shape} {images.dtype} do not fit labels {labels.shape}")
+            instances = file.get("instances")
+            if instances is not None and (instances.shape, instances.dtype) != (labels.shape, np.uint16):
+                raise InputError(
+                    f"{path}: instances {instances.shape} {instances.dtype} do not fit labels {labels.shape}"
+                )
             return cls(
                 path=Path(path),
                 classes=tuple(file.attrs["classes"]),
@@ -55,6 +62,7 @@ class Dataset:
                 std=tuple(float(value) for value in file.attrs["channel_std"]),
                 digest=str(file.attrs["digest"]),
                 spans={split: _span(path, file, split) for split in SPLITS},
+                has_instances=instances is not None,
             )
 
     def count(self, split: str) -> int:
@@ -86,6 +94,22 @@ class Dataset:
         rows = np.asarray(positions) + self.spans[split][0]
         with open_hdf5(self.path, "dataset") as file:
             return file["images"][rows], file["labels"][rows]
+
+    def instances(self, split: str, where: slice = slice(None)) -> np.ndarray:
+        """Return the objects of some images of a split, uint16 (n, H, W): 0 where there is none, else 1, 2, ...
+
+        Args:
+            where: a run of positions within the split.
+
+        Raises:
+            InputError: the data set tells no objects apart.
+        """
+        if not self.has_instances:
+            raise InputError(f"{self.path}: holds no instances; dataset.instances says what an object is")
+        first = self.spans[split][0]
+        start, stop, _ = where.indices(self.count(split))
+        with open_hdf5(self.path, "dataset") as file:
+            return file["instances"][first + start : first + stop]
 
     def block_count(self, split: str) -> int:
         """Return how many blocks `blocks` yields."""

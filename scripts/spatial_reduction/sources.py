@@ -4,8 +4,9 @@ import re
 from collections import defaultdict
 from pathlib import Path
 
-from spatial_reduction.decoding import Pair, count_pages
+from spatial_reduction.decoding import Pair
 from spatial_reduction.errors import InputError
+from spatial_reduction.pictures import count_pages
 
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff"}
 

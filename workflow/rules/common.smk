@@ -74,6 +74,9 @@ RAW = [label for entry in config["dataset"]["classes"] for label in entry["label
     "ignored_labels"
 ]
 refuse_unless(len(set(RAW)) == len(RAW), "dataset.classes", f"a label value stands twice in {sorted(RAW)}")
+check_names(
+    (config["dataset"]["instances"] or {}).get("components_of") or [], CLASSES, "dataset.instances.components_of"
+)
 ARMS = {name: resolve_arm(name, overrides) for name, overrides in config["arms"].items() if overrides is not None}
 refuse_unless(ARMS, "arms", "every arm is left out")
 check_names(config["evaluation"]["comparators"], ARMS, "evaluation.comparators")
