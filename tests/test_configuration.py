@@ -17,6 +17,7 @@ SECTIONS = ["pathvars", "dataset", "dataset.split", "dataset.synthetic", "model"
 SECTIONS += ["reduction", "evaluation", "report"]
 NO_ARMS = dict.fromkeys(["single_pass", "equal_compute", "restarts", "saliency", "random", "oracle"])
 CONNECTED = {"components_of": ["pet"], "border": 0}
+WEIGHTED = {"weight": 10, "sigma": 5, "balance": True}
 TWICE_NAMED = [{"name": "pet", "labels": [1]}, {"name": "pet", "labels": [2]}]
 
 
@@ -148,7 +149,9 @@ def test_a_section_that_is_a_number_is_refused(refusal, section):
         ("training.learning_rate", "1e-3"),
         ("training.learning_rate", 0),
         ("training.schedule.factor", 1),
-        ("training.augmentation", ["rotate"]),
+        ("training.augmentation", ["stretch"]),
+        ("training.border_weight", WEIGHTED | {"sigma": 0}),
+        ("training.border_weight", {"weight": 10}),
         ("reduction.thresholds", [0]),
         ("reduction.thresholds", [101]),
         ("reduction.thresholds", [50, 50.0]),
@@ -210,6 +213,8 @@ def test_a_wrong_value_is_refused_by_its_key(refusal, key, value):
             nested("dataset.instances", {"components_of": ["cat"], "border": 0}),
             "dataset.instances.components_of: unknown",
         ),
+        (nested("training.border_weight", WEIGHTED), "arms.single_pass.training.border_weight: a weight above 0 needs"),
+        (nested("arms.saliency.training.border_weight", WEIGHTED), "arms.saliency.training.border_weight: a weight"),
         (nested("dataset.split.method", "lists"), "dataset.split.lists: "),
         (nested("dataset.split.lists", {"train": "a", "test": "b"}), "dataset.split.lists: "),
         (nested("dataset.ignored_labels", [3]), "dataset.classes: a label value stands twice"),

@@ -6,7 +6,7 @@ import torch
 
 from spatial_reduction.decoding import IGNORED
 
-Augment = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
+Augment = Callable[..., tuple[torch.Tensor, ...]]
 
 
 def build_augmentation(names: Sequence[str], side: int) -> Augment | None:

@@ -56,6 +56,11 @@ def resolve_arm(name, overrides):
         "dataset.image_size",
         f"{config['dataset']['image_size']} is not divisible by {stride}, as {len(model['widths'])} widths need (arm {name})",
     )
+    refuse_unless(
+        not (training["border_weight"] or {}).get("weight") or config["dataset"]["instances"],
+        f"arms.{name}.training.border_weight",
+        "a weight above 0 needs objects; dataset.instances says what they are",
+    )
     if reduction["train_for"] == "chain":
         training["epochs"] *= config["reduction"]["iterations"]
     is_chain = reduction["iterations"] > 1
