@@ -1,10 +1,16 @@
+import copy
+
 import numpy as np
 import pytest
 import tifffile
+import yaml
 from PIL import Image
 
+from conftest import ROOT
+from spatial_reduction.dataset import Dataset
 from spatial_reduction.decoding import decode_pair
 from spatial_reduction.errors import InputError
+from spatial_reduction.preparation import prepare_dataset
 from spatial_reduction.sources import list_pairs
 from spatial_reduction.splits import split_pairs
 
@@ -113,6 +119,29 @@ def test_labelled_frames_of_both_sequences_are_pairs_and_the_others_are_not(tmp_
         ("01_t002", "man_seg002.tif", "01", "trainval"),
         ("02_t001", "man_seg001.tif", "02", "test"),
     ]
+
+
+def test_a_preset_prepares_frames_of_16_bits_that_are_not_square(tmp_path, config):
+    for sequence in ("01", "02"):
+        write_sequence(tmp_path, sequence, labelled=(0, 1, 2))
+    labels = np.repeat(np.array([[7, 7, 7, 300, 300, 0]], dtype=np.uint16), 4, axis=0)
+    tifffile.imwrite(tmp_path / "01_GT" / "SEG" / "man_seg001.tif", labels)
+    tifffile.imwrite(tmp_path / "01" / "t001.tif", np.repeat(np.arange(6, dtype=np.uint16)[None] * 10000, 4, axis=0))
+    section, own = copy.deepcopy(config["dataset"]), yaml.safe_load((ROOT / "config/cell_tracking.yaml").read_text())
+    section |= own["dataset"] | {"image_size": 12, "split": section["split"] | own["dataset"]["split"]}
+    section["split"]["validation_share"] = 34
+    prepare_dataset(tmp_path, tmp_path / "dataset.h5", section, threads=1)
+    data = Dataset.open(tmp_path / "dataset.h5")
+    assert data.names("test") == ["02_t000", "02_t001", "02_t002"]
+    split, position = next(
+        (split, data.names(split).index("01_t001"))
+        for split in ("train", "validation")
+        if "01_t001" in data.names(split)
+    )
+    images, classes = data.pick(split, [position])
+    assert data.instances(split, slice(position, position + 1))[0, 0].tolist() == [1] * 6 + [2] * 4 + [0] * 2
+    assert classes[0, 0].tolist() == [1, 1, 1, 1, 2, 2, 2, 2, 1, 1, 0, 0]  # two pixels on either side
+    assert images[0, :, [0, -1], 0].tolist() == [[0] * 12, [195] * 12]  # 50000 of 65535
 
 
 def test_gold_truth_comes_before_silver_truth(tmp_path):
