@@ -15,12 +15,15 @@ OVERLAYS = dict.fromkeys(
     ["laptop.yaml", "ablation.yaml", "full.yaml", "a_a.yaml", "sliding_window.yaml"], "oxford_pet.yaml"
 )
 DRAWN = {"planted.yaml"}
+LIKE_ISBI = ["nuclei.yaml", "cell_tracking.yaml"]  # checked below; planned, they would cost as much as isbi2012.yaml
 SECTIONS = ["pathvars", "dataset", "dataset.split", "dataset.synthetic", "model", "training", "training.schedule"]
 SECTIONS += ["reduction", "evaluation", "report"]
 OBJECTS = {"class": "pet", "connectivity": 1, "minimum_size": 1}
 OBJECT_MEASURES = SCHEMA["$defs"]["object_measure"]["enum"]
 NO_ARMS = dict.fromkeys(["single_pass", "equal_compute", "restarts", "saliency", "random", "oracle"])
 WINDOWS = {"name": "sliding_window", "widths": [4, 8, 16], "window": 13}
+CONNECTED = {"components_of": ["pet"], "border": 0}
+WEIGHTED = {"weight": 10, "sigma": 5, "balance": True}
 TWICE_NAMED = [{"name": "pet", "labels": [1]}, {"name": "pet", "labels": [2]}]
 
 
@@ -68,7 +71,7 @@ def subschemas(schema, place="config"):
         yield from subschemas(schema["items"], f"{place}.items")
 
 
-@pytest.mark.parametrize("name", EXPERIMENTS)
+@pytest.mark.parametrize("name", [name for name in EXPERIMENTS if name not in LIKE_ISBI])
 def test_every_experiment_plans_with_a_folder_of_data(snakemake, tmp_path, name):
     (tmp_path / "raw").mkdir()
     smaller = {"reduction": {"iterations": 2, "thresholds": [90]}} if name in OVERLAYS else {}
@@ -81,6 +84,14 @@ def test_every_experiment_plans_with_a_folder_of_data(snakemake, tmp_path, name)
     assert process.returncode == 0, process.stderr
     assert f"results/{Path(name).stem}/report.html" in process.stdout
     assert "download_oxford_pet" not in process.stdout
+
+
+@pytest.mark.parametrize("name", LIKE_ISBI)
+def test_a_preset_of_microscopy_passes_the_checks_once_it_has_a_folder(checked, refusal, name):
+    preset = yaml.safe_load((ROOT / "config" / name).read_text())
+    assert refusal(preset).startswith("dataset.root: ")
+    preset["dataset"]["root"] = "raw"
+    assert checked(preset)["CLASSES"][2] == "border"
 
 
 def test_oxford_pet_without_a_folder_downloads_it(snakemake):
@@ -138,6 +149,7 @@ def test_a_section_that_is_a_number_is_refused(refusal, section):
         ("dataset.image_size", 32.5),
         ("dataset.image_size", 42),
         ("dataset.intensity_range", [0]),
+        ("dataset.instances", {"border": 1}),
         ("dataset.classes", [{"name": "pet", "labels": [1]}]),
         ("dataset.classes", ["background", "pet"]),
         ("dataset.classes", TWICE_NAMED),
@@ -154,7 +166,9 @@ def test_a_section_that_is_a_number_is_refused(refusal, section):
         ("training.learning_rate", "1e-3"),
         ("training.learning_rate", 0),
         ("training.schedule.factor", 1),
-        ("training.augmentation", ["rotate"]),
+        ("training.augmentation", ["stretch"]),
+        ("training.border_weight", WEIGHTED | {"sigma": 0}),
+        ("training.border_weight", {"weight": 10}),
         ("reduction.thresholds", [0]),
         ("reduction.thresholds", [101]),
         ("reduction.thresholds", [50, 50.0]),
@@ -212,6 +226,21 @@ def test_a_wrong_value_is_refused_by_its_key(refusal, key, value):
         (nested("arms.saliency", {"crop": True, "intact_share": 50}), "arms.saliency.intact_share: "),
         (nested("dataset", {"source": "folder", "split": {"method": "random"}}), "dataset.root: "),
         (nested("dataset", {"source": "folder", "root": "raw"}), "dataset.split.method: "),
+        (nested("dataset", {"source": "isbi2012", "split": {"method": "ordered"}}), "dataset.root: "),
+        (nested("dataset", {"source": "cell_tracking", "root": "raw"}), "dataset.instances: "),
+        (nested("dataset", {"source": "instances", "root": "raw", "split": {"method": "official"}}), "dataset."),
+        (
+            nested("dataset", {"source": "cell_tracking", "root": "raw", "instances": CONNECTED}),
+            "dataset.instances.components_of: ",
+        ),
+        (nested("dataset.instances", CONNECTED | {"border": 1}), "dataset.instances.border: "),
+        (nested("dataset.instances", {"components_of": None, "border": 0}), "dataset.instances.components_of: "),
+        (
+            nested("dataset.instances", {"components_of": ["cat"], "border": 0}),
+            "dataset.instances.components_of: unknown",
+        ),
+        (nested("training.border_weight", WEIGHTED), "arms.single_pass.training.border_weight: a weight above 0 needs"),
+        (nested("arms.saliency.training.border_weight", WEIGHTED), "arms.saliency.training.border_weight: a weight"),
         (nested("dataset.split.method", "lists"), "dataset.split.lists: "),
         (nested("dataset.split.lists", {"train": "a", "test": "b"}), "dataset.split.lists: "),
         (nested("dataset.ignored_labels", [3]), "dataset.classes: a label value stands twice"),

@@ -34,7 +34,7 @@ def pictures(count, side):
 
 def test_a_window_holds_its_box_in_the_middle_and_labels_nothing_else():
     windows = Windows(torch.tensor([[5, 6, 3, 4]]), stride=4)
-    pixels, labels = windows.cut(*pictures(1, 16), torch.tensor([0]))
+    pixels, labels = windows.cut(*pictures(1, 16), chosen=torch.tensor([0]))
     assert pixels.shape == (1, 4, 4, 2)
     assert pixels[0, :, 0, 0].tolist() == [5, 6, 7, 8]  # one row more than the box has
     assert pixels[0, 0, :, 1].tolist() == [6, 7, 8, 9]
@@ -44,7 +44,7 @@ def test_a_window_holds_its_box_in_the_middle_and_labels_nothing_else():
 
 def test_windows_of_one_batch_have_the_size_of_the_largest_and_stay_inside():
     windows = Windows(torch.tensor([[15, 0, 1, 1], [2, 4, 9, 6]]), stride=4)
-    pixels, labels = windows.cut(*pictures(2, 16), torch.tensor([0, 1]))
+    pixels, labels = windows.cut(*pictures(2, 16), chosen=torch.tensor([0, 1]))
     assert pixels.shape == (2, 12, 8, 2)
     assert pixels[0, :, 0, 0].tolist() == list(range(4, 16))
     assert pixels[0, 0, :, 1].tolist() == list(range(8))
@@ -54,12 +54,12 @@ def test_windows_of_one_batch_have_the_size_of_the_largest_and_stay_inside():
 
 def test_a_window_is_at_least_a_quarter_of_the_side():
     windows = Windows(torch.tensor([[0, 0, 1, 1]]), stride=2)
-    assert windows.cut(*pictures(1, 32), torch.tensor([0]))[1].shape == (1, 8, 8)
+    assert windows.cut(*pictures(1, 32), chosen=torch.tensor([0]))[1].shape == (1, 8, 8)
 
 
 def test_windows_have_few_sizes():
     windows = Windows(torch.tensor([[0, 0, side, side] for side in range(1, 65)]), stride=2)
-    sizes = {tuple(windows.cut(*pictures(64, 64), torch.tensor([index]))[1].shape[1:]) for index in range(64)}
+    sizes = {tuple(windows.cut(*pictures(64, 64), chosen=torch.tensor([index]))[1].shape[1:]) for index in range(64)}
     assert sizes == {(side, side) for side in range(16, 65, 4)}  # a sixteenth of 64 is 4
 
 
@@ -70,7 +70,7 @@ def test_every_kept_pixel_is_in_its_window_with_its_label(seed, stride):
     kept[:, 3, 5] = True
     _, labels = pictures(3, 16)
     pixels = torch.from_numpy(kept.astype(np.uint8))[..., None]
-    cut, labelled = Windows(torch.from_numpy(tight_boxes(kept)), stride).cut(pixels, labels, torch.arange(3))
+    cut, labelled = Windows(torch.from_numpy(tight_boxes(kept)), stride).cut(pixels, labels, chosen=torch.arange(3))
     assert torch.equal(cut.sum(dim=(1, 2, 3)), torch.from_numpy(kept.sum(axis=(1, 2))))
     assert (labelled[cut[..., 0] == 1] == 1).all()
     assert all(size % stride == 0 for size in labelled.shape[1:])

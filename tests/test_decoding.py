@@ -236,7 +236,7 @@ def test_a_larger_image_is_interpolated_bilinearly(tmp_path):
 @pytest.mark.parametrize(("colour", "channels"), [("grey", 1), ("rgb", 3)])
 def test_every_image_has_the_channels_of_the_asked_colour(tmp_path, mask, mode, colour, channels):
     path = saved(tmp_path / "a.tif", Image.new(mode, (SIDE, SIDE)))
-    image, labels, _ = decode(path, mask, colour=colour)
+    image, labels, *_ = decode(path, mask, colour=colour)
     assert (image.shape, image.dtype) == ((SIDE, SIDE, channels), np.uint8)
     assert (labels.shape, labels.dtype) == ((SIDE, SIDE), np.uint8)
 

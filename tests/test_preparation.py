@@ -4,8 +4,10 @@ import shutil
 import h5py
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
+from conftest import ROOT
 from spatial_reduction.decoding import decode_pair
 from spatial_reduction.errors import InputError
 from spatial_reduction.preparation import label_map, prepare_dataset
@@ -99,7 +101,7 @@ def test_every_image_stands_beside_its_own_labels_name_group_and_digest(dataset_
     pairs = {pair.name: pair for pair in list_pairs("oxford_pet", pets, None)}
     for i, name in enumerate(arrays["names"]):
         pair = pairs[name.decode()]
-        image, labels, digest = decode_pair(pair, 16, "rgb", label_map(dataset_config), None)
+        image, labels, digest, _ = decode_pair(pair, 16, "rgb", label_map(dataset_config), None)
         assert np.array_equal(arrays["images"][i], image)
         assert np.array_equal(arrays["labels"][i], labels)
         assert (arrays["group"][i].decode(), arrays["sha256"][i].decode()) == (pair.group, digest)
@@ -314,3 +316,32 @@ def test_120_real_pictures_of_nuclei_are_prepared_from_a_plain_folder(prepare, r
     is_nucleus = arrays["labels"] == 1
     assert arrays["images"][..., 0][is_nucleus].mean() > 2 * arrays["images"][..., 0][~is_nucleus].mean()
     assert 2 <= attributes["class_share"][1] <= 40
+
+
+def preset(config, name, **changes):
+    """The section `dataset` of a preset, laid over the embedded configuration."""
+    section = copy.deepcopy(config["dataset"])
+    own = yaml.safe_load((ROOT / f"config/{name}.yaml").read_text())["dataset"]
+    return section | own | {"split": section["split"] | own["split"]} | changes
+
+
+@pytest.mark.real_data
+def test_6_real_slices_are_prepared_with_their_cells_in_order(prepare, real_data, config):
+    section = preset(config, "isbi2012", image_size=512, limit=6)
+    arrays, attributes = prepare(real_data / "isbi2012-em", section | {"split": section["split"] | {"test_share": 34}})
+    assert [name.decode() for name in arrays["names"]] == [f"slice_{index:02}" for index in range(6)]
+    assert arrays["images"].shape == (6, 512, 512, 1)
+    assert arrays["instances"].dtype == np.uint16
+    assert np.array_equal(arrays["instances"] > 0, arrays["labels"] == 1)
+    assert all(100 < objects.max() < 200 for objects in arrays["instances"])
+    assert attributes["class_share"].sum() == pytest.approx(100)
+
+
+@pytest.mark.real_data
+def test_30_real_pictures_of_nuclei_are_prepared_with_their_objects(prepare, real_data, config):
+    arrays, _ = prepare(real_data / "dsb2018-nuclei", preset(config, "nuclei", image_size=128, limit=30))
+    assert arrays["instances"].shape == arrays["labels"].shape == (30, 128, 128)
+    assert 15 < np.mean([objects.max() for objects in arrays["instances"]]) < 40
+    assert ((arrays["labels"] == 1) <= (arrays["instances"] > 0)).all()
+    is_touching = [(labels == 2).any() for labels in arrays["labels"]]
+    assert 0.5 < np.mean(is_touching) < 1

@@ -13,9 +13,10 @@ from spatial_reduction.dataset import Dataset
 from spatial_reduction.decoding import IGNORED
 from spatial_reduction.masking import open_mask
 from spatial_reduction.reduction import reduced_blocks
+from spatial_reduction.weight_map import training_weights
 
 SHARE_OF_DEVICE = 0.5  # of the free GPU memory that the data may take; the rest is for the network
-Batch = tuple[torch.Tensor, torch.Tensor]  # images uint8 (n, H, W, C), labels uint8 (n, H, W)
+Batch = tuple[torch.Tensor, ...]  # images uint8 (n, H, W, C), labels uint8 (n, H, W), weights float32 (n, H, W) if any
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Images:
         intact: the same images with nothing removed, and
         intact_share: the per cent of the images of each batch that are taken from there.
         windows: where the images are cut; None for whole images.
+        weights: float32 (N, H, W), of each pixel in the loss; None if all are 1.
     """
 
     pixels: torch.Tensor
@@ -35,6 +37,7 @@ class Images:
     intact: "Images | None" = None
     intact_share: float = 0
     windows: Windows | None = None
+    weights: torch.Tensor | None = None
 
     def batches(self, order: torch.Tensor, size: int) -> Iterator[Batch]:
         """Yield batches of `size` images in the given order, on the device, still uint8.
@@ -55,16 +58,23 @@ class Images:
             yield tuple(torch.cat(tensors) for tensors in zip(*parts, strict=True)) if len(parts) > 1 else parts[0]
 
     def _pick(self, chosen: torch.Tensor) -> Batch:
+        stored = [tensor for tensor in (self.pixels, self.labels, self.weights) if tensor is not None]
         if self.windows:
-            pixels, labels = self.windows.cut(self.pixels, self.labels, chosen)
+            picked = self.windows.cut(*stored, chosen=chosen)
         else:
             chosen = chosen.to(self.pixels.device)
-            pixels, labels = self.pixels[chosen], self.labels[chosen]
-        return pixels.to(self.device, non_blocking=True), labels.to(self.device, non_blocking=True)
+            picked = tuple(tensor[chosen] for tensor in stored)
+        return tuple(tensor.to(self.device, non_blocking=True) for tensor in picked)
 
 
 def load_training_images(
-    data: Dataset, mask: str | Path, removal: Mapping[str, Any], seed: int, device: torch.device, stride: int
+    data: Dataset,
+    mask: str | Path,
+    removal: Mapping[str, Any],
+    seed: int,
+    device: torch.device,
+    stride: int,
+    border_weight: Mapping[str, Any] | None = None,
 ) -> Images:
     """Read the training split as one iteration trains on it.
 
@@ -72,21 +82,27 @@ def load_training_images(
         mask: kept pixels of each image.
         removal: what the mask does, keys of the section `reduction`: `fill`, `removes`, `intact_share`, `crop`.
         stride: the network's, by which the sides of its input are divisible.
+        border_weight: the section `training.border_weight`; None for a loss without weights.
 
     Raises:
-        InputError: the mask file is damaged or made for other images.
+        InputError: the mask file is damaged or made for other images, or weights need objects and there are none.
     """
-    reduced = load_images(_reduced_pairs(data, mask, removal, seed), data, "train", device)
+    weights = training_weights(data, border_weight)
+    reduced = load_images(_reduced_pairs(data, mask, removal, seed), data, "train", device, weights)
     if removal["crop"]:
         return replace(reduced, windows=Windows(_boxes(data, mask), stride))
     if removal["intact_share"]:
-        intact = load_images(data.blocks("train"), data, "train", device)
+        intact = load_images(data.blocks("train"), data, "train", device, weights)
         return replace(reduced, intact=intact, intact_share=removal["intact_share"])
     return reduced
 
 
 def load_images(
-    blocks: Iterable[tuple[slice, np.ndarray, np.ndarray]], data: Dataset, split: str, device: torch.device
+    blocks: Iterable[tuple[slice, np.ndarray, np.ndarray]],
+    data: Dataset,
+    split: str,
+    device: torch.device,
+    weights: np.ndarray | None = None,
 ) -> Images:
     """Read the images of a split into memory, on the device if they fit into half of what is free there."""
     height, width, channels = data.image_shape
@@ -94,9 +110,10 @@ def load_images(
     labels = torch.empty((data.count(split), height, width), dtype=torch.uint8)
     for block, some_pixels, some_labels in blocks:
         pixels[block], labels[block] = torch.from_numpy(some_pixels), torch.from_numpy(some_labels)
-    if device.type == "cuda" and pixels.nbytes + labels.nbytes > SHARE_OF_DEVICE * torch.cuda.mem_get_info()[0]:
-        return Images(pixels, labels, device)
-    return Images(pixels.to(device), labels.to(device), device)
+    stored = [pixels, labels, *([] if weights is None else [torch.from_numpy(weights)])]
+    fits = device.type != "cuda" or sum(t.nbytes for t in stored) <= SHARE_OF_DEVICE * torch.cuda.mem_get_info()[0]
+    pixels, labels, *others = [tensor.to(device) for tensor in stored] if fits else stored
+    return Images(pixels, labels, device, weights=others[0] if others else None)
 
 
 def _reduced_pairs(

@@ -56,24 +56,24 @@ class Windows:
         return batches
 
     def cut(
-        self, pixels: torch.Tensor, labels: torch.Tensor, chosen: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+        self, pixels: torch.Tensor, labels: torch.Tensor, *others: torch.Tensor, chosen: torch.Tensor
+    ) -> tuple[torch.Tensor, ...]:
         """Return windows of some images, all of the size that the largest of their boxes needs.
 
         Args:
-            pixels, labels: uint8 (N, H, W, C) and (N, H, W), of all images.
+            pixels, labels: uint8 (N, H, W, C) and (N, H, W), of all images; `others` are cut alike.
             chosen: positions int64 (n,).
 
         Returns:
-            uint8 (n, h, w, C) and (n, h, w). A box lies in the middle of its window, or nearer to the edge of its
-            image; what surrounds it is the image, as reduced, with the label 255.
+            uint8 (n, h, w, C) and (n, h, w), and the others. A box lies in the middle of its window, or
+            nearer to the edge of its image; what surrounds it is the image, as reduced, with the label 255.
         """
         rows, in_box = self._lines(chosen, 0, labels.shape[1])
         columns, in_box_too = self._lines(chosen, 1, labels.shape[2])
         outside = ~(in_box[:, :, None] & in_box_too[:, None, :]).to(labels.device, non_blocking=True)
         parts = (chosen[:, None, None], rows[:, :, None], columns[:, None, :])
         at = tuple(index.to(labels.device, non_blocking=True) for index in parts)
-        return pixels[at], labels[at].masked_fill(outside, IGNORED)
+        return pixels[at], labels[at].masked_fill(outside, IGNORED), *(other[at] for other in others)
 
     def _lines(self, chosen: torch.Tensor, axis: int, side: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the rows (axis 0) or columns (1) of each window, int64 (n, h), and which of them are in the box."""

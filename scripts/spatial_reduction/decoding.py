@@ -1,31 +1,50 @@
-"""Read one image or one label picture of any common format, whatever its file name claims."""
+"""Turn an image and its label picture into arrays of the data set's size."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-import tifffile
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from spatial_reduction.errors import InputError
+from spatial_reduction.instances import Objects, connected_objects, number_objects, object_classes
+from spatial_reduction.pictures import read_picture
 
 IGNORED = 255  # label of pixels that belong to no class
-TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-BITS_PER_SAMPLE, PLANAR_CONFIGURATION = 258, 284  # TIFF tags
 
 
 @dataclass(frozen=True)
 class Pair:
-    """One image, its label picture, the group it is stratified by, and its official split if it has one."""
+    """One image, its label picture, the group it is stratified by, and its official split if it has one.
+
+    `page` is the place of both pictures in their files if these are stacks of many.
+    """
 
     name: str
     image: Path
     labels: Path
     group: str = ""
     official: str = ""
+    page: int | None = None
+
+
+class Decoded(NamedTuple):
+    """A pair as `image_size` x `image_size` arrays.
+
+    Attributes:
+        image: uint8 (H, W, 3) for colour "rgb" or (H, W, 1) for "grey"; bilinear resize.
+        labels: uint8 (H, W), class indices, 255 where ignored; nearest-neighbour resize.
+        digest: SHA-256 of the two files' bytes, or of the two pages' pixels, hexadecimal.
+        instances: uint16 (H, W), 0 where there is no object, else 1, 2, ...; None for data without objects.
+    """
+
+    image: np.ndarray
+    labels: np.ndarray
+    digest: str
+    instances: np.ndarray | None
 
 
 def decode_pair(
@@ -34,32 +53,50 @@ def decode_pair(
     colour: str,
     label_map: Mapping[int, int],
     intensity_range: Sequence[float] | None,
-) -> tuple[np.ndarray, np.ndarray, str]:
-    """Return a pair as `image_size` x `image_size` arrays.
-
-    Returns:
-        image: uint8 (H, W, 3) for colour "rgb" or (H, W, 1) for "grey"; bilinear resize.
-        labels: uint8 (H, W), class indices, 255 where ignored; nearest-neighbour resize.
-        digest: SHA-256 of the two files' bytes, hexadecimal.
+    objects: Objects | None = None,
+) -> Decoded:
+    """Read a pair and resize it, whatever its shape, to a square.
 
     Raises:
         InputError: a file cannot be decoded, the two sizes differ, or a label value is not mapped.
     """
-    image_bytes, label_bytes = _read_bytes(pair.image), _read_bytes(pair.labels)
-    image = _decode(pair.image, image_bytes)
-    raw = _single_channel(pair.labels, np.asarray(_decode(pair.labels, label_bytes)))
+    image, image_bytes = read_picture(pair.image, pair.page)
+    label_picture, label_bytes = read_picture(pair.labels, pair.page)
+    raw = _single_channel(pair.labels, np.asarray(label_picture))
     if image.size != raw.shape[::-1]:
         raise InputError(
             f"{pair.image}: image is {image.width}x{image.height} but its labels "
             f"{pair.labels} are {raw.shape[1]}x{raw.shape[0]} pixels"
         )
-    image = _as_uint8(image, colour, intensity_range)
-    labels = map_labels(pair.labels, raw, label_map)
-    size = (image_size, image_size)
-    pixels = np.asarray(image.resize(size, Image.Resampling.BILINEAR))
-    classes = np.asarray(Image.fromarray(labels).resize(size, Image.Resampling.NEAREST))
+    resized = _as_uint8(image, colour, intensity_range).resize((image_size, image_size), Image.Resampling.BILINEAR)
+    labels, instances = _read_labels(pair.labels, raw, image_size, label_map, objects)
     digest = hashlib.sha256(image_bytes + label_bytes).hexdigest()
-    return pixels.reshape(image_size, image_size, -1), classes, digest
+    return Decoded(np.asarray(resized).reshape(image_size, image_size, -1), labels, digest, instances)
+
+
+def _read_labels(
+    path: Path, raw: np.ndarray, size: int, label_map: Mapping[int, int], objects: Objects | None
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the classes uint8 and, if there are any, the objects uint16 of a label picture, resized.
+
+    What hangs together is decided before resizing, which may close a thin membrane: how many cells there are does
+    not depend on the size of the image. What lies between given objects is decided after it, in pixels of the network.
+    """
+    if objects is None or objects.classes is not None:
+        classes = map_labels(path, raw, label_map)
+        labels = _resize_labels(classes, size)
+        if objects is None:
+            return labels, None
+        connected = connected_objects(classes, objects.classes)
+        return labels, number_objects(path, _resize_labels(connected, size))
+    instances = number_objects(path, _resize_labels(number_objects(path, raw), size))
+    return map_labels(path, object_classes(instances, objects.border), label_map), instances
+
+
+def _resize_labels(values: np.ndarray, size: int) -> np.ndarray:
+    """Resize (H, W) to (size, size) by nearest neighbours; Pillow knows 8 and 32 bits."""
+    picture = Image.fromarray(values if values.dtype == np.uint8 else values.astype(np.int32))
+    return np.asarray(picture.resize((size, size), Image.Resampling.NEAREST))
 
 
 def map_labels(path: Path, raw: np.ndarray, label_map: Mapping[int, int]) -> np.ndarray:
@@ -76,52 +113,6 @@ def map_labels(path: Path, raw: np.ndarray, label_map: Mapping[int, int]) -> np.
         )
     table = np.array([label_map[int(value)] for value in values], dtype=np.uint8)
     return table[inverse].reshape(raw.shape)
-
-
-def _read_bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror or error}") from error
-
-
-def _decode(path: Path, content: bytes) -> Image.Image:
-    """Decode by content, not by suffix: a release may hold a GIF or a PNG that is named .jpg."""
-    try:
-        with Image.open(BytesIO(content)) as image:
-            if not _is_deep_planar(image):
-                image.load()
-                return image.copy()
-    except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, struct.error ...
-        if not content.startswith(TIFF_MAGIC):
-            raise InputError(f"{path}: cannot be decoded ({_reason(error)})") from error
-    return _decode_tiff(path, content)
-
-
-def _is_deep_planar(image: Image.Image) -> bool:
-    """Whether this is a TIFF file of more than 8 bits with one plane per colour: Pillow misreads it in silence."""
-    tags = getattr(image, "tag_v2", {})
-    return tags.get(PLANAR_CONFIGURATION) == 2 and max(tags.get(BITS_PER_SAMPLE, (8,))) > 8
-
-
-def _decode_tiff(path: Path, content: bytes) -> Image.Image:
-    """Decode the TIFF files that Pillow does not know or misreads, such as 16-bit colour in planes."""
-    try:
-        pixels = tifffile.imread(BytesIO(content))
-        if pixels.ndim == 3 and pixels.shape[0] in (3, 4):
-            pixels = np.moveaxis(pixels, 0, -1)
-        if pixels.ndim == 3 and pixels.dtype == np.uint16:
-            pixels = (pixels >> 8).astype(np.uint8)
-        return Image.fromarray(pixels)
-    except Exception as error:
-        raise InputError(f"{path}: cannot be decoded ({_reason(error)})") from error
-
-
-def _reason(error: Exception) -> str:
-    """Return an error's first line; Pillow's own for an unknown format holds a memory address."""
-    if isinstance(error, UnidentifiedImageError):
-        return "no known image format"
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
 def _single_channel(path: Path, raw: np.ndarray) -> np.ndarray:

@@ -10,8 +10,9 @@ from typing import Any
 import h5py
 import numpy as np
 
-from spatial_reduction.decoding import IGNORED, Pair, decode_pair
+from spatial_reduction.decoding import IGNORED, Decoded, Pair, decode_pair
 from spatial_reduction.errors import InputError
+from spatial_reduction.instances import Objects
 from spatial_reduction.joblog import progress, say
 from spatial_reduction.sources import list_pairs
 from spatial_reduction.splits import SPLITS, split_pairs
@@ -43,6 +44,7 @@ def prepare_dataset(root: str | Path, output: str | Path, dataset: Mapping[str, 
         colour=dataset["colour"],
         label_map=label_map(dataset),
         intensity_range=dataset["intensity_range"],
+        objects=Objects.of(dataset),
     )
     with create_hdf5(output, "dataset") as file:
         store = _Store(file, len(ordered), dataset)
@@ -59,10 +61,10 @@ def label_map(dataset: Mapping[str, Any]) -> dict[int, int]:
     return mapping | dict.fromkeys(dataset["ignored_labels"], IGNORED)
 
 
-def _decode_all(pairs: Sequence[Pair], decode: Any, threads: int) -> Iterator[Any]:
+def _decode_all(pairs: Sequence[Pair], decode: Any, threads: int) -> Iterator[Decoded | InputError]:
     """Yield, in order, each pair's decoded arrays or the InputError that it met."""
 
-    def attempt(pair: Pair) -> Any:
+    def attempt(pair: Pair) -> Decoded | InputError:
         try:
             return decode(pair)
         except InputError as error:
@@ -91,31 +93,31 @@ class _Store:
             maxshape=(None, side, side, channels),
             fletcher32=True,
         )
-        self.labels = file.create_dataset(
-            "labels",
-            (capacity, side, side),
-            "uint8",
-            chunks=(chunk, side, side),
-            maxshape=(None, side, side),
-            compression="gzip",
-            compression_opts=1,
-            fletcher32=True,
-        )
+        flat = {
+            "shape": (capacity, side, side),
+            "chunks": (chunk, side, side),
+            "maxshape": (None, side, side),
+            "compression": "gzip",
+            "compression_opts": 1,
+            "fletcher32": True,
+        }
+        self.labels = file.create_dataset("labels", dtype="uint8", **flat)
+        self.instances = file.create_dataset("instances", dtype="uint16", **flat) if dataset["instances"] else None
         file.attrs["label_mapping"] = [f"{entry['name']}: {entry['labels']}" for entry in dataset["classes"]]
         self.members: dict[str, list[int]] = {split: [] for split in SPLITS}
         self.names: list[str] = []
         self.groups: list[str] = []
         self.digests: list[str] = []
         self.left_out: list[str] = []
-        self.digest = hashlib.sha256()  # of all that a training can depend on: pixels, labels, their order and split
+        self.digest = hashlib.sha256()  # of all that a training can depend on: pixels, labels, objects, order, split
         self.pixel_counts = np.zeros(256, dtype=np.int64)
         self.channel_sums = np.zeros((2, channels))  # of values and of squared values, training split
 
-    def add(self, split: str, pair: Pair, result: Any) -> None:
+    def add(self, split: str, pair: Pair, result: Decoded | InputError) -> None:
         if isinstance(result, InputError):
             self.left_out.append(str(result))
             return
-        image, labels, digest = result
+        image, labels, digest, instances = result
         index = len(self.names)
         self.images[index], self.labels[index] = image, labels
         self.members[split].append(index)
@@ -123,6 +125,9 @@ class _Store:
         self.groups.append(pair.group)
         self.digests.append(digest)
         self.digest.update(split.encode() + image.tobytes() + labels.tobytes())
+        if self.instances is not None:
+            self.instances[index] = instances
+            self.digest.update(instances.tobytes())
         if split == "train":
             self.pixel_counts += np.bincount(labels.reshape(-1), minlength=256)
             values = image.reshape(-1, image.shape[-1]) / 255
@@ -132,8 +137,9 @@ class _Store:
         if self.left_out and (on_error == "stop" or not all(self.members.values())):
             raise InputError(f"{len(self.left_out)} pairs cannot be used:\n  " + "\n  ".join(self.left_out))
         count = len(self.names)
-        self.images.resize(count, axis=0)
-        self.labels.resize(count, axis=0)
+        for stored in (self.images, self.labels, self.instances):
+            if stored is not None:
+                stored.resize(count, axis=0)
         for key, values in {
             "names": self.names,
             "group": self.groups,

@@ -1,10 +1,12 @@
 """List the (image, labels) pairs of each supported folder layout."""
 
+import re
 from collections import defaultdict
 from pathlib import Path
 
 from spatial_reduction.decoding import Pair
 from spatial_reduction.errors import InputError
+from spatial_reduction.pictures import count_pages
 
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff"}
 
@@ -41,18 +43,95 @@ def list_oxford_pet(root: Path) -> list[Pair]:
 
 def list_folder(root: Path) -> list[Pair]:
     """List images/STEM.* with masks/STEM.* below `root`, sorted by stem."""
-    images, masks = _by_stem(root / "images"), _by_stem(root / "masks")
-    lonely = sorted(images.keys() ^ masks.keys())
+    return [Pair(stem, *paths) for stem, paths in sorted(_partners(root, "images", "masks").items())]
+
+
+def list_instances(root: Path) -> list[Pair]:
+    """List images/STEM.* with instances/STEM.* below `root`, sorted by stem."""
+    return [Pair(stem, *paths) for stem, paths in sorted(_partners(root, "images", "instances").items())]
+
+
+def list_isbi2012(root: Path) -> list[Pair]:
+    """List the slices of the ISBI 2012 challenge (electron microscopy) in order of their number.
+
+    They are the pages of train-volume.tif and train-labels.tif, or train/image/N.* with train/label/N.*. Both forms
+    give the same names, slice_00 to slice_29, whose alphabetical order is that of the slices.
+    """
+    stacks = root / "train-volume.tif", root / "train-labels.tif"
+    if any(path.exists() for path in stacks):
+        counts = [count_pages(path) for path in stacks]
+        if counts[0] != counts[1]:
+            raise InputError(f"{root}: train-volume.tif holds {counts[0]} slices, train-labels.tif {counts[1]}")
+        slices = {page: (*stacks, "", "", page) for page in range(counts[0])}
+    else:
+        partners = _partners(root, "train/image", "train/label")
+        unnumbered = sorted(stem for stem in partners if not stem.isdecimal())
+        if unnumbered:
+            raise InputError(
+                f"{root}/train/image: files must be named by the number of their slice, not {unnumbered[:10]}"
+            )
+        slices = {int(stem): paths for stem, paths in partners.items()}
+    digits = len(str(max(slices, default=0)))
+    return [Pair(f"slice_{number:0{digits}}", *slices[number]) for number in sorted(slices)]
+
+
+def list_cell_tracking(root: Path) -> list[Pair]:
+    """List the labelled frames of the Cell Tracking Challenge's two-dimensional sequences 01 and 02.
+
+    Frame 01/t000.tif belongs to 01_GT/SEG/man_seg000.tif (gold truth) or, where a sequence has no folder 01_GT/SEG, to
+    01_ST/SEG/man_seg000.tif (silver truth); frames without a label picture are no pairs. The group is the sequence;
+    officially 01 is for training and validation, 02 for the test.
+    """
+    sequences = [name for name in ("01", "02") if (root / name).is_dir()]
+    if not sequences:
+        raise InputError(f"{root}: dataset.root must hold 01/ and 01_GT/SEG/ (or 01_ST/SEG/), or the same of 02")
+    return [pair for sequence in sequences for pair in _list_sequence(root, sequence)]
+
+
+def _list_sequence(root: Path, sequence: str) -> list[Pair]:
+    gold, silver = (root / f"{sequence}_{truth}" / "SEG" for truth in ("GT", "ST"))
+    frames, truth = _numbered(root / sequence, "t"), gold if gold.is_dir() else silver
+    labels = _numbered(truth, "man_seg")
+    lonely = [labels[number].name for number in sorted(labels.keys() - frames.keys())]
+    if lonely:
+        raise InputError(f"{truth}: {len(lonely)} label pictures have no frame in {sequence}/: {lonely[:10]}")
+    official = "trainval" if sequence == "01" else "test"
+    return [
+        Pair(f"{sequence}_{frames[number].stem}", frames[number], labels[number], sequence, official)
+        for number in sorted(labels)
+    ]
+
+
+def _numbered(folder: Path, prefix: str) -> dict[int, Path]:
+    """Return {number: path} of the files PREFIXnumber.tif of a folder."""
+    if not folder.is_dir():
+        raise InputError(f"{folder}: missing")
+    names = sorted(path.name for path in folder.iterdir() if path.name.startswith(prefix))
+    volumes = [name for name in names if name.startswith(f"{prefix}_")]
+    if volumes:
+        raise InputError(
+            f"{folder}: {volumes[0]} labels one slice of a volume; only two-dimensional sequences are read"
+        )
+    matches = [re.fullmatch(rf"{prefix}(\d+)\.tiff?", name) for name in names]
+    return {int(match[1]): folder / match[0] for match in matches if match}
+
+
+def _partners(root: Path, images: str, labels: str) -> dict[str, tuple[Path, Path]]:
+    """Return {stem: (image, label picture)} of two folders that hold the same stems."""
+    found = []
+    for folder in (root / images, root / labels):
+        if not folder.is_dir():
+            raise InputError(f"{folder}: missing; dataset.root must hold {images}/ and {labels}/")
+        found.append(_by_stem(folder))
+    lonely = sorted(found[0].keys() ^ found[1].keys())
     if lonely:
         raise InputError(
-            f"{root}: {len(lonely)} files have no partner of equal stem in images/ and masks/: {lonely[:10]}"
+            f"{root}: {len(lonely)} files have no partner of equal stem in {images}/ and {labels}/: {lonely[:10]}"
         )
-    return [Pair(name=stem, image=images[stem], labels=masks[stem]) for stem in sorted(images)]
+    return {stem: (path, found[1][stem]) for stem, path in found[0].items()}
 
 
 def _by_stem(folder: Path) -> dict[str, Path]:
-    if not folder.is_dir():
-        raise InputError(f"{folder}: missing; dataset.root must hold images/ and masks/")
     files = defaultdict(list)
     for path in folder.iterdir():
         if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith("."):
@@ -63,7 +142,14 @@ def _by_stem(folder: Path) -> dict[str, Path]:
     return {stem: paths[0] for stem, paths in files.items()}
 
 
-LAYOUTS = {"synthetic": list_oxford_pet, "oxford_pet": list_oxford_pet, "folder": list_folder}
+LAYOUTS = {
+    "synthetic": list_oxford_pet,
+    "oxford_pet": list_oxford_pet,
+    "folder": list_folder,
+    "instances": list_instances,
+    "isbi2012": list_isbi2012,
+    "cell_tracking": list_cell_tracking,
+}
 
 
 def list_pairs(source: str, root: str | Path, limit: int | None) -> list[Pair]:

@@ -17,7 +17,8 @@ def split_pairs(pairs: Sequence[Pair], split: Mapping[str, Any]) -> dict[str, li
     """Return the pairs of each split as the section `dataset.split` of the configuration asks.
 
     Methods: `official` (the release's test set; `validation_share` per cent of its trainval), `random`
-    (`validation_share` and `test_share` per cent of all) and `lists` (one file of names per split).
+    (`validation_share` and `test_share` per cent of all), `ordered` (the same shares; the last pairs test, those before
+    them validate) and `lists` (one file of names per split).
 
     Raises:
         InputError: a split would be empty, or a listed name does not exist or stands in two lists.
@@ -29,6 +30,12 @@ def split_pairs(pairs: Sequence[Pair], split: Mapping[str, Any]) -> dict[str, li
         trainval = [pair for pair in pairs if pair.official == "trainval"]
         train, validation = draw_stratified(trainval, split["validation_share"], split["seed"])
         parts = {"train": train, "validation": validation, "test": [p for p in pairs if p.official == "test"]}
+    elif method == "ordered":
+        shares = (Fraction(str(split[f"{name}_share"])) / 100 for name in ("validation", "test"))
+        validating, testing = (int(len(pairs) * share) for share in shares)
+        end = len(pairs) - testing
+        cut = max(0, end - validating)
+        parts = {"train": pairs[:cut], "validation": pairs[cut:end], "test": pairs[end:]}
     else:
         rest, test = draw_stratified(pairs, split["test_share"], split["seed"])
         validating = int(len(pairs) * Fraction(str(split["validation_share"])) / 100)

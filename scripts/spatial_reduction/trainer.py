@@ -57,13 +57,13 @@ class Trainer:
         """Take one optimiser step per batch; return the mean loss. The device is waited for once, at the end."""
         self.network.train()
         losses = []
-        for pixels, labels in self.train.batches(order, self.batch_size):
+        for pixels, labels, *weights in self.train.batches(order, self.batch_size):
             if self.augment:
-                pixels, labels = self.augment(pixels, labels)
+                pixels, labels, *weights = self.augment(pixels, labels, *weights)
             self.optimizer.zero_grad()
             with torch.autocast(pixels.device.type, self.precision, enabled=self.precision != torch.float32):
                 logits, labels = self.network.training_pass(to_input(pixels), labels, self.windows)
-            loss = segmentation_loss(logits, labels)
+            loss = segmentation_loss(logits, labels, *weights)
             loss.backward()
             self.optimizer.step()
             losses.append(loss.detach())
@@ -74,7 +74,10 @@ class Trainer:
 
     @torch.inference_mode()
     def _validate(self) -> dict[str, float]:
-        """Return loss, mean IoU over all classes and pixel accuracy, pooled over the validation images."""
+        """Return loss, mean IoU over all classes and pixel accuracy, pooled over the validation images.
+
+        The loss is never weighted, so that it compares across arms with other weights, or none.
+        """
         self.network.eval()
         losses, confusion = [], 0
         for pixels, labels in self.validation.batches(torch.arange(len(self.validation.pixels)), self.block):
@@ -103,12 +106,20 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
     return getattr(torch, name)
 
 
-def segmentation_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Return the mean cross-entropy over the labelled pixels, 0 if there is none.
+def segmentation_loss(logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor | None = None) -> torch.Tensor:
+    """Return the mean over the labelled pixels of the cross-entropy, times its weight if there are weights.
+
+    The mean is over the number of pixels, not over the sum of their weights (the paper of the border weights has
+    the sum over pixels). Without any labelled pixel it is 0.
 
     Args:
         logits: (N, classes, H, W), or (N, classes) of single pixels.
         labels: integer (N, H, W) or (N,), 255 is ignored.
+        weights: float, of the shape of the labels.
     """
-    total = functional.cross_entropy(logits.float(), labels.long(), ignore_index=IGNORED, reduction="sum")
+    if weights is None:
+        total = functional.cross_entropy(logits.float(), labels.long(), ignore_index=IGNORED, reduction="sum")
+    else:
+        losses = functional.cross_entropy(logits.float(), labels.long(), ignore_index=IGNORED, reduction="none")
+        total = (losses * weights).sum()
     return total / (labels != IGNORED).sum().clamp(min=1)

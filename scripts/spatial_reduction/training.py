@@ -78,7 +78,7 @@ def train_model(
     trainer = Trainer(
         network=network,
         optimizer=Optimizer(network.parameters(), training),
-        train=load_training_images(data, mask, removal, seed, device, stride=network.stride),
+        train=load_training_images(data, mask, removal, seed, device, network.stride, training.get("border_weight")),
         validation=load_images(data.blocks("validation"), data, "validation", device),
         augment=build_augmentation(training["augmentation"], data.image_shape[0]),
         precision=choose_precision(training["precision"], device),

@@ -42,6 +42,12 @@ def fit_windows(arm, model, training, reduction):
     what = f"{model['window']} is below {smallest}, the least for {len(model['widths'])} widths (arm {arm})"
     refuse_unless(model["window"] >= smallest, "model.window", what)
     refuse_unless(not reduction["crop"], f"arms.{arm}.crop", "a sliding_window sees windows, a crop makes none cheaper")
+    key = f"arms.{arm}.training.border_weight"
+    refuse_unless(
+        training["border_weight"] is None,
+        key,
+        "a sliding_window trains on single pixels, drawn evenly from the classes",
+    )
 
 
 def resolve_arm(name, overrides):
@@ -70,6 +76,11 @@ def resolve_arm(name, overrides):
         "dataset.image_size",
         f"{config['dataset']['image_size']} is not divisible by {stride}, as {len(model['widths'])} widths need (arm {name})",
     )
+    refuse_unless(
+        not (training["border_weight"] or {}).get("weight") or config["dataset"]["instances"],
+        f"arms.{name}.training.border_weight",
+        "a weight above 0 needs objects; dataset.instances says what they are",
+    )
     if reduction["train_for"] == "chain":
         training["epochs"] *= config["reduction"]["iterations"]
     is_chain = reduction["iterations"] > 1
@@ -89,6 +100,9 @@ RAW = [label for entry in config["dataset"]["classes"] for label in entry["label
     "ignored_labels"
 ]
 refuse_unless(len(set(RAW)) == len(RAW), "dataset.classes", f"a label value stands twice in {sorted(RAW)}")
+check_names(
+    (config["dataset"]["instances"] or {}).get("components_of") or [], CLASSES, "dataset.instances.components_of"
+)
 ARMS = {name: resolve_arm(name, overrides) for name, overrides in config["arms"].items() if overrides is not None}
 refuse_unless(ARMS, "arms", "every arm is left out")
 check_names(config["evaluation"]["comparators"], ARMS, "evaluation.comparators")

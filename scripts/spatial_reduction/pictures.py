@@ -1,0 +1,93 @@
+"""Read a picture of any common format, whatever its file name claims."""
+
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import tifffile
+from PIL import Image, UnidentifiedImageError
+
+from spatial_reduction.errors import InputError
+
+TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+BITS_PER_SAMPLE, PLANAR_CONFIGURATION = 258, 284  # TIFF tags
+
+
+def count_pages(path: Path) -> int:
+    """Return how many pictures a file holds.
+
+    Raises:
+        InputError: the file is missing or cannot be decoded.
+    """
+    try:
+        with Image.open(path) as stack:
+            return getattr(stack, "n_frames", 1)
+    except Exception as error:
+        raise InputError(f"{path}: cannot be decoded ({_reason(error)})") from error
+
+
+def read_picture(path: Path, page: int | None) -> tuple[Image.Image, bytes]:
+    """Return a picture and what its digest is of: its file's bytes, or its pixels if the file is a stack.
+
+    Args:
+        page: place in the stack, from 0; None for a file of one picture.
+
+    Raises:
+        InputError: the file is missing or cannot be decoded.
+    """
+    if page is None:
+        content = _read_bytes(path)
+        return _decode(path, content), content
+    try:
+        with Image.open(path) as stack:  # reads this page alone
+            stack.seek(page)
+            picture = stack.copy()
+    except Exception as error:
+        raise InputError(f"{path}: slice {page} cannot be decoded ({_reason(error)})") from error
+    return picture, picture.tobytes()
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}") from error
+
+
+def _decode(path: Path, content: bytes) -> Image.Image:
+    """Decode by content, not by suffix: a release may hold a GIF or a PNG that is named .jpg."""
+    try:
+        with Image.open(BytesIO(content)) as image:
+            if not _is_deep_planar(image):
+                image.load()
+                return image.copy()
+    except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, struct.error ...
+        if not content.startswith(TIFF_MAGIC):
+            raise InputError(f"{path}: cannot be decoded ({_reason(error)})") from error
+    return _decode_tiff(path, content)
+
+
+def _is_deep_planar(image: Image.Image) -> bool:
+    """Whether this is a TIFF file of more than 8 bits with one plane per colour: Pillow misreads it in silence."""
+    tags = getattr(image, "tag_v2", {})
+    return tags.get(PLANAR_CONFIGURATION) == 2 and max(tags.get(BITS_PER_SAMPLE, (8,))) > 8
+
+
+def _decode_tiff(path: Path, content: bytes) -> Image.Image:
+    """Decode the TIFF files that Pillow does not know or misreads, such as 16-bit colour in planes."""
+    try:
+        pixels = tifffile.imread(BytesIO(content))
+        if pixels.ndim == 3 and pixels.shape[0] in (3, 4):
+            pixels = np.moveaxis(pixels, 0, -1)
+        if pixels.ndim == 3 and pixels.dtype == np.uint16:
+            pixels = (pixels >> 8).astype(np.uint8)
+        return Image.fromarray(pixels)
+    except Exception as error:
+        raise InputError(f"{path}: cannot be decoded ({_reason(error)})") from error
+
+
+def _reason(error: Exception) -> str:
+    """Return an error's first line; Pillow's own for an unknown format holds a memory address."""
+    if isinstance(error, UnidentifiedImageError):
+        return "no known image format"
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
