@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import hypothesis
 import pytest
 import yaml
 
@@ -14,6 +15,10 @@ from spatial_reduction.preparation import prepare_dataset
 from spatial_reduction.synthetic import draw_synthetic_pets
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# No test of a property asserts a time: a busy machine would fail it.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")

@@ -46,7 +46,6 @@ JUNK = st.sampled_from(
 JUNK |= st.sampled_from([[[]], [None], [0, 0], ["pet", "pet"], ["nobody"], {}, {"a": None}, {"arms": {}}])
 # The same draws every time; the fixtures hold no state.
 FUZZ = hypothesis.settings(
-    deadline=None,
     derandomize=True,
     database=None,
     suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture],

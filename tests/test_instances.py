@@ -4,7 +4,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from scipy import ndimage
@@ -26,7 +26,6 @@ def test_a_diagonal_line_parts_two_cells():
     assert connected_objects(labels, (1,)).tolist() == [[0, 1, 1, 1], [2, 0, 1, 1], [2, 2, 0, 1], [2, 2, 2, 0]]
 
 
-@settings(deadline=None)
 @given(seed=st.integers(0, 1000))
 def test_connected_objects_are_those_of_a_second_implementation(seed):
     labels = np.random.default_rng(seed).integers(0, 3, (9, 8), dtype=np.uint8)
@@ -59,7 +58,6 @@ def test_the_border_of_two_touching_objects_and_of_two_apart():
     assert object_classes(apart, 2).tolist() == [[1, 2, 2, 1, 0, 0]]
 
 
-@settings(deadline=None)
 @given(seed=st.integers(0, 1000), border=st.integers(1, 4))
 def test_the_border_is_what_lies_near_two_objects_by_brute_force(seed, border):
     rng = np.random.default_rng(seed)

@@ -38,7 +38,7 @@ def count(labels, predictions, instances=None, connectivity=1, minimum_size=1):
 
 
 @given(mask=npst.arrays(bool, st.just((8, 9))), connectivity=st.sampled_from([1, 2]), size=st.integers(1, 5))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_objects_are_the_large_connected_components(mask, connectivity, size):
     found, components = find_objects(mask, connectivity, size), label(mask, connectivity=connectivity)
     large = [number for number in range(1, components.max() + 1) if (components == number).sum() >= size]
@@ -48,7 +48,7 @@ def test_objects_are_the_large_connected_components(mask, connectivity, size):
 
 
 @given(true=PARTITIONS, found=PARTITIONS)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_rand_error_is_one_minus_the_f_score_of_pairs(true, found):
     inside = true > 0
     if not inside.any():
@@ -60,7 +60,7 @@ def test_rand_error_is_one_minus_the_f_score_of_pairs(true, found):
 
 
 @given(true=PARTITIONS, found=PARTITIONS)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_information_is_what_each_side_does_not_tell_of_the_other(true, found):
     inside, found_apart = true > 0, told_apart(found)
     if not inside.any():
@@ -97,7 +97,7 @@ def test_single_pixels_have_no_pairs():
 
 
 @given(true=PARTITIONS, found=PARTITIONS)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_matches_are_those_of_a_search_over_all_pairs(true, found):
     ids_true, ids_found = (sorted(set(each[each > 0])) for each in (true, found))
     seg, matched = 0.0, np.zeros(10)

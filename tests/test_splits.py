@@ -38,7 +38,7 @@ def names_of(parts):
     return {split: [pair.name for pair in parts[split]] for split in SPLITS}
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(sizes=SIZES, share=SHARES, seed=st.integers(0, 1000))
 def test_every_group_gives_its_share_to_within_one_pair_and_all_together_exactly(sizes, share, seed):
     pairs = make_pairs(*sizes)
@@ -51,7 +51,7 @@ def test_every_group_gives_its_share_to_within_one_pair_and_all_together_exactly
     )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(sizes=SIZES, validation=st.integers(1, 98), seed=st.integers(0, 1000), data=st.data())
 def test_a_random_split_is_disjoint_complete_and_of_exact_counts(sizes, validation, seed, data):
     test = data.draw(st.integers(1, 99 - validation))

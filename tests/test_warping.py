@@ -48,13 +48,13 @@ def test_neighbours_stand_in_a_ring():
 
 
 @given(image=PICTURES)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_what_is_found_as_it_is_has_no_error(image):
     assert warping_differences(image, image) == 0
 
 
 @given(truth=PICTURES, found=PICTURES, reach=st.integers(0, 4))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_warping_keeps_the_topology_and_ends_where_nothing_can_be_flipped(truth, found, reach):
     warped = warp(truth, found, reach)
     assert topology(warped) == topology(truth)

@@ -58,7 +58,7 @@ def test_without_a_second_cell_there_is_no_border_term(cells):
     assert (border_term(cells.astype(np.uint16), 10, 5) == 0).all()
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 1000), sigma=st.sampled_from([0.7, 2, 5]))
 def test_the_term_is_that_of_brute_force_distances(seed, sigma):
     rng = np.random.default_rng(seed)
