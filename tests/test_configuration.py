@@ -141,6 +141,9 @@ def test_a_section_that_is_a_number_is_refused(refusal, section):
         ("dataset.synthetic.shortcut", 101),
         ("dataset.synthetic.shortcut_in_test", None),
         ("model.widths", [8]),
+        ("model.padding", "reflect"),
+        ("model.dropout", 1),
+        ("model.initialisation", "xavier"),
         ("training.epochs", -1),
         ("training.epochs", 1.5),
         ("training.learning_rate", "1e-3"),
@@ -231,6 +234,10 @@ def test_equal_compute_trains_as_long_as_a_whole_chain(checked):
     arms = checked({"training": {"epochs": 8}, "reduction": {"iterations": 3}})["ARMS"]
     assert arms["equal_compute"]["training"]["epochs"] == 8 * 3
     assert arms["saliency"]["training"]["epochs"] == 8
+
+
+def test_an_unpadded_network_takes_images_of_any_size(checked):
+    assert checked({"dataset": {"image_size": 41}, "model": {"padding": "valid"}})["ARMS"]
 
 
 def test_every_key_is_described():

@@ -50,7 +50,7 @@ def resolve_arm(name, overrides):
         f"arms.{name}.step",
         "the kept share falls to 0 % or below",
     )
-    stride = 2 ** (len(model["widths"]) - 1)
+    stride = 2 ** (len(model["widths"]) - 1) if model["padding"] == "same" else 1
     refuse_unless(
         config["dataset"]["image_size"] % stride == 0,
         "dataset.image_size",
