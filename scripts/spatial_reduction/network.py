@@ -20,3 +20,13 @@ class Network(nn.Module):
     def deepest(self) -> nn.Module:
         """Return the module whose output are the deepest features, (N, channels, h, w), for class activation maps."""
         raise NotImplementedError
+
+    @property
+    def receptive_radius(self) -> int:
+        """Return how far, in pixels along a side, a pixel is at most that a logit depends on; tiles need it."""
+        raise NotImplementedError
+
+    @property
+    def period(self) -> int:
+        """Return the step in pixels by whose multiples an image may move and its logits move along, borders apart."""
+        raise NotImplementedError

@@ -57,6 +57,16 @@ class UNet(Network):
         """Return the block of lowest resolution; padded, its output is (N, widths[-1], H / stride, W / stride)."""
         return self.encoders[-1]
 
+    @property
+    def receptive_radius(self) -> int:
+        """Return the reach of a logit, see `receptive_radius`; the same with and without padding."""
+        return receptive_radius(self.poolings)
+
+    @property
+    def period(self) -> int:
+        """Return 2 per pooling."""
+        return 2**self.poolings
+
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Map images float (N, C, H, W) in [0, 1] to logits (N, classes, H, W).
 
@@ -108,6 +118,16 @@ class UNet(Network):
         """Return the margin below or on the right of an image: of the smallest output that covers it."""
         output = (length - 4 + 2**self.poolings - 1) // 2**self.poolings * 2**self.poolings + 4
         return self._margin + output - length
+
+
+def receptive_radius(poolings: int) -> int:
+    """Return how far a logit of a U-Net sees at most, in pixels along a side: 7 2^poolings - 5.
+
+    With p poolings it lies in a block of 2^p pixels, one at the lowest resolution. At every resolution the
+    convolutions reach 2 pixels further, on the way down and up: 6 2^p - 4 pixels beyond the block (92, half of
+    572 - 388, for p = 4), which are up to 2^p - 1 more from the block's other end.
+    """
+    return 7 * 2**poolings - 5
 
 
 def double_convolution(in_channels: int, out_channels: int, padding: str = "same") -> nn.Sequential:
