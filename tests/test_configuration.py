@@ -170,6 +170,7 @@ def test_a_section_that_is_a_number_is_refused(refusal, section):
         ("evaluation.foreground", ["background", "pet", "border"]),
         ("evaluation.comparators", ["nobody"]),
         ("evaluation.measures", ["accuracy"]),
+        ("evaluation.symmetries", 7),
         ("evaluation.margin", 0),
         ("evaluation.resamples", 99),
         ("report.method", "nobody"),

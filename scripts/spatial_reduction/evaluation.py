@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -25,10 +26,10 @@ from spatial_reduction.model import (
     most_probable,
     require_architecture,
 )
-from spatial_reduction.network import Network
 from spatial_reduction.protocols import Block, View, build_views
 from spatial_reduction.saliency.scores import Context
 from spatial_reduction.storage import create_hdf5, write_table
+from spatial_reduction.symmetries import Predict, average_symmetries
 
 Counts = dict[str, np.ndarray]  # per image: a sum over images gives the pooled measure
 INTACT = "T1"
@@ -47,6 +48,7 @@ def evaluate_model(
     run: Mapping[str, Any],
     device: str,
     threads: int,
+    symmetries: int = 1,
 ) -> None:
     """Write every measure of every iteration's model, and the counts of every image that they are made from.
 
@@ -61,7 +63,7 @@ def evaluate_model(
             `confusion` int64 (..., C, C), rows true, columns predicted; and, for T1/test only,
             `boundary` int64 (..., C, 2), `reliability` float64 (..., 15, 3) and `nll` float64 (..., 2) as in
             `boundaries.boundary_counts`, `calibration.reliability_counts` and `likelihood_counts`.
-        splits, protocols, class_groups, foreground: see the section `evaluation` of the configuration.
+        splits, protocols, class_groups, foreground, symmetries: see the section `evaluation` of the configuration.
         reduction: keys source, rank, shuffle, fill, removes, classes_of_interest, schedule and step of the arm.
         run: {"arm", "threshold", "seed"} as they stand in the table.
 
@@ -78,7 +80,7 @@ def evaluate_model(
         file.attrs["classes"] = data.classes
         file.attrs["device"] = device_name(where)
         file.attrs["software"] = [f"{name} {version(name)}" for name in ("torch", "numpy", "h5py", "safetensors")]
-        for iteration, split, protocol, counted in _count_all(models, data, splits, views, where):
+        for iteration, split, protocol, counted in _count_all(models, data, splits, views, where, symmetries):
             _store(file, f"{protocol}/{split}", counted, iteration, len(models))
             place = {**run, "iteration": iteration, "split": split, "protocol": protocol}
             measured = _measure(counted, data.classes, class_groups, foreground)
@@ -106,6 +108,7 @@ def _count_all(
     splits: Sequence[str],
     views: Mapping[str, View],
     device: torch.device,
+    symmetries: int,
 ) -> Iterator[tuple[int, str, str, Counts]]:
     """Yield (iteration, split, protocol, counts) of all that the models are shown."""
     intact: list[tuple[str, str, View]] = [(split, INTACT, iter) for split in splits]
@@ -113,20 +116,19 @@ def _count_all(
     for iteration, path in enumerate(models, start=1):
         network, is_last = load_model(path, device).eval(), iteration == len(models)
         require_architecture(path, network, data.image_shape[2], len(data.classes), None)
+        predict = partial(average_symmetries, partial(compute_logits, network, device=device), symmetries=symmetries)
         for split, protocol, view in [*intact, *(changed if is_last else [])]:
             is_detailed = is_last and (split, protocol) == ("test", INTACT)
             what = f"{path} on {split}, {protocol}"
             blocks = progress(view(data.blocks(split)), data.block_count(split), what, "blocks")
-            yield iteration, split, protocol, _count(network, blocks, len(data.classes), device, is_detailed, what)
+            yield iteration, split, protocol, _count(predict, blocks, len(data.classes), is_detailed, what)
 
 
-def _count(
-    network: Network, blocks: Iterable[Block], classes: int, device: torch.device, is_detailed: bool, what: str
-) -> Counts:
+def _count(predict: Predict, blocks: Iterable[Block], classes: int, is_detailed: bool, what: str) -> Counts:
     parts: dict[str, list[np.ndarray]] = defaultdict(list)
     try:
         for _, images, labels in blocks:
-            logits = compute_logits(network, images, device)
+            logits = predict(images)
             predictions = most_probable(logits)
             parts["confusion"].append(confusion_matrices(labels, predictions, classes))
             if is_detailed:

@@ -34,6 +34,7 @@ rule evaluate_model:
         foreground=config["evaluation"]["foreground"],
         reduction=arm_setting("source", "rank", "shuffle", "fill", "removes", "classes_of_interest", "schedule", "step"),
         device=config["training"]["device"],
+        symmetries=config["evaluation"]["symmetries"],
     script:
         "../../scripts/evaluate_model.py"
 
