@@ -14,7 +14,7 @@ EXPERIMENTS = sorted({path.name for path in (ROOT / "config").glob("*.yaml")} - 
 OVERLAYS = dict.fromkeys(["laptop.yaml", "ablation.yaml", "full.yaml", "a_a.yaml"], "oxford_pet.yaml")
 DRAWN = {"planted.yaml"}
 SECTIONS = ["pathvars", "dataset", "dataset.split", "dataset.synthetic", "model", "training", "training.schedule"]
-SECTIONS += ["reduction", "evaluation", "report"]
+SECTIONS += ["reduction", "evaluation", "prediction", "report"]
 NO_ARMS = dict.fromkeys(["single_pass", "equal_compute", "restarts", "saliency", "random", "oracle"])
 TWICE_NAMED = [{"name": "pet", "labels": [1]}, {"name": "pet", "labels": [2]}]
 
@@ -173,6 +173,13 @@ def test_a_section_that_is_a_number_is_refused(refusal, section):
         ("evaluation.symmetries", 7),
         ("evaluation.margin", 0),
         ("evaluation.resamples", 99),
+        ("prediction.images", 1),
+        ("prediction.arm", "nobody"),
+        ("prediction.threshold", 95),
+        ("prediction.seed", 3),
+        ("prediction.iteration", "first"),
+        ("prediction.iteration", 2),
+        ("prediction.tile", 0),
         ("report.method", "nobody"),
         ("report.images", 0),
         ("report.gate", 68),
@@ -239,6 +246,13 @@ def test_equal_compute_trains_as_long_as_a_whole_chain(checked):
 
 def test_an_unpadded_network_takes_images_of_any_size(checked):
     assert checked({"dataset": {"image_size": 41}, "model": {"padding": "valid"}})["ARMS"]
+
+
+def test_the_model_that_predicts_is_the_last_of_the_primary_comparator_unless_another_is_named(checked):
+    chosen = checked({})["CHOSEN"]
+    assert vars(chosen) == {"arm": "equal_compute", "threshold": "100", "seed": "1", "iteration": 1}
+    chosen = checked({"prediction": {"arm": "saliency", "threshold": 70.0, "seed": 2, "iteration": 2}})["CHOSEN"]
+    assert vars(chosen) == {"arm": "saliency", "threshold": "70", "seed": "2", "iteration": 2}
 
 
 def test_every_key_is_described():

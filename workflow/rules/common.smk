@@ -89,6 +89,25 @@ for group, names in GROUPS.items():
 check_names([config["report"]["class_group"]], ["all", *GROUPS], "report.class_group")
 
 
+def resolve_prediction(prediction):
+    """Fill in which model is applied to new images: arm, threshold, seed and iteration as they stand in its path."""
+    arm = prediction["arm"] or config["evaluation"]["comparators"][0]
+    check_names([arm], ARMS, "prediction.arm")
+    thresholds, last = ARMS[arm]["reduction"]["thresholds"], ARMS[arm]["reduction"]["iterations"]
+    threshold = thresholds[0] if prediction["threshold"] is None else f"{prediction['threshold']:.10g}"
+    check_names([threshold], thresholds, "prediction.threshold")
+    seed = config["seeds"][0] if prediction["seed"] is None else prediction["seed"]
+    check_names([seed], config["seeds"], "prediction.seed")
+    iteration = last if prediction["iteration"] == "last" else prediction["iteration"]
+    refuse_unless(iteration <= last, "prediction.iteration", f"{iteration}, but arm {arm} ends with iteration {last}")
+    return SimpleNamespace(arm=arm, threshold=threshold, seed=str(seed), iteration=iteration)
+
+
+CHOSEN = resolve_prediction(config["prediction"])
+# What a report is about: new images must not make it anew.
+EXPERIMENT = {section: value for section, value in config.items() if section != "prediction"}
+
+
 def is_chain(arm):
     return ARMS[arm]["reduction"]["iterations"] > 1
 
@@ -115,3 +134,4 @@ wildcard_constraints:
     threshold=r"[0-9.]+",
     seed=r"\d+",
     iteration=r"\d+",
+    folder=r"[^/]+",
