@@ -37,5 +37,10 @@ rule predict:
         new_predictions,
 
 
+rule export:
+    input:
+        exported_model,
+
+
 onstart:
     refuse_leftover_jobs()

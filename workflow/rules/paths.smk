@@ -140,6 +140,10 @@ def new_predictions(wildcards):
     return f"<results>/predictions/{folder}/{CHOSEN.arm}/top_{CHOSEN.threshold}/seed_{CHOSEN.seed}/iteration_{CHOSEN.iteration}/predictions.csv"
 
 
+def exported_model(wildcards):
+    return iteration_file(CHOSEN, CHOSEN.iteration, "model.onnx")
+
+
 def chosen_model(wildcards):
     return iteration_file(wildcards, int(wildcards.iteration), "model.safetensors")
 

@@ -6,7 +6,8 @@ A trained model -> predictions of new images; the model in a format that other p
     inputs:  prediction.images; model.safetensors of the arm, threshold, seed and iteration that `prediction` names
     outputs: <results>/predictions/{folder}/{arm}/top_{threshold}/seed_{seed}/iteration_{iteration}/
              predictions.csv, and beside it labels/, overlays/ and probabilities/, one file per image: undeclared, so that
-             those of other images stay when one cannot be read
+             those of other images stay when one cannot be read;
+             model.onnx beside any model.safetensors
 """
 
 
@@ -39,3 +40,26 @@ rule predict_images:
         device=config["training"]["device"],
     script:
         "../../scripts/predict_images.py"
+
+
+rule export_model:
+    """Write a trained model, with the names of its classes, as ONNX."""
+    input:
+        model="<results>/{arm}/top_{threshold}/seed_{seed}/iteration_{iteration}/model.safetensors",
+        code=library("export_model"),
+    output:
+        "<results>/{arm}/top_{threshold}/seed_{seed}/iteration_{iteration}/model.onnx",
+    log:
+        "<logs>/export_model/{arm}/top_{threshold}/seed_{seed}/iteration_{iteration}.log",
+    benchmark:
+        "<benchmarks>/export_model/{arm}/top_{threshold}/seed_{seed}/iteration_{iteration}.tsv"
+    conda:
+        "../../envs/training.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        dataset={"classes": CLASSES, **{key: config["dataset"][key] for key in ("image_size", "colour")}},
+    script:
+        "../../scripts/export_model.py"
