@@ -17,6 +17,7 @@ include: "workflow/rules/reduction.smk"
 include: "workflow/rules/single_pass.smk"
 include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/prediction.smk"
 
 
 rule all:
@@ -29,6 +30,16 @@ rule all:
         "<results>/contrasts.csv",
         "<results>/convergence.csv",
         expand("<results>/figures/{figure}.{suffix}", figure=figures(), suffix=["png", "pdf"]),
+
+
+rule predict:
+    input:
+        new_predictions,
+
+
+rule export:
+    input:
+        exported_model,
 
 
 onstart:

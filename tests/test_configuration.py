@@ -17,7 +17,7 @@ OVERLAYS = dict.fromkeys(
 DRAWN = {"planted.yaml"}
 LIKE_ISBI = ["nuclei.yaml", "cell_tracking.yaml"]  # checked below; planned, they would cost as much as isbi2012.yaml
 SECTIONS = ["pathvars", "dataset", "dataset.split", "dataset.synthetic", "model", "training", "training.schedule"]
-SECTIONS += ["reduction", "evaluation", "report"]
+SECTIONS += ["reduction", "evaluation", "prediction", "report"]
 OBJECTS = {"class": "pet", "connectivity": 1, "minimum_size": 1}
 OBJECT_MEASURES = SCHEMA["$defs"]["object_measure"]["enum"]
 NO_ARMS = dict.fromkeys(["single_pass", "equal_compute", "restarts", "saliency", "random", "oracle"])
@@ -161,6 +161,9 @@ def test_a_section_that_is_a_number_is_refused(refusal, section):
         ("model.name", "forest"),
         ("model.window", 64),
         ("training.windows", 0),
+        ("model.padding", "reflect"),
+        ("model.dropout", 1),
+        ("model.initialisation", "xavier"),
         ("training.epochs", -1),
         ("training.epochs", 1.5),
         ("training.learning_rate", "1e-3"),
@@ -193,8 +196,16 @@ def test_a_section_that_is_a_number_is_refused(refusal, section):
         ("evaluation.objects", OBJECTS | {"class": "cat"}),
         ("evaluation.objects", OBJECTS | {"connectivity": 8}),
         ("evaluation.objects", OBJECTS | {"minimum_size": 0}),
+        ("evaluation.symmetries", 7),
         ("evaluation.margin", 0),
         ("evaluation.resamples", 99),
+        ("prediction.images", 1),
+        ("prediction.arm", "nobody"),
+        ("prediction.threshold", 95),
+        ("prediction.seed", 3),
+        ("prediction.iteration", "first"),
+        ("prediction.iteration", 2),
+        ("prediction.tile", 0),
         ("report.method", "nobody"),
         ("report.images", 0),
         ("report.gate", 68),
@@ -301,6 +312,17 @@ def test_an_arm_has_the_keys_of_its_own_network_only(checked):
     assert arms["sliding"]["training"]["windows"] == 64
     assert "window" not in arms["saliency"]["model"]
     assert "windows" not in arms["saliency"]["training"]
+
+
+def test_an_unpadded_network_takes_images_of_any_size(checked):
+    assert checked({"dataset": {"image_size": 41}, "model": {"padding": "valid"}})["ARMS"]
+
+
+def test_the_model_that_predicts_is_the_last_of_the_primary_comparator_unless_another_is_named(checked):
+    chosen = checked({})["CHOSEN"]
+    assert vars(chosen) == {"arm": "equal_compute", "threshold": "100", "seed": "1", "iteration": 1}
+    chosen = checked({"prediction": {"arm": "saliency", "threshold": 70.0, "seed": 2, "iteration": 2}})["CHOSEN"]
+    assert vars(chosen) == {"arm": "saliency", "threshold": "70", "seed": "2", "iteration": 2}
 
 
 def test_every_key_is_described():

@@ -25,7 +25,7 @@ def evaluate(dataset_path, tmp_path):
     for seed in (1, 2):
         save_model(tmp_path / f"{seed}.safetensors", build_model(3, 3, {"name": "unet", "widths": [2, 4]}, seed))
 
-    def run(models=(1, 2), protocols=("T1",), source="probability", objects=None, dataset=dataset_path):
+    def run(models=(1, 2), protocols=("T1",), source="probability", objects=None, dataset=dataset_path, **changes):
         evaluate_model(
             dataset=dataset,
             models=[tmp_path / f"{name}.safetensors" for name in models],
@@ -40,6 +40,7 @@ def evaluate(dataset_path, tmp_path):
             run={"arm": "a", "threshold": "92.5", "seed": "1"},
             device="cpu",
             threads=1,
+            **changes,
         )
         return pd.read_csv(tmp_path / "metrics.csv", dtype={"threshold": str})
 
@@ -74,6 +75,26 @@ def test_values_are_those_of_the_models_predictions(evaluate, dataset, tmp_path)
     assert found["value"].tolist() == pytest.approx([row[2] for row in expected], nan_ok=True)
     with open_hdf5(tmp_path / "counts.h5", "counts") as file:
         assert np.array_equal(file["T1/test/confusion"][1], confusion)
+
+
+def test_symmetries_average_every_protocol(evaluate, dataset, tmp_path):
+    section = {"name": "unet", "widths": [4, 8], "initialisation": "he"}
+    save_model(tmp_path / "he.safetensors", build_model(3, 3, section, seed=2))
+    evaluate(("he",), ("T1", "noise"), symmetries=8)
+    with open_hdf5(tmp_path / "counts.h5", "counts") as file:
+        found = file["T1/test/confusion"][0], file["noise_1/test/confusion"][0]
+    evaluate(("he",), ("T1", "noise"))
+    with open_hdf5(tmp_path / "counts.h5", "counts") as file:
+        assert all((file[f"{name}/test/confusion"][0] != found[i]).any() for i, name in enumerate(("T1", "noise_1")))
+    images, labels = dataset.pick("test", range(12))
+    model, total = load_model(tmp_path / "he.safetensors").eval(), 0
+    with torch.inference_mode():
+        for turns in range(4):
+            for mirrored in (images, images[:, ::-1]):
+                shown = np.rot90(mirrored, turns, axes=(1, 2)).copy()
+                seen = np.rot90(model(to_input(torch.from_numpy(shown))).softmax(dim=1).numpy(), -turns, axes=(2, 3))
+                total = total + (seen if mirrored is images else seen[:, :, ::-1])
+    assert np.array_equal(found[0], confusion_matrices(labels, total.argmax(axis=1).astype(np.uint8), 3))
 
 
 def test_the_file_of_counts_keeps_its_contract(evaluate, tmp_path):

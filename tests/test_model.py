@@ -85,6 +85,14 @@ def test_a_model_of_another_architecture_is_named():
         require_architecture("m.safetensors", model, 3, 3, {"name": "unet", "widths": [4, 16]})
     with pytest.raises(InputError, match=r"'classes': 3.*'classes': 2"):
         require_architecture("m.safetensors", model, 3, 2, None)
+    with pytest.raises(InputError, match="another architecture"):
+        require_architecture("m.safetensors", model, 3, 3, {"name": "unet", "widths": [4, 8], "padding": "valid"})
+
+
+def test_a_model_file_without_a_key_has_its_default():
+    model = build_model(3, 3, {"name": "unet", "widths": [4, 8]}, seed=1)
+    section = {"name": "unet", "widths": [4, 8], "padding": "same", "dropout": 0, "initialisation": "default"}
+    require_architecture("m.safetensors", model, 3, 3, section)
 
 
 def test_a_device_that_is_not_there_is_refused():

@@ -170,6 +170,16 @@ def test_more_windows_are_another_training_of_as_many_steps(train):
     assert history["cumulative_steps"].tolist() == [3, 6, 9]
 
 
+def test_the_published_training_works_image_by_image(train):
+    model = {"name": "unet", "widths": [2, 4], "padding": "valid", "dropout": 0.5, "initialisation": "he"}
+    published = {"optimizer": "sgd", "momentum": 0.99, "batch_size": 1, "epochs": 6, "learning_rate": 0.001}
+    weights, history = train(model=model, training=published)
+    assert history["cumulative_steps"].tolist() == [10 * epoch for epoch in range(1, 7)]
+    assert history["train_loss"].iloc[-1] < history["train_loss"].iloc[0]
+    again, _ = train("again", model=model, training=published)
+    assert equal(weights, again)
+
+
 def test_bfloat16_trains_to_almost_the_same_loss(train):
     _, full = train("full")
     _, half = train("half", training={"precision": "bfloat16"})

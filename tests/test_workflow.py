@@ -3,10 +3,15 @@ import re
 import shutil
 from copy import deepcopy
 
+import numpy as np
 import pytest
+import torch
+from onnxruntime import InferenceSession
+from PIL import Image
 from snakemake.utils import update_config
 
 from conftest import ROOT, run_snakemake
+from spatial_reduction.model import load_model
 
 CHECKOUT = ["config", "envs", "profiles", "scripts", "workflow"]
 
@@ -165,6 +170,28 @@ def test_another_title_writes_the_report_and_its_sheet_only(finished):
 @pytest.mark.pipeline
 def test_a_moved_checkout_plans_nothing(moved):
     assert job_counts(plan(moved)) == {}
+
+
+@pytest.mark.pipeline
+def test_a_model_predicts_new_images_and_is_exported_and_nothing_else_runs_again(moved):
+    (moved / "new images").mkdir()
+    for name, size in (("wide", (40, 20)), ("small", (7, 9))):
+        Image.effect_noise(size, 50).save(moved / f"new images/{name}.png")
+    asked = deepcopy(TINY) | {"prediction": {"images": "new images", "arm": "saliency", "resize": False}}
+    process = run_snakemake(moved, "predict", "export", overrides=asked, root=moved)
+    assert process.returncode == 0, process.stderr
+    counts = job_counts(process.stdout + process.stderr)
+    assert counts == dict.fromkeys(["predict_images", "export_model", "predict", "export"], 1)
+    chain = "saliency/top_50/seed_1/iteration_2"
+    folder = moved / "results/demo/predictions/new images" / chain
+    assert (folder / "predictions.csv").is_file()
+    assert {path.name for path in (folder / "labels").iterdir()} == {"small.png", "wide.png"}
+    assert np.asarray(Image.open(folder / "overlays/wide.png")).shape == (20, 40, 3)
+    network = load_model(moved / "results/demo" / chain / "model.safetensors").eval()
+    images = torch.rand(3, 3, 8, 12)
+    (logits,) = InferenceSession(moved / "results/demo" / chain / "model.onnx").run(None, {"images": images.numpy()})
+    assert torch.allclose(torch.from_numpy(logits), network(images).detach(), atol=1e-4)
+    assert job_counts(plan(moved, asked)) == {}
 
 
 @pytest.mark.pipeline

@@ -99,6 +99,15 @@ def _resize_labels(values: np.ndarray, size: int) -> np.ndarray:
     return np.asarray(picture.resize((size, size), Image.Resampling.NEAREST))
 
 
+def read_image(path: Path, colour: str, intensity_range: Sequence[float] | None) -> Image.Image:
+    """Return an image at its own size with 8 bits per channel, "RGB" for colour "rgb" or "L" for "grey".
+
+    Raises:
+        InputError: the file cannot be read or decoded.
+    """
+    return _as_uint8(_decode(path, _read_bytes(path)), colour, intensity_range)
+
+
 def map_labels(path: Path, raw: np.ndarray, label_map: Mapping[int, int]) -> np.ndarray:
     """Return uint8 class indices for the raw label values; `label_map` is {raw value: class index}.
 

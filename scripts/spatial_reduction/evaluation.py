@@ -26,11 +26,11 @@ from spatial_reduction.model import (
     most_probable,
     require_architecture,
 )
-from spatial_reduction.network import Network
 from spatial_reduction.objects import OBJECT_MEASURES, measure_objects, object_counts
 from spatial_reduction.protocols import Block, View, build_views
 from spatial_reduction.saliency.scores import Context
 from spatial_reduction.storage import create_hdf5, write_table
+from spatial_reduction.symmetries import Predict, average_symmetries
 
 Counts = dict[str, np.ndarray]  # per image: a sum over images gives the pooled measure
 INTACT = "T1"
@@ -52,6 +52,7 @@ def evaluate_model(
     run: Mapping[str, Any],
     device: str,
     threads: int,
+    symmetries: int = 1,
 ) -> None:
     """Write every measure of every iteration's model, and the counts of every image that they are made from.
 
@@ -69,7 +70,8 @@ def evaluate_model(
             `boundaries.boundary_counts`, `calibration.reliability_counts` and `likelihood_counts`; with `objects` also
             `objects` float64 (..., M, 2) as in `objects.object_counts`, the names of the M measures in its attribute
             `measures`.
-        splits, protocols, class_groups, foreground, objects: see the section `evaluation` of the configuration.
+        splits, protocols, class_groups, foreground, objects, symmetries: see the section `evaluation` of the
+            configuration.
         reduction: keys source, rank, shuffle, fill, removes, classes_of_interest, schedule and step of the arm.
         run: {"arm", "threshold", "seed"} as they stand in the table.
 
@@ -87,7 +89,7 @@ def evaluate_model(
         file.attrs["device"] = device_name(where)
         file.attrs["software"] = [f"{name} {version(name)}" for name in ("torch", "numpy", "h5py", "safetensors")]
         counter = None if objects is None else partial(_count_objects, data=data, objects=objects)
-        for iteration, split, protocol, counted in _count_all(models, data, splits, views, where, counter):
+        for iteration, split, protocol, counted in _count_all(models, data, splits, views, where, symmetries, counter):
             _store(file, f"{protocol}/{split}", counted, iteration, len(models))
             place = {**run, "iteration": iteration, "split": split, "protocol": protocol}
             measured = _measure(counted, data.classes, class_groups, foreground)
@@ -115,6 +117,7 @@ def _count_all(
     splits: Sequence[str],
     views: Mapping[str, View],
     device: torch.device,
+    symmetries: int,
     count_objects: ObjectCounter | None,
 ) -> Iterator[tuple[int, str, str, Counts]]:
     """Yield (iteration, split, protocol, counts) of all that the models are shown."""
@@ -123,20 +126,20 @@ def _count_all(
     for iteration, path in enumerate(models, start=1):
         network, is_last = load_model(path, device).eval(), iteration == len(models)
         require_architecture(path, network, data.image_shape[2], len(data.classes), None)
+        predict = partial(average_symmetries, partial(compute_logits, network, device=device), symmetries=symmetries)
         for split, protocol, view in [*intact, *(changed if is_last else [])]:
             is_detailed = is_last and (split, protocol) == ("test", INTACT)
             counter = count_objects if is_detailed else None
             what = f"{path} on {split}, {protocol}"
             blocks = progress(view(data.blocks(split)), data.block_count(split), what, "blocks")
-            counted = _count(network, blocks, len(data.classes), device, is_detailed, counter, what)
+            counted = _count(predict, blocks, len(data.classes), is_detailed, counter, what)
             yield iteration, split, protocol, counted
 
 
 def _count(
-    network: Network,
+    predict: Predict,
     blocks: Iterable[Block],
     classes: int,
-    device: torch.device,
     is_detailed: bool,
     count_objects: ObjectCounter | None,
     what: str,
@@ -144,7 +147,7 @@ def _count(
     parts: dict[str, list[np.ndarray]] = defaultdict(list)
     try:
         for block, images, labels in blocks:
-            logits = compute_logits(network, images, device)
+            logits = predict(images)
             predictions = most_probable(logits)
             parts["confusion"].append(confusion_matrices(labels, predictions, classes))
             if is_detailed:

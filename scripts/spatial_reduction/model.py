@@ -2,6 +2,7 @@
 
 import platform
 from collections.abc import Callable, Mapping
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -68,8 +69,14 @@ def require_architecture(
         InputError: names the file, what it holds and what was expected.
     """
     expected = {**(model or network.architecture), "in_channels": in_channels, "classes": classes}
-    if network.architecture != expected:
+    if _with_defaults(network.architecture) != _with_defaults(expected):
         raise InputError(f"{path}: model of another architecture: it is {network.architecture}, expected {expected}")
+
+
+def _with_defaults(architecture: Mapping[str, Any]) -> dict[str, Any]:
+    """Add what an architecture leaves to the network's defaults: a file written before a key was new still fits."""
+    parameters = signature(NETWORKS[architecture["name"]]).parameters.values()
+    return {p.name: p.default for p in parameters if p.default is not p.empty} | dict(architecture)
 
 
 def choose_device(name: str) -> torch.device:

@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.functional import interpolate
 
 
 class Network(nn.Module):
@@ -21,6 +22,20 @@ class Network(nn.Module):
     def deepest(self) -> nn.Module:
         """Return the module whose output are the deepest features, (N, channels, h, w), for class activation maps."""
         raise NotImplementedError
+
+    @property
+    def receptive_radius(self) -> int:
+        """Return how far, in pixels along a side, a pixel is at most that a logit depends on; tiles need it."""
+        raise NotImplementedError
+
+    @property
+    def period(self) -> int:
+        """Return the step in pixels by whose multiples an image may move and its logits move along, borders apart."""
+        raise NotImplementedError
+
+    def enlarge(self, features: torch.Tensor, height: int, width: int) -> torch.Tensor:
+        """Return what lies on `deepest`, (N, 1, h, w), on the pixels of its image, (N, 1, height, width), bilinearly."""
+        return interpolate(features, size=(height, width), mode="bilinear")
 
     def training_pass(
         self,

@@ -62,6 +62,16 @@ class SlidingWindow(Network):
         """Return the fully connected layer: in `forward` its output is (N, widths[-1], H, W)."""
         return self.hidden
 
+    @property
+    def receptive_radius(self) -> int:
+        """Return how far a logit sees: half a window."""
+        return self.window // 2
+
+    @property
+    def period(self) -> int:
+        """Return 1: every pixel has a window of its own."""
+        return 1
+
     def classify(self, windows: torch.Tensor) -> torch.Tensor:
         """Map windows float (N, C, window, window) in [0, 1] to the logits (N, classes) of their centre pixels."""
         return self._evaluate(windows, is_dense=False).flatten(1)

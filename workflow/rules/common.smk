@@ -70,7 +70,8 @@ def resolve_arm(name, overrides):
         "the kept share falls to 0 % or below",
     )
     fit_windows(name, model, training, reduction)
-    stride = 2 ** (len(model["widths"]) - 1) if model["name"] == "unet" else 1
+    is_padded = model["name"] == "unet" and model["padding"] == "same"
+    stride = 2 ** (len(model["widths"]) - 1) if is_padded else 1
     refuse_unless(
         config["dataset"]["image_size"] % stride == 0,
         "dataset.image_size",
@@ -120,6 +121,25 @@ if config["evaluation"]["objects"]:
     check_names([config["evaluation"]["objects"]["class"]], CLASSES, "evaluation.objects.class")
 
 
+def resolve_prediction(prediction):
+    """Fill in which model is applied to new images: arm, threshold, seed and iteration as they stand in its path."""
+    arm = prediction["arm"] or config["evaluation"]["comparators"][0]
+    check_names([arm], ARMS, "prediction.arm")
+    thresholds, last = ARMS[arm]["reduction"]["thresholds"], ARMS[arm]["reduction"]["iterations"]
+    threshold = thresholds[0] if prediction["threshold"] is None else f"{prediction['threshold']:.10g}"
+    check_names([threshold], thresholds, "prediction.threshold")
+    seed = config["seeds"][0] if prediction["seed"] is None else prediction["seed"]
+    check_names([seed], config["seeds"], "prediction.seed")
+    iteration = last if prediction["iteration"] == "last" else prediction["iteration"]
+    refuse_unless(iteration <= last, "prediction.iteration", f"{iteration}, but arm {arm} ends with iteration {last}")
+    return SimpleNamespace(arm=arm, threshold=threshold, seed=str(seed), iteration=iteration)
+
+
+CHOSEN = resolve_prediction(config["prediction"])
+# What a report is about: new images must not make it anew.
+EXPERIMENT = {section: value for section, value in config.items() if section != "prediction"}
+
+
 def is_chain(arm):
     return ARMS[arm]["reduction"]["iterations"] > 1
 
@@ -146,3 +166,4 @@ wildcard_constraints:
     threshold=r"[0-9.]+",
     seed=r"\d+",
     iteration=r"\d+",
+    folder=r"[^/]+",

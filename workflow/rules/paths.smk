@@ -1,6 +1,7 @@
 """Where files lie: the input functions and params of the rules, by name. No rules."""
 
 import re
+from collections import Counter
 from functools import cache
 
 
@@ -115,6 +116,36 @@ def arm_setting(*keys):
         return {key: ARMS[wildcards.arm]["reduction"][key] for key in keys}
 
     return settings_of
+
+
+PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+
+
+def new_images(wildcards):
+    """List the pictures of the folder `prediction.images`; before any job runs, so a wrong folder costs nothing."""
+    folder = config["prediction"]["images"]
+    refuse_unless(folder, "prediction.images", 'names no folder; try --config "prediction={images: path/to/folder}"')
+    refuse_unless(os.path.isdir(folder), "prediction.images", f"{folder} is not a folder")
+    names = sorted(name for name in os.listdir(folder) if name.lower().endswith(PICTURES) and name[0] != ".")
+    refuse_unless(names, "prediction.images", f"{folder} holds no picture ({', '.join(PICTURES)})")
+    twice = sorted(stem for stem, count in Counter(os.path.splitext(name)[0] for name in names).items() if count > 1)
+    refuse_unless(not twice, "prediction.images", f"{folder} holds more than one picture named {twice[:10]}")
+    return [os.path.join(folder, name) for name in names]
+
+
+def new_predictions(wildcards):
+    """Table of the predictions that the configuration asks for, in a folder named as that of the images."""
+    new_images(wildcards)
+    folder = os.path.basename(os.path.abspath(config["prediction"]["images"]))
+    return f"<results>/predictions/{folder}/{CHOSEN.arm}/top_{CHOSEN.threshold}/seed_{CHOSEN.seed}/iteration_{CHOSEN.iteration}/predictions.csv"
+
+
+def exported_model(wildcards):
+    return iteration_file(CHOSEN, CHOSEN.iteration, "model.onnx")
+
+
+def chosen_model(wildcards):
+    return iteration_file(wildcards, int(wildcards.iteration), "model.safetensors")
 
 
 def saliency_code(wildcards):

@@ -410,7 +410,7 @@ rule write_report:
         mem_mb=2000,
         runtime=15,
     params:
-        config=config,
+        config=EXPERIMENT,
         method=ARMS[config["report"]["method"]]["reduction"],
     script:
         "../../scripts/write_report.py"
@@ -438,7 +438,7 @@ rule write_sheet:
         runtime=15,
     params:
         benchmarks=config["pathvars"]["benchmarks"],
-        config=config,
+        config=EXPERIMENT,
         arms=ARMS,
     script:
         "../../scripts/write_sheet.py"

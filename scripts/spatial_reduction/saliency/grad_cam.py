@@ -6,7 +6,6 @@ from functools import partial
 import numpy as np
 import torch
 from captum.attr import LayerGradCam
-from torch.nn.functional import interpolate
 
 from spatial_reduction.network import Network
 from spatial_reduction.saliency.batched import GRADIENT_PIXELS, score_batches
@@ -33,4 +32,4 @@ def map_activation(network: Network, images: torch.Tensor, classes_of_interest: 
     """
     explainer = LayerGradCam(LogitsOfInterest(network, classes_of_interest), network.deepest)
     coarse = explainer.attribute(images.detach().requires_grad_(), relu_attributions=True)
-    return interpolate(coarse.detach(), size=images.shape[2:], mode="bilinear")[:, 0]
+    return network.enlarge(coarse.detach(), *images.shape[2:])[:, 0]

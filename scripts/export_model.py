@@ -1,0 +1,8 @@
+"""Write a trained model in the ONNX format."""
+
+from spatial_reduction.exporting import export_model
+from spatial_reduction.joblog import logged
+
+if __name__ == "__main__":
+    with logged(snakemake.log[0]):
+        export_model(model=snakemake.input.model, output=snakemake.output[0], **snakemake.params.dataset)

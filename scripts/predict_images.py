@@ -1,0 +1,17 @@
+"""Apply a trained model to a folder of new images."""
+
+from spatial_reduction.joblog import logged
+from spatial_reduction.prediction import predict_images
+
+if __name__ == "__main__":
+    with logged(snakemake.log[0]):
+        predict_images(
+            images=snakemake.input.images,
+            model=snakemake.input.model,
+            table=snakemake.output[0],
+            threads=snakemake.threads,
+            **snakemake.params.dataset,
+            **snakemake.params.prediction,
+            **snakemake.params.evaluation,
+            device=snakemake.params.device,
+        )
