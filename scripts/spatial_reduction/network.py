@@ -34,7 +34,7 @@ class Network(nn.Module):
         raise NotImplementedError
 
     def enlarge(self, features: torch.Tensor, height: int, width: int) -> torch.Tensor:
-        """Return what lies on `deepest`, (N, 1, h, w), on the pixels of its image, (N, 1, height, width), bilinearly."""
+        """Return a map on `deepest` on the pixels of its image, bilinearly; (N, 1, h, w) -> (N, 1, height, width)."""
         return interpolate(features, size=(height, width), mode="bilinear")
 
     def training_pass(
