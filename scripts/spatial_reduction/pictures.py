@@ -11,6 +11,7 @@ from spatial_reduction.errors import InputError
 
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 BITS_PER_SAMPLE, PLANAR_CONFIGURATION = 258, 284  # TIFF tags
+MOST_PIXELS = 2 * Image.MAX_IMAGE_PIXELS  # 179 million; a larger picture Pillow takes for a decompression bomb
 
 
 def count_pages(path: Path) -> int:
@@ -62,7 +63,7 @@ def _decode(path: Path, content: bytes) -> Image.Image:
                 image.load()
                 return image.copy()
     except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, struct.error ...
-        if not content.startswith(TIFF_MAGIC):
+        if isinstance(error, Image.DecompressionBombError) or not content.startswith(TIFF_MAGIC):
             raise InputError(f"{path}: cannot be decoded ({_reason(error)})") from error
     return _decode_tiff(path, content)
 
@@ -76,7 +77,11 @@ def _is_deep_planar(image: Image.Image) -> bool:
 def _decode_tiff(path: Path, content: bytes) -> Image.Image:
     """Decode the TIFF files that Pillow does not know or misreads, such as 16-bit colour in planes."""
     try:
-        pixels = tifffile.imread(BytesIO(content))
+        with tifffile.TiffFile(BytesIO(content)) as file:
+            count = sum(page.imagewidth * page.imagelength for page in file.pages)
+            if count > MOST_PIXELS:
+                raise ValueError(f"{count} pixels are more than {MOST_PIXELS}, could be a decompression bomb")
+            pixels = file.asarray()
         if pixels.ndim == 3 and pixels.shape[0] in (3, 4):
             pixels = np.moveaxis(pixels, 0, -1)
         if pixels.ndim == 3 and pixels.dtype == np.uint16:

@@ -154,6 +154,11 @@ class _Store:
     def _describe(self) -> None:
         shares = 100 * self.pixel_counts[: len(self.classes)] / max(1, self.pixel_counts.sum())
         for entry, share in zip(self.classes, shares, strict=True):
+            if "share" not in entry and not share:
+                raise InputError(
+                    f"dataset.classes: no training pixel is {entry['name']}: is the label mapping right? "
+                    "A share of [0, 100] allows it"
+                )
             low, high = entry.get("share", (0, 100))
             if not low <= share <= high:
                 raise InputError(
