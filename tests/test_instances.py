@@ -16,7 +16,8 @@ from spatial_reduction.errors import InputError
 from spatial_reduction.instances import Objects, connected_objects, number_objects, object_classes
 from spatial_reduction.preparation import prepare_dataset
 
-NUCLEI = [{"name": "background", "labels": [0]}, {"name": "nucleus", "labels": [1]}, {"name": "border", "labels": [2]}]
+NAMES = ("background", "nucleus", "border")
+NUCLEI = [{"name": name, "labels": [label], "share": [0, 100]} for label, name in enumerate(NAMES)]
 HERE = Path("labels.png")
 
 

@@ -130,6 +130,7 @@ def test_a_preset_prepares_frames_of_16_bits_that_are_not_square(tmp_path, confi
     section, own = copy.deepcopy(config["dataset"]), yaml.safe_load((ROOT / "config/cell_tracking.yaml").read_text())
     section |= own["dataset"] | {"image_size": 12, "split": section["split"] | own["dataset"]["split"]}
     section["split"]["validation_share"] = 34
+    section["classes"] = [entry | {"share": [0, 100]} for entry in section["classes"]]
     prepare_dataset(tmp_path, tmp_path / "dataset.h5", section, threads=1)
     data = Dataset.open(tmp_path / "dataset.h5")
     assert data.names("test") == ["02_t000", "02_t001", "02_t002"]

@@ -180,7 +180,7 @@ def test_broken_intermediate_files_are_named_and_leave_no_output(snakemake, tmp_
 
     model.write_bytes(whole[: len(whole) // 2])
     assert "model.safetensors: not a model of this workflow" in failed_line(snakemake(target, overrides=TINY))
-    save_model(model, build_model(1, 3, {"widths": [2, 4]}, seed=1))
+    save_model(model, build_model(1, 3, {"name": "unet", "widths": [2, 4]}, seed=1))
     assert "model.safetensors: model of another architecture" in failed_line(snakemake(target, overrides=TINY))
     model.write_bytes(whole)
     dataset.write_bytes(dataset.read_bytes()[: dataset.stat().st_size // 2])
