@@ -105,7 +105,7 @@ def read_image(path: Path, colour: str, intensity_range: Sequence[float] | None)
     Raises:
         InputError: the file cannot be read or decoded.
     """
-    return _as_uint8(_decode(path, _read_bytes(path)), colour, intensity_range)
+    return _as_uint8(read_picture(path, page=None)[0], colour, intensity_range)
 
 
 def map_labels(path: Path, raw: np.ndarray, label_map: Mapping[int, int]) -> np.ndarray:
