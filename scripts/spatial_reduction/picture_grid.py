@@ -25,7 +25,7 @@ def plot_examples(examples: str | Path, title: str, outputs: Sequence[str | Path
         columns += [f"saliency\nof iteration {iteration - 1}", f"kept for\niteration {iteration}"]
     columns.append(f"prediction of\niteration {len(predictions)}")
     figure, panels = plt.subplots(
-        len(images), len(columns), figsize=(1.05 * len(columns), 1.05 * len(images) + 0.5), squeeze=False
+        len(images), len(columns), figsize=(1.05 * len(columns), 1.13 * len(images) + 0.6), squeeze=False
     )
     colours = class_colours(len(classes))
     reach = np.quantile(np.abs(saliency), 0.98) if saliency.size else 1.0
