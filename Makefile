@@ -24,10 +24,10 @@ slurm-demo: env
 	  --set-threads train_model=1 train_single_pass=1 prepare_dataset=2
 	@echo "Open results/demo/report.html"
 
-test: env # about 6 minutes on 2 cores; a file's tests stay in one process, as they share what they made
+test: env # about 7 minutes on 2 cores; a file's tests stay in one process, as they share what they made
 	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-# About 6 minutes on 2 cores: a Slurm cluster goes through every fault, and the instrument is tested on real trainings.
+# About 8 minutes on 2 cores: a Slurm cluster goes through every fault, and the instrument is tested on real trainings.
 test-slow: env
 	$(BIN)/python -m pytest -m slow
 
