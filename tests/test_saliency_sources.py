@@ -25,6 +25,8 @@ SOURCES = ["entropy", "grad_cam", "integrated_gradients", "iterative_grad_cam", 
 class PointNetwork(Network):
     """Features and logits of each pixel alone: ReLU of one 1x1 convolution, then another; grey images."""
 
+    receptive_radius, period = 0, 1
+
     def __init__(self, features, logits, bias=(0, 0)):
         super().__init__()
         self.stride = 1

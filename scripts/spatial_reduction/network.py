@@ -1,5 +1,6 @@
 """What every network offers to training, saliency and evaluation."""
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import torch
@@ -7,7 +8,7 @@ from torch import nn
 from torch.nn.functional import interpolate
 
 
-class Network(nn.Module):
+class Network(nn.Module, ABC):
     """Maps images float (N, C, H, W) in [0, 1] to logits (N, classes, H, W).
 
     Attributes:
@@ -19,19 +20,19 @@ class Network(nn.Module):
     stride: int
 
     @property
+    @abstractmethod
     def deepest(self) -> nn.Module:
         """Return the module whose output are the deepest features, (N, channels, h, w), for class activation maps."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def receptive_radius(self) -> int:
         """Return how far, in pixels along a side, a pixel is at most that a logit depends on; tiles need it."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def period(self) -> int:
         """Return the step in pixels by whose multiples an image may move and its logits move along, borders apart."""
-        raise NotImplementedError
 
     def enlarge(self, features: torch.Tensor, height: int, width: int) -> torch.Tensor:
         """Return a map on `deepest` on the pixels of its image, bilinearly; (N, 1, h, w) -> (N, 1, height, width)."""
