@@ -18,6 +18,7 @@ if __name__ == "__main__":
             training=snakemake.params.training,
             seed=int(snakemake.wildcards.seed) + snakemake.params.training["seed_offset"],
             threads=snakemake.threads,
+            memory_mb=snakemake.resources.mem_mb,
             code=snakemake.input.code,
             **snakemake.params.reduction,
         )

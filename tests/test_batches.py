@@ -1,10 +1,15 @@
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from spatial_reduction.batches import Images, load_training_images
+from spatial_reduction import checkpoint
+from spatial_reduction.batches import Images, load_images
+from spatial_reduction.dataset import Dataset
+from spatial_reduction.errors import InputError
+from spatial_reduction.image_store import AHEAD, InMemory, read_ahead
 from spatial_reduction.masking import write_mask
 from spatial_reduction.model import build_model, save_model, to_input
 from spatial_reduction.reduction import reduce_images, reduced_blocks
@@ -87,24 +92,24 @@ def equal(first, second):
 def test_removed_pixels_leave_the_input_the_loss_or_both(dataset, half, removes):
     path, kept = half
     images, labels = dataset.pick("train", range(10))
-    shown = load_training_images(dataset, path, PLAIN | {"removes": removes}, 1, CPU, stride=2)
-    black = reduce_images(images, kept, "black", dataset.mean, 1)
-    assert np.array_equal(shown.pixels, images if removes == "loss" else black)
-    assert np.array_equal(shown.labels, labels if removes == "input" else np.where(kept, labels, 255))
+    shown, _ = load_images(dataset, path, PLAIN | {"removes": removes}, 1, CPU, stride=2)
+    black = reduce_images(images, kept, "black", dataset.mean, 1, range(10))
+    assert np.array_equal(shown.store.tensors[0], images if removes == "loss" else black)
+    assert np.array_equal(shown.store.tensors[1], labels if removes == "input" else np.where(kept, labels, 255))
 
 
 def test_windows_are_cut_around_pixels_that_train(dataset, half):
     path, kept = half
-    shown = load_training_images(dataset, path, PLAIN | {"removes": "loss"}, 1, CPU, stride=1)
-    assert kept[draw_balanced(shown.labels, 500)].all()
+    shown, _ = load_images(dataset, path, PLAIN | {"removes": "loss"}, 1, CPU, stride=1)
+    assert kept[draw_balanced(shown.store.tensors[1], 500)].all()
 
 
 def test_pixels_that_left_the_loss_have_no_gradient_and_the_others_do(dataset, half):
     path, kept = half
-    shown = load_training_images(dataset, path, PLAIN | {"removes": "loss"}, 1, CPU, stride=2)
-    logits = build_model(3, 3, {"name": "unet", "widths": [2, 4]}, seed=1)(to_input(shown.pixels))
+    shown, _ = load_images(dataset, path, PLAIN | {"removes": "loss"}, 1, CPU, stride=2)
+    logits = build_model(3, 3, {"name": "unet", "widths": [2, 4]}, seed=1)(to_input(shown.store.tensors[0]))
     logits.retain_grad()
-    segmentation_loss(logits, shown.labels).backward()
+    segmentation_loss(logits, shown.store.tensors[1]).backward()
     gradient = logits.grad.abs().sum(dim=1).numpy()
     assert (gradient[~kept] == 0).all()
     assert (gradient[kept] > 0).all()
@@ -113,7 +118,10 @@ def test_pixels_that_left_the_loss_have_no_gradient_and_the_others_do(dataset, h
 def test_saliency_is_that_of_the_images_as_the_network_saw_them(dataset, dataset_path, half, tmp_path):
     path, kept = half
     images, labels = dataset.pick("train", range(10))
-    for removes, expected in (("loss", images), ("input", reduce_images(images, kept, "black", dataset.mean, 1))):
+    for removes, expected in (
+        ("loss", images),
+        ("input", reduce_images(images, kept, "black", dataset.mean, 1, range(10))),
+    ):
         blocks = list(reduced_blocks(dataset, path, "black", 1, removes))
         assert np.array_equal(np.concatenate([pixels for _, pixels, _ in blocks]), expected)
         assert np.array_equal(np.concatenate([true for _, _, true in blocks]), labels)  # for the oracle
@@ -121,9 +129,9 @@ def test_saliency_is_that_of_the_images_as_the_network_saw_them(dataset, dataset
 
 def test_a_shown_mask_is_white_where_kept_and_holds_nothing_of_the_image(dataset, half):
     path, kept = half
-    shown = load_training_images(dataset, path, PLAIN | {"fill": "mask"}, 1, CPU, stride=2)
-    assert np.array_equal(shown.pixels, np.where(kept[..., None], 255, 0).repeat(3, axis=3))
-    assert np.array_equal(shown.labels, dataset.pick("train", range(10))[1])
+    shown, _ = load_images(dataset, path, PLAIN | {"fill": "mask"}, 1, CPU, stride=2)
+    assert np.array_equal(shown.store.tensors[0], np.where(kept[..., None], 255, 0).repeat(3, axis=3))
+    assert np.array_equal(shown.store.tensors[1], dataset.pick("train", range(10))[1])
 
 
 def test_a_network_that_is_shown_masks_is_not_steered_by_intact_validation_images(train):
@@ -136,8 +144,8 @@ def test_a_network_that_is_shown_masks_is_not_steered_by_intact_validation_image
 def numbered(count, share):
     """Images of one pixel: 0, 1, 2, ...; intact ones 100, 101, 102, ..."""
     labels = torch.arange(count, dtype=torch.uint8).reshape(-1, 1, 1)
-    intact = Images((labels + 100)[..., None], labels, CPU)
-    return Images(labels[..., None], labels, CPU, intact, share)
+    intact = InMemory(((labels + 100)[..., None], labels))
+    return Images(InMemory((labels[..., None], labels)), CPU, intact, share)
 
 
 @pytest.mark.parametrize(
@@ -162,14 +170,12 @@ def test_the_wanted_share_of_every_batch_is_intact_and_every_image_comes_once(co
 
 def test_intact_images_keep_the_labels_that_reduced_ones_lose(dataset, half):
     path, _ = half
-    images = load_training_images(
-        dataset, path, PLAIN | {"removes": "input_and_loss", "intact_share": 50}, 1, CPU, stride=2
-    )
+    images, _ = load_images(dataset, path, PLAIN | {"removes": "input_and_loss", "intact_share": 50}, 1, CPU, stride=2)
     pixels, labels = next(images.batches(torch.arange(10), 10))
     true = dataset.pick("train", range(10))
     assert np.array_equal(pixels[:5], true[0][:5])
     assert np.array_equal(labels[:5], true[1][:5])
-    assert np.array_equal(pixels[5:], images.pixels[5:])
+    assert np.array_equal(pixels[5:], images.store.tensors[0][5:])
     assert (labels[5:] == 255).any(dim=(1, 2)).all()
 
 
@@ -208,11 +214,55 @@ def interrupt(monkeypatch, run):
 
 @pytest.mark.parametrize(("network", "mode"), EVERY_MODE)
 def test_every_mode_resumes_with_the_same_bits(network, mode, train, monkeypatch, capfd):
+    monkeypatch.setattr(checkpoint, "SHARE_OF_TIME", np.inf)  # one after every epoch
     settings = {**network, **MODES[mode]}
     undisturbed = train("undisturbed", **settings)
     interrupt(monkeypatch, lambda: train("stopped", **settings))
     assert equal(train("stopped", **settings), undisturbed)
     assert "resuming after epoch 2" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("changes", [{}, {"fill": "noise"}, {"fill": "blur"}, *MODES.values()], ids=str)
+def test_images_that_do_not_fit_into_memory_are_read_again_and_train_to_the_same_bits(changes, train, capfd):
+    in_memory = train("in_memory", **changes)
+    assert "read" not in capfd.readouterr().err
+    assert equal(train("in_files", memory_mb=0.01, **changes), in_memory)  # the images take 15 kB or more
+    assert "over half of the job's 0.01 MB: every epoch reads their files" in capfd.readouterr().err
+
+
+def test_weights_of_the_border_stay_beside_images_that_are_read_again(train):
+    balanced = {"border_weight": {"weight": 0, "sigma": 5, "balance": True}}
+    weighted = train("in_memory", balanced)
+    assert equal(train("in_files", balanced, memory_mb=0.01), weighted)
+    assert not equal(train("plain"), weighted)
+
+
+def test_a_file_that_is_damaged_while_it_is_read_ahead_is_named(dataset_path, half, tmp_path):
+    copy = tmp_path / "dataset.h5"
+    content = bytearray(dataset_path.read_bytes())
+    with h5py.File(dataset_path) as file:
+        place = file["images"].id.get_chunk_info(0).byte_offset
+    content[place + 100] ^= 1
+    copy.write_bytes(content)
+    images, _ = load_images(Dataset.open(copy), half[0], PLAIN, 1, CPU, stride=2, memory_mb=0.01)
+    with pytest.raises(InputError, match=r"dataset\.h5: damaged, a checksum differs"):
+        list(images.batches(torch.arange(10), 4))
+
+
+def test_reading_ahead_keeps_the_order_and_stops_when_nobody_reads_on():
+    asked = []
+
+    def items():
+        for number in range(100):
+            asked.append(number)
+            yield number
+
+    assert list(read_ahead(items())) == list(range(100))
+    asked.clear()
+    some = read_ahead(items())
+    assert [next(some), next(some)] == [0, 1]
+    some.close()
+    assert len(asked) <= 2 + AHEAD + 1
 
 
 def test_a_checkpoint_of_another_mode_is_not_used(train, monkeypatch, capfd):

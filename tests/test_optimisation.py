@@ -32,7 +32,7 @@ def test_every_optimiser_steps_bit_for_bit_as_pytorch_does(kind):
     reference, options = OPTIMISERS[kind]
     ours, theirs = network(), network()
     take_steps(ours, Optimizer(ours.parameters(), settings(kind)), range(5))
-    take_steps(theirs, reference(theirs.parameters(), lr=0.01, weight_decay=0.02, **options), range(5))
+    take_steps(theirs, reference(theirs.parameters(), lr=0.01, weight_decay=0.02, fused=True, **options), range(5))
     assert all(torch.equal(a, b) for a, b in zip(ours.parameters(), theirs.parameters(), strict=True))
 
 

@@ -10,7 +10,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from spatial_reduction import checkpoint, training
 from spatial_reduction.augmentation import build_augmentation
+from spatial_reduction.checkpoint import Pace
 from spatial_reduction.errors import InputError
 from spatial_reduction.masking import write_mask
 from spatial_reduction.model import build_model, load_model, save_model
@@ -255,6 +257,27 @@ def test_a_training_that_ended_is_not_computed_again_when_its_outputs_are_delete
     train("ended", training={"keep": keep})
     assert f"resuming after epoch {TRAINING['epochs']}" in capfd.readouterr().err
     assert [path.read_bytes() for path in outputs] == written  # the seconds, too
+
+
+def test_checkpoints_take_a_twentieth_of_the_time_at_most(monkeypatch):
+    clock = 100.0
+    monkeypatch.setattr(time, "perf_counter", lambda: clock)
+    pace, written = Pace(), []
+    for second in range(1, 101):  # an epoch takes a second, writing a checkpoint two
+        clock += 1
+        if pace.is_due():
+            with pace.timed():
+                clock += 2
+            written.append(second)
+    assert written == [1, 41, 81]
+
+
+def test_a_long_training_does_not_write_every_epoch_and_ends_with_a_checkpoint(train, monkeypatch):
+    saved = []
+    monkeypatch.setattr(training, "save_checkpoint", lambda *arguments: saved.append(arguments[2].epoch))
+    monkeypatch.setattr(checkpoint, "SHARE_OF_TIME", 1e-9)
+    train(training={"epochs": 6})
+    assert saved == [1, 6]
 
 
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint", None])

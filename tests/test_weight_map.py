@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch.nn import functional
 
-from spatial_reduction.batches import load_training_images
+from spatial_reduction.batches import load_images
 from spatial_reduction.dataset import Dataset
 from spatial_reduction.errors import InputError
 from spatial_reduction.masking import write_mask
@@ -135,7 +135,7 @@ def test_the_weights_of_a_split_are_both_terms_of_each_image(cells):
 def test_no_weight_and_no_balance_is_the_plain_loss_exactly(cells, mask):
     assert training_weights(cells, None) is None
     assert training_weights(cells, {"weight": 0, "sigma": 5, "balance": False}) is None
-    images = load_training_images(cells, mask[0], PLAIN, 1, CPU, 2, {"weight": 0, "sigma": 5, "balance": False})
+    images, _ = load_images(cells, mask[0], PLAIN, 1, CPU, 2, {"weight": 0, "sigma": 5, "balance": False})
     assert [len(batch) for batch in images.batches(torch.arange(3), 2)] == [2, 2]
 
 
@@ -150,7 +150,7 @@ def test_weights_stay_beside_their_pixels_in_every_batch(cells, mask, removal):
     path, kept = mask
     weights = training_weights(cells, PAPER)
     order = torch.tensor([2, 0, 1])
-    images = load_training_images(cells, path, PLAIN | removal, 1, CPU, 2, PAPER)
+    images, _ = load_images(cells, path, PLAIN | removal, 1, CPU, 2, PAPER)
     _, labels, weighed = (torch.cat(parts) for parts in zip(*images.batches(order, 3), strict=True))
     if removal == {"crop": True}:  # windows of rows 2 to 7 and columns 1 to 12
         assert labels.shape == weighed.shape == (3, 6, 12)

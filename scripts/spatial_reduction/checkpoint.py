@@ -7,7 +7,9 @@ evaluated: when the sixth training of a chain runs into the time limit, the firs
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from spatial_reduction.joblog import say
 from spatial_reduction.tensors import load_tensors, save_tensors
 
 Tensors = Mapping[str, torch.Tensor]
+SHARE_OF_TIME = 1 / 20  # that writing checkpoints may take of a training; so a kill costs the time of 20 writes at most
 
 
 @dataclass
@@ -38,6 +41,29 @@ class Progress:
     plateau: dict[str, float] = field(default_factory=dict)
     best_loss: float = float("inf")
     history: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass
+class Pace:
+    """When the next checkpoint is due: after the first epoch, then as often as `SHARE_OF_TIME` allows.
+
+    A training that goes on from any epoch ends with the same bits, so this decides what a kill costs, nothing else.
+    """
+
+    ended: float = float("-inf")
+    took: float = 0
+
+    def is_due(self) -> bool:
+        """Return whether a checkpoint may be written now."""
+        return time.perf_counter() - self.ended >= self.took / SHARE_OF_TIME
+
+    @contextmanager
+    def timed(self) -> Iterator[None]:
+        """Measure the writing of a checkpoint."""
+        begun = time.perf_counter()
+        yield
+        self.ended = time.perf_counter()
+        self.took = self.ended - begun
 
 
 def checkpoint_path(model: str | Path) -> Path:

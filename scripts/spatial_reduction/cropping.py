@@ -61,8 +61,8 @@ class Windows:
         """Return windows of some images, all of the size that the largest of their boxes needs.
 
         Args:
-            pixels, labels: uint8 (N, H, W, C) and (N, H, W), of all images; `others` are cut alike.
-            chosen: positions int64 (n,).
+            pixels, labels: uint8 (n, H, W, C) and (n, H, W), of these images; `others` are cut alike.
+            chosen: their positions int64 (n,), on the CPU.
 
         Returns:
             uint8 (n, h, w, C) and (n, h, w), and the others. A box lies in the middle of its window, or
@@ -71,7 +71,7 @@ class Windows:
         rows, in_box = self._lines(chosen, 0, labels.shape[1])
         columns, in_box_too = self._lines(chosen, 1, labels.shape[2])
         outside = ~(in_box[:, :, None] & in_box_too[:, None, :]).to(labels.device, non_blocking=True)
-        parts = (chosen[:, None, None], rows[:, :, None], columns[:, None, :])
+        parts = (torch.arange(len(chosen))[:, None, None], rows[:, :, None], columns[:, None, :])
         at = tuple(index.to(labels.device, non_blocking=True) for index in parts)
         return pixels[at], labels[at].masked_fill(outside, IGNORED), *(other[at] for other in others)
 

@@ -1,6 +1,7 @@
 """The data set file: images and labels of all splits, read in blocks."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,9 @@ import numpy as np
 
 from spatial_reduction.errors import InputError
 from spatial_reduction.splits import SPLITS
-from spatial_reduction.storage import open_hdf5
+from spatial_reduction.storage import open_hdf5, read_rows
+
+Reader = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]  # positions -> images, labels
 
 BLOCK_PIXELS = 1 << 19  # at width 32 and float32, one feature map of a block takes 64 MiB
 
@@ -90,10 +93,17 @@ class Dataset:
             return [name.decode() for name in file["names"][slice(*self.spans[split])]]
 
     def pick(self, split: str, positions: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-        """Return some images uint8 (n, H, W, C) and labels uint8 (n, H, W) of a split, by increasing position."""
-        rows = np.asarray(positions) + self.spans[split][0]
+        """Return some images uint8 (n, H, W, C) and labels uint8 (n, H, W) of a split, in any order."""
+        with self.reader(split) as read:
+            return read(np.asarray(positions))
+
+    @contextmanager
+    def reader(self, split: str) -> Iterator[Reader]:
+        """Yield a function: positions int64 (n,) in the split -> what `pick` returns; the file stays open for it."""
+        first = self.spans[split][0]
         with open_hdf5(self.path, "dataset") as file:
-            return file["images"][rows], file["labels"][rows]
+            images, labels = file["images"], file["labels"]
+            yield lambda positions: (read_rows(images, first + positions), read_rows(labels, first + positions))
 
     def instances(self, split: str, where: slice = slice(None)) -> np.ndarray:
         """Return the objects of some images of a split, uint16 (n, H, W): 0 where there is none, else 1, 2, ...

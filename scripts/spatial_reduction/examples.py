@@ -43,6 +43,10 @@ def render_examples(
     is_compounding = reduction["schedule"] == "compounding"
     is_reduced = reduction["saliency_images"] == "reduced" and reduction["removes"] != "loss"
     carriers = mask_carriers(len(pixels), seed) if reduction["shuffle"] else np.arange(len(pixels))
+
+    def reduced_by(masks: np.ndarray) -> np.ndarray:
+        return reduce_images(pixels, masks, reduction["fill"], data.mean, seed, chosen)
+
     kept, reduced, saliency, predictions = [np.ones(labels.shape, dtype=bool)], [pixels], [], []
     for iteration, path in enumerate(models, start=1):
         network = load_model(path, where).eval()
@@ -51,13 +55,13 @@ def render_examples(
         if iteration == len(models):
             break
         context = Context(Path(path), device, threads, len(data.classes), interest, seed, iteration + 1)
-        seen = reduce_images(pixels, kept[-1][carriers], reduction["fill"], data.mean, seed) if is_reduced else pixels
+        seen = reduced_by(kept[-1][carriers]) if is_reduced else pixels
         scores = np.empty(labels.shape, np.float32)
         scores[carriers] = next(stream_scores(reduction["source"], [(seen, labels)], context, reduction["rank"]))
         saliency.append(scores)
         candidates = kept[-1] if is_compounding else kept[0]
         kept.append(shrink_mask(candidates, scores, counts[iteration]))
-        reduced.append(reduce_images(pixels, kept[-1], reduction["fill"], data.mean, seed))
+        reduced.append(reduced_by(kept[-1]))
     with create_hdf5(output, "examples") as file:
         file.attrs["classes"] = data.classes
         file["names"] = np.array(data.names("test"), dtype=object)[chosen]

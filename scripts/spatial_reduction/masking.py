@@ -11,9 +11,7 @@ import h5py
 import numpy as np
 
 from spatial_reduction.errors import InputError
-from spatial_reduction.storage import create_hdf5, open_hdf5
-
-CHUNK = 64  # masks in one chunk of the file
+from spatial_reduction.storage import CHUNK_BYTES, create_hdf5, open_hdf5, read_rows
 
 
 def kept_count(pixels: int, threshold: float | str | Fraction) -> int:
@@ -91,7 +89,7 @@ class MaskFile:
 
     def read(self, rows: slice | np.ndarray = slice(None)) -> np.ndarray:
         """Return bool (n, H, W) for some images: a run of them, or positions int (n,) in any order."""
-        packed = self.kept[rows] if isinstance(rows, slice) else np.stack([self.kept[row] for row in rows])
+        packed = self.kept[rows] if isinstance(rows, slice) else read_rows(self.kept, rows)
         bits = np.unpackbits(packed, axis=1, count=self.shape[0] * self.shape[1])
         return bits.reshape(len(packed), *self.shape).view(bool)
 
@@ -121,7 +119,12 @@ def write_mask(
     width = -(-shape[0] * shape[1] // 8)
     with create_hdf5(path, "mask") as file:
         stored = file.create_dataset(
-            "kept", (0, width), "uint8", chunks=(CHUNK, width), maxshape=(None, width), fletcher32=True
+            "kept",
+            (0, width),
+            "uint8",
+            chunks=(max(1, CHUNK_BYTES // width), width),
+            maxshape=(None, width),
+            fletcher32=True,
         )
         for block in blocks:
             packed = np.packbits(block.reshape(len(block), -1), axis=1)

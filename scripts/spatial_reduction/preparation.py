@@ -16,10 +16,9 @@ from spatial_reduction.instances import Objects
 from spatial_reduction.joblog import progress, say
 from spatial_reduction.sources import list_pairs
 from spatial_reduction.splits import SPLITS, split_pairs
-from spatial_reduction.storage import create_hdf5
+from spatial_reduction.storage import CHUNK_BYTES, create_hdf5
 
 DECODED_AHEAD = 32  # pairs in flight per thread: bounds memory, keeps every thread busy
-CHUNK_BYTES = 1 << 20  # one read of about a MiB is where disks and the page cache reach their full rate
 
 
 def prepare_dataset(root: str | Path, output: str | Path, dataset: Mapping[str, Any], threads: int) -> None:

@@ -75,11 +75,7 @@ def _mask(
     shown, scored = tee(blocks)
     for (block, images, labels), scores in zip(shown, scores_of(scored), strict=True):
         masks = shrink_mask(np.ones(labels.shape, dtype=bool), scores, kept)
-        reduced = [
-            reduce_images(image[None], mask[None], fill, data.mean, (context.seed, position))
-            for position, image, mask in zip(_positions(block), images, masks, strict=True)
-        ]
-        yield block, np.concatenate(reduced), labels
+        yield block, reduce_images(images, masks, fill, data.mean, context.seed, _positions(block)), labels
 
 
 def _score(
@@ -88,7 +84,7 @@ def _score(
     """Score as the arm does, without labels; where it exchanges masks, the image whose mask each one carries."""
     donors = np.argsort(mask_carriers(data.count("test"), context.seed)) if reduction["shuffle"] else None
     pairs = (
-        (images if donors is None else _pick(data, donors[block])[0], np.full_like(labels, IGNORED))
+        (images if donors is None else data.pick("test", donors[block])[0], np.full_like(labels, IGNORED))
         for block, images, labels in blocks
     )
     return stream_scores(reduction["source"], pairs, context, reduction["rank"])
@@ -106,7 +102,7 @@ def _corrupt(blocks: Iterable[Block], family: str, severity: int) -> Iterator[Bl
 def _swap_background(blocks: Iterable[Block], data: Dataset, foreground: Sequence[int]) -> Iterator[Block]:
     donors = donor_positions(data.count("test"))
     for block, images, labels in blocks:
-        lent, lent_labels = _pick(data, donors[block])
+        lent, lent_labels = data.pick("test", donors[block])
         is_background = _is_background(lent_labels, foreground)
         surroundings = np.stack([complete_background(*pair) for pair in zip(lent, is_background, strict=True)])
         is_front = np.isin(labels, foreground)
@@ -131,13 +127,6 @@ def _blur_background(blocks: Iterable[Block], foreground: Sequence[int]) -> Iter
 
 def _is_background(labels: np.ndarray, foreground: Sequence[int]) -> np.ndarray:
     return ~np.isin(labels, [*foreground, IGNORED])
-
-
-def _pick(data: Dataset, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return test images and labels in any order of positions, each once; HDF5 reads them in rising order only."""
-    images, labels = data.pick("test", np.sort(positions))
-    ranks = np.argsort(np.argsort(positions))
-    return images[ranks], labels[ranks]
 
 
 def _positions(block: slice) -> range:

@@ -32,12 +32,12 @@ def reduced_blocks(
         for block, images, labels in dataset.blocks("train"):
             if removes != "loss":
                 kept = masks.read(block if carriers is None else carriers[block])
-                images = reduce_images(images, kept, fill, dataset.mean, (seed, block.start))
+                images = reduce_images(images, kept, fill, dataset.mean, seed, range(block.start, block.stop))
             yield block, images, labels
 
 
 def reduce_images(
-    images: np.ndarray, kept: np.ndarray, fill: str, mean: Sequence[float], seed: int | Sequence[int]
+    images: np.ndarray, kept: np.ndarray, fill: str, mean: Sequence[float], seed: int, positions: Sequence[int]
 ) -> np.ndarray:
     """Replace the removed pixels of uint8 images, before any normalisation.
 
@@ -45,9 +45,10 @@ def reduce_images(
         images: uint8 (N, H, W, C).
         kept: bool (N, H, W).
         fill: `black` (0), `mean` (the training split's channel mean), `blur` (the image under a Gaussian of
-            10 % of its side), `noise` (uniform, drawn from `seed`), or `mask`: nothing of the image is shown,
-            kept pixels become 255 and removed ones 0.
+            10 % of its side), `noise` (uniform, drawn from `seed` and the image's position), or `mask`: nothing of
+            the image is shown, kept pixels become 255 and removed ones 0.
         mean: of each channel, in [0, 1].
+        positions: of the images in their split.
 
     Returns:
         uint8 (N, H, W, C); `images` itself where nothing is removed.
@@ -56,10 +57,10 @@ def reduce_images(
         return images
     if fill == "mask":
         return np.repeat(np.where(kept[..., None], np.uint8(255), np.uint8(0)), images.shape[3], axis=3)
-    return np.where(kept[..., None], images, _filling(images, fill, mean, seed))
+    return np.where(kept[..., None], images, _filling(images, fill, mean, seed, positions))
 
 
-def _filling(images: np.ndarray, fill: str, mean: Sequence[float], seed: int | Sequence[int]) -> np.ndarray:
+def _filling(images: np.ndarray, fill: str, mean: Sequence[float], seed: int, positions: Sequence[int]) -> np.ndarray:
     if fill == "black":
         return np.zeros(1, dtype=np.uint8)
     if fill == "mean":
@@ -69,4 +70,5 @@ def _filling(images: np.ndarray, fill: str, mean: Sequence[float], seed: int | S
 
         sigma = BLUR_SIGMA * images.shape[1]
         return ndimage.gaussian_filter(images, sigma=(0, sigma, sigma, 0), mode="nearest")
-    return np.random.default_rng(seed).integers(0, 256, images.shape, dtype=np.uint8)
+    generators = (np.random.default_rng((seed, position)) for position in positions)
+    return np.stack([generator.integers(0, 256, images.shape[1:], dtype=np.uint8) for generator in generators])

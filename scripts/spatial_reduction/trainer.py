@@ -1,6 +1,7 @@
 """One epoch: the optimiser steps, the validation. What bit-exact resuming rests on."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NoReturn
 
 import numpy as np
@@ -15,6 +16,7 @@ from spatial_reduction.metrics import iou, mean_over_classes, pixel_accuracy
 from spatial_reduction.model import to_input
 from spatial_reduction.network import Network
 from spatial_reduction.optimisation import Optimizer
+from spatial_reduction.replayed_step import GraphRecorder, ReplayedStep, Step
 
 
 @dataclass
@@ -40,7 +42,7 @@ class Trainer:
     def run_epoch(self, epoch: int) -> dict[str, float]:
         """Train on every image once, validate; return the losses and measures of the epoch."""
         torch.manual_seed(int(np.random.SeedSequence((self.seed, epoch)).generate_state(1)[0]))
-        order = np.random.default_rng((self.seed, epoch)).permutation(len(self.train.pixels))
+        order = np.random.default_rng((self.seed, epoch)).permutation(len(self.train))
         loss = self._take_steps(torch.from_numpy(order), epoch)
         scores = self._validate()
         if not np.isfinite(scores["validation_loss"]):
@@ -57,20 +59,33 @@ class Trainer:
         """Take one optimiser step per batch; return the mean loss. The device is waited for once, at the end."""
         self.network.train()
         losses = []
-        for pixels, labels, *weights in self.train.batches(order, self.batch_size):
-            if self.augment:
-                pixels, labels, *weights = self.augment(pixels, labels, *weights)
-            self.optimizer.zero_grad()
-            with torch.autocast(pixels.device.type, self.precision, enabled=self.precision != torch.float32):
-                logits, labels = self.network.training_pass(to_input(pixels), labels, self.windows)
-            loss = segmentation_loss(logits, labels, *weights)
-            loss.backward()
-            self.optimizer.step()
-            losses.append(loss.detach())
+        for batch in self.train.batches(order, self.batch_size):
+            losses.append(self._step(*(self.augment(*batch) if self.augment else batch)))
         values = torch.stack(losses).cpu()
         if not values.isfinite().all():
             self._stop(epoch, f"in batch {int((~values.isfinite()).nonzero()[0]) + 1}")
         return float(values.mean())
+
+    @cached_property
+    def _step(self) -> Step:
+        """A step on the CPU, its recording on a GPU; a network that draws windows asks the GPU where its pixels are."""
+        if self.train.device.type == "cuda" and not self.windows:
+            return ReplayedStep(self.take_step, GraphRecorder())
+        return self.take_step
+
+    def take_step(self, pixels: torch.Tensor, labels: torch.Tensor, *weights: torch.Tensor) -> torch.Tensor:
+        """Change the weights by one batch, augmented; return its loss, a scalar on the device.
+
+        Args:
+            pixels, labels, weights: see `image_store.Batch`.
+        """
+        self.optimizer.zero_grad()
+        with torch.autocast(pixels.device.type, self.precision, enabled=self.precision != torch.float32):
+            logits, labels = self.network.training_pass(to_input(pixels), labels, self.windows)
+        loss = segmentation_loss(logits, labels, *weights)
+        loss.backward()
+        self.optimizer.step()
+        return loss.detach()
 
     @torch.inference_mode()
     def _validate(self) -> dict[str, float]:
@@ -79,15 +94,15 @@ class Trainer:
         The loss is never weighted, so that it compares across arms with other weights, or none.
         """
         self.network.eval()
-        losses, confusion = [], 0
-        for pixels, labels in self.validation.batches(torch.arange(len(self.validation.pixels)), self.block):
+        losses, counted = [], torch.zeros(self.classes**2 + 1, dtype=torch.int64, device=self.validation.device)
+        for pixels, labels in self.validation.batches(torch.arange(len(self.validation)), self.block):
             with torch.autocast(pixels.device.type, self.precision, enabled=self.precision != torch.float32):
                 logits = self.network(to_input(pixels))
             valid = labels != IGNORED
             losses.append(segmentation_loss(logits, labels) * valid.sum())
-            cells = labels.long() * self.classes + logits.argmax(dim=1)
-            confusion = confusion + torch.bincount(cells[valid], minlength=self.classes**2)
-        matrix = confusion.reshape(self.classes, self.classes).cpu().numpy()
+            cells = torch.where(valid, labels.long() * self.classes + logits.argmax(dim=1), self.classes**2).flatten()
+            counted.scatter_add_(0, cells, torch.ones_like(cells))  # bincount would wait for the GPU
+        matrix = counted[:-1].reshape(self.classes, self.classes).cpu().numpy()
         return {
             "validation_loss": float(torch.stack(losses).sum()) / max(1, int(matrix.sum())),
             "validation_mean_iou": float(mean_over_classes(iou(matrix), range(self.classes))),

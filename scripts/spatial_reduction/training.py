@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from spatial_reduction.augmentation import build_augmentation
-from spatial_reduction.batches import load_images, load_training_images
-from spatial_reduction.checkpoint import Progress, fingerprint, load_checkpoint, save_checkpoint
+from spatial_reduction.batches import load_images
+from spatial_reduction.checkpoint import Pace, Progress, fingerprint, load_checkpoint, save_checkpoint
 from spatial_reduction.dataset import Dataset
 from spatial_reduction.joblog import progress, say
 from spatial_reduction.model import (
@@ -47,6 +47,7 @@ def train_model(
     removes: str = "input",
     intact_share: float = 0,
     crop: bool = False,
+    memory_mb: float | None = None,
 ) -> None:
     """Train on the reduced training images, validate on intact ones after every epoch.
 
@@ -56,8 +57,8 @@ def train_model(
             weights are the first ones; its counts of epochs, steps, images and seconds are carried on.
         output: weights after the last epoch, or of the epoch of lowest validation loss (`training["keep"]`).
         history: CSV, one row per epoch.
-        checkpoint: rewritten after every epoch; at the end it holds the weights alone. A training that was
-            killed goes on from it and, on the CPU, ends with the very same weights.
+        checkpoint: written after the first epoch and then every so often; at the end it holds the weights alone. A
+            training that was killed goes on from it and, on the CPU, ends with the very same weights.
         model, training: sections of the configuration.
         seed: determines the first weights and, with the cumulative epoch, the order of the images and every
             random draw; arms of equal seed see the same.
@@ -65,6 +66,7 @@ def train_model(
         fill, removes, intact_share, crop: what the mask does to images and labels; see the section `reduction`. A
             network that is shown masks (`fill` "mask") knows no intact image: its validation columns mean
             nothing, so the training loss drives its learning rate and the last epoch is kept.
+        memory_mb: of the job; images that take more than half of it are read from their files in every epoch.
 
     Raises:
         InputError: a file is damaged or does not fit, or the loss is not finite.
@@ -75,11 +77,12 @@ def train_model(
         training = {**training, "keep": "last", "schedule": _unvalidated(training["schedule"])}
     data, device, checkpoint = Dataset.open(dataset), choose_device(training["device"]), Path(checkpoint)
     network = _first_weights(data, previous_model, model, start, seed).to(device)
+    images = load_images(data, mask, removal, seed, device, network.stride, training.get("border_weight"), memory_mb)
     trainer = Trainer(
         network=network,
         optimizer=Optimizer(network.parameters(), training),
-        train=load_training_images(data, mask, removal, seed, device, network.stride, training.get("border_weight")),
-        validation=load_images(data.blocks("validation"), data, "validation", device),
+        train=images[0],
+        validation=images[1],
         augment=build_augmentation(training["augmentation"], data.image_shape[0]),
         precision=choose_precision(training["precision"], device),
         batch_size=training["batch_size"],
@@ -119,7 +122,7 @@ def _run(
     name: str,
 ) -> tuple[Progress, Mapping[str, torch.Tensor]]:
     """Run the epochs that are left; return the progress at the end and the weights to keep."""
-    network, optimizer, images = trainer.network, trainer.optimizer, len(trainer.train.pixels)
+    network, optimizer, images = trainer.network, trainer.optimizer, len(trainer.train)
     state, best = Progress(epoch=0, learning_rate=optimizer.learning_rate), {}
     found = load_checkpoint(checkpoint, identity)
     if found:
@@ -130,7 +133,7 @@ def _run(
         optimizer.load_state(parts["optimizer"])
         best = parts.get("best", {})
     monitor = training["schedule"]["monitor"]
-    plateau = Plateau(training["schedule"]["factor"], training["schedule"]["patience"], **state.plateau)
+    pace, plateau = Pace(), Plateau(training["schedule"]["factor"], training["schedule"]["patience"], **state.plateau)
     epochs = progress(range(state.epoch + 1, training["epochs"] + 1), training["epochs"] - state.epoch, name, "epochs")
     for epoch in epochs:
         begun = time.perf_counter()
@@ -162,7 +165,9 @@ def _run(
         parts = {"model": network.state_dict(), "optimizer": optimizer.state, "best": best}
         if epoch == training["epochs"]:
             parts = {"model": best or network.state_dict()}
-        save_checkpoint(checkpoint, identity, state, parts)
+        if epoch == training["epochs"] or pace.is_due():
+            with pace.timed():
+                save_checkpoint(checkpoint, identity, state, parts)
         epochs.set_postfix_str(f"validation mean IoU {losses['validation_mean_iou']:.3f}", refresh=False)
     return state, best or network.state_dict()
 
