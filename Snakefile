@@ -8,7 +8,9 @@ min_version("9.14")
 configfile: f"{workflow.basedir}/config/config.yaml"
 
 
-include: "workflow/rules/common.smk"
+include: "workflow/rules/checks.smk"
+include: "workflow/rules/configuration.smk"
+include: "workflow/rules/arms.smk"
 include: "workflow/rules/paths.smk"
 include: "workflow/rules/slurm.smk"
 include: "workflow/rules/preflight.smk"

@@ -36,15 +36,16 @@ def nested(path, value):
 
 @pytest.fixture
 def checked(config):
-    """Lay overrides over the embedded configuration and run the checks of common.smk; return what they define."""
-    rules = ROOT / "workflow/rules/common.smk"
-    checks = compile(rules.read_text().partition("\nwildcard_constraints:")[0], rules, "exec")
+    """Lay overrides over the embedded configuration and run all checks; return what they define."""
+    files = [ROOT / f"workflow/rules/{name}.smk" for name in ("checks", "configuration", "arms")]
+    checks = [compile(file.read_text().partition("\nwildcard_constraints:")[0], file, "exec") for file in files]
 
     def run(overrides):
         merged = deepcopy(config)
         update_config(merged, overrides)
         defined = {"config": merged, "workflow": SimpleNamespace(basedir=str(ROOT))}
-        exec(checks, defined)
+        for each in checks:
+            exec(each, defined)
         return defined
 
     return run

@@ -1,34 +1,9 @@
-"""The configuration, checked, and the design it describes: the arms and their chains. No rules."""
+"""The design that the configuration describes: the arms, their chains, the model for new images. No rules."""
 
-import os
-import sys
 from copy import deepcopy
 from types import SimpleNamespace
 
-import yaml
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import best_match
 from snakemake.utils import update_config
-
-
-def refuse_unless(is_right, key, message):
-    """Stop with one line that names the key; an exception would add the lines of this file that raised it."""
-    if not is_right:
-        sys.exit(f"config: {key}: {message}")
-
-
-def check(instance, schema, key=""):
-    """Stop with one line that names the key, where snakemake's own validate() prints the whole schema."""
-    error = best_match(Draft202012Validator(schema).iter_errors(instance))
-    if error:
-        place = ".".join(filter(None, [key, *map(str, error.absolute_path)]))
-        hint = error.schema.get("description", "") if isinstance(error.schema, dict) else ""
-        refuse_unless(False, place or "top level", f"{error.message} ({hint})" if hint else error.message)
-
-
-def check_names(names, known, key):
-    unknown = sorted(set(names) - set(known))
-    refuse_unless(not unknown, key, f"unknown {unknown}; there are {sorted(known)}")
 
 
 def fit_windows(arm, model, training, reduction):
@@ -89,55 +64,10 @@ def resolve_arm(name, overrides):
     return arm
 
 
-with open(os.path.join(workflow.basedir, "workflow/schemas/config.schema.yaml")) as file:
-    # Every job of a run reads this: the parser written in C takes a seventh of the time, where PyYAML was built with it.
-    SCHEMA = yaml.load(file, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-check(config, SCHEMA)
-CLASSES = [entry["name"] for entry in config["dataset"]["classes"]]
-refuse_unless(len(set(CLASSES)) == len(CLASSES), "dataset.classes", f"a name stands twice in {CLASSES}")
-RANGE = config["dataset"]["intensity_range"]
-refuse_unless(RANGE is None or RANGE[0] < RANGE[1], "dataset.intensity_range", f"{RANGE} is not [low, high]")
-RAW = [label for entry in config["dataset"]["classes"] for label in entry["labels"]] + config["dataset"][
-    "ignored_labels"
-]
-refuse_unless(len(set(RAW)) == len(RAW), "dataset.classes", f"a label value stands twice in {sorted(RAW)}")
-check_names(
-    (config["dataset"]["instances"] or {}).get("components_of") or [], CLASSES, "dataset.instances.components_of"
-)
 ARMS = {name: resolve_arm(name, overrides) for name, overrides in config["arms"].items() if overrides is not None}
 refuse_unless(ARMS, "arms", "every arm is left out")
-check_names(config["evaluation"]["comparators"], ARMS, "evaluation.comparators")
+check_names(EVALUATION["comparators"], ARMS, "evaluation.comparators")
 check_names([config["report"]["method"]], ARMS, "report.method")
-check_names([config["report"]["measure"]], config["evaluation"]["measures"], "report.measure")
-check_names(config["evaluation"]["foreground"], CLASSES, "evaluation.foreground")
-refuse_unless(
-    len(config["evaluation"]["foreground"]) < len(CLASSES), "evaluation.foreground", "no class is left as background"
-)
-GROUPS = {group: names for group, names in config["evaluation"]["class_groups"].items() if names is not None}
-for group, names in GROUPS.items():
-    check_names(names, CLASSES, f"evaluation.class_groups.{group}")
-check_names([config["report"]["class_group"]], ["all", *GROUPS], "report.class_group")
-if config["evaluation"]["objects"]:
-    check_names([config["evaluation"]["objects"]["class"]], CLASSES, "evaluation.objects.class")
-
-
-def resolve_prediction(prediction):
-    """Fill in which model is applied to new images: arm, threshold, seed and iteration as they stand in its path."""
-    arm = prediction["arm"] or config["evaluation"]["comparators"][0]
-    check_names([arm], ARMS, "prediction.arm")
-    thresholds, last = ARMS[arm]["reduction"]["thresholds"], ARMS[arm]["reduction"]["iterations"]
-    threshold = thresholds[0] if prediction["threshold"] is None else f"{prediction['threshold']:.10g}"
-    check_names([threshold], thresholds, "prediction.threshold")
-    seed = config["seeds"][0] if prediction["seed"] is None else prediction["seed"]
-    check_names([seed], config["seeds"], "prediction.seed")
-    iteration = last if prediction["iteration"] == "last" else prediction["iteration"]
-    refuse_unless(iteration <= last, "prediction.iteration", f"{iteration}, but arm {arm} ends with iteration {last}")
-    return SimpleNamespace(arm=arm, threshold=threshold, seed=str(seed), iteration=iteration)
-
-
-CHOSEN = resolve_prediction(config["prediction"])
-# What a report is about: new images must not make it anew.
-EXPERIMENT = {section: value for section, value in config.items() if section != "prediction"}
 
 
 def is_chain(arm):
@@ -159,6 +89,23 @@ CHAINS = [
     for threshold in arm["reduction"]["thresholds"]
     for seed in config["seeds"]
 ]
+
+
+def resolve_prediction(prediction):
+    """Fill in which model is applied to new images: arm, threshold, seed and iteration as they stand in its path."""
+    arm = prediction["arm"] or config["evaluation"]["comparators"][0]
+    check_names([arm], ARMS, "prediction.arm")
+    thresholds, last = ARMS[arm]["reduction"]["thresholds"], ARMS[arm]["reduction"]["iterations"]
+    threshold = thresholds[0] if prediction["threshold"] is None else f"{prediction['threshold']:.10g}"
+    check_names([threshold], thresholds, "prediction.threshold")
+    seed = config["seeds"][0] if prediction["seed"] is None else prediction["seed"]
+    check_names([seed], config["seeds"], "prediction.seed")
+    iteration = last if prediction["iteration"] == "last" else prediction["iteration"]
+    refuse_unless(iteration <= last, "prediction.iteration", f"{iteration}, but arm {arm} ends with iteration {last}")
+    return SimpleNamespace(arm=arm, threshold=threshold, seed=str(seed), iteration=iteration)
+
+
+CHOSEN = resolve_prediction(config["prediction"])
 
 
 wildcard_constraints:
