@@ -24,13 +24,16 @@ class Recording:
     loss: torch.Tensor
 
 
+Record = Callable[[Step, tuple[torch.Tensor, ...]], Recording]
+
+
 class ReplayedStep:
     """Takes the same steps as `step`; from the fourth of each shape of batch on, by repeating a recording.
 
     Its record without CUDA graphs (`record_call`) calls the step where a graph would repeat it, on the same tensors.
     """
 
-    def __init__(self, step: Step, record: "Callable[[Step, tuple[torch.Tensor, ...]], Recording]") -> None:
+    def __init__(self, step: Step, record: Record) -> None:
         self.step, self.record = step, record
         self.taken: Counter[tuple[torch.Size, ...]] = Counter()
         self.recordings: dict[tuple[torch.Size, ...], Recording] = {}

@@ -16,12 +16,14 @@ from spatial_reduction.metrics import iou, mean_over_classes, pixel_accuracy
 from spatial_reduction.model import to_input
 from spatial_reduction.network import Network
 from spatial_reduction.optimisation import Optimizer
-from spatial_reduction.replayed_step import GraphRecorder, ReplayedStep, Step
+from spatial_reduction.replayed_step import Record, ReplayedStep, Step
 
 
 @dataclass
 class Trainer:
     """A network with all that its training needs; one call per epoch.
+
+    With `record` a step is recorded and repeated (`replayed_step`); without, it is taken kernel by kernel.
 
     `run_epoch` depends on (seed, cumulative epoch), the weights and the optimiser's state alone, so a training
     that goes on from a checkpoint repeats the undisturbed one.
@@ -38,6 +40,7 @@ class Trainer:
     classes: int
     seed: int
     windows: int = 0
+    record: Record | None = None
 
     def run_epoch(self, epoch: int) -> dict[str, float]:
         """Train on every image once, validate; return the losses and measures of the epoch."""
@@ -68,10 +71,7 @@ class Trainer:
 
     @cached_property
     def _step(self) -> Step:
-        """A step on the CPU, its recording on a GPU; a network that draws windows asks the GPU where its pixels are."""
-        if self.train.device.type == "cuda" and not self.windows:
-            return ReplayedStep(self.take_step, GraphRecorder())
-        return self.take_step
+        return ReplayedStep(self.take_step, self.record) if self.record else self.take_step
 
     def take_step(self, pixels: torch.Tensor, labels: torch.Tensor, *weights: torch.Tensor) -> torch.Tensor:
         """Change the weights by one batch, augmented; return its loss, a scalar on the device.

@@ -23,6 +23,7 @@ from spatial_reduction.model import (
 )
 from spatial_reduction.network import Network
 from spatial_reduction.optimisation import Optimizer, Plateau
+from spatial_reduction.replayed_step import GraphRecorder
 from spatial_reduction.storage import file_digest, write_table
 from spatial_reduction.trainer import Trainer, choose_precision
 
@@ -90,6 +91,8 @@ def train_model(
         classes=len(data.classes),
         seed=seed,
         windows=training.get("windows", 0),  # a network on whole images has none
+        # Where a window's pixels lie is asked of the GPU in every step, so such a step cannot be recorded.
+        record=GraphRecorder() if device.type == "cuda" and not training.get("windows") else None,
     )
     identity = fingerprint(
         {
