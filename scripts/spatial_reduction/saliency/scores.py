@@ -30,6 +30,7 @@ class Context:
         classes: number of classes of the data set.
         classes_of_interest: label values whose pixels count as relevant.
         seed, iteration: for sources that draw at random.
+        deterministic: for sources that compute with torch, see `determinism.set_determinism`.
     """
 
     model: Path
@@ -39,6 +40,7 @@ class Context:
     classes_of_interest: Sequence[int]
     seed: int
     iteration: int
+    deterministic: bool = False
 
 
 def stream_scores(source: str, blocks: Blocks, context: Context, rank: str = "highest") -> Iterator[np.ndarray]:
@@ -84,6 +86,7 @@ def compute_saliency(
     rank: str = "highest",
     shuffle: bool = False,
     removes: str = "input",
+    deterministic: bool = False,
 ) -> None:
     """Write `saliency.h5`: float32 scores (N_train, H, W), one block of images in memory at a time.
 
@@ -101,9 +104,8 @@ def compute_saliency(
     """
     data = Dataset.open(dataset)
     count, (height, width, _) = data.count("train"), data.image_shape
-    context = Context(
-        Path(model), device, threads, len(data.classes), data.class_indices(classes_of_interest), seed, iteration
-    )
+    interest = data.class_indices(classes_of_interest)
+    context = Context(Path(model), device, threads, len(data.classes), interest, seed, iteration, deterministic)
     carriers = mask_carriers(count, seed) if shuffle else None
     is_reduced = saliency_images == "reduced"
     blocks = reduced_blocks(data, mask, fill, seed, removes, carriers) if is_reduced else data.blocks("train")
