@@ -117,5 +117,10 @@ def _write_probabilities(path: Path, probabilities: np.ndarray, classes: Sequenc
     with create_hdf5(path, "probabilities") as file:
         file.attrs["classes"] = list(classes)
         file.create_dataset(
-            "probabilities", data=probabilities.astype(np.float16), chunks=chunks, compression="gzip", shuffle=True
+            "probabilities",
+            data=probabilities.astype(np.float16),
+            chunks=chunks,
+            compression="gzip",
+            shuffle=True,
+            fletcher32=True,
         )

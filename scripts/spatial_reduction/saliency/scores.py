@@ -14,7 +14,7 @@ from spatial_reduction.errors import InputError
 from spatial_reduction.joblog import progress
 from spatial_reduction.partners import draw_partners
 from spatial_reduction.reduction import reduced_blocks
-from spatial_reduction.storage import create_hdf5, open_hdf5
+from spatial_reduction.storage import create_hdf5, open_hdf5, well_formed
 
 Blocks = Iterable[tuple[np.ndarray, np.ndarray]]  # images uint8 (n, H, W, C), labels uint8 (n, H, W)
 
@@ -113,7 +113,8 @@ def compute_saliency(
     stream = stream_scores(source, pairs, context, rank)
     done = 0
     with create_hdf5(output, "saliency") as file:
-        scores = file.create_dataset("scores", (count, height, width), "float32", chunks=(1, height, width))
+        shape, chunks = (count, height, width), (1, height, width)
+        scores = file.create_dataset("scores", shape, "float32", chunks=chunks, fletcher32=True)
         for block in progress(stream, data.block_count("train"), f"{source} saliency", "blocks"):
             if np.isnan(block).any():
                 raise InputError(f"{model}: {source} saliency is not a number in training images {done} and on")
@@ -135,7 +136,10 @@ def open_scores(path: str | Path, count: int, shape: tuple[int, int]) -> Iterato
         InputError: the file is damaged, or made for other images.
     """
     with open_hdf5(path, "saliency") as file:
-        scores = file["scores"]
-        if scores.shape != (count, *shape) or scores.dtype != np.float32:
-            raise InputError(f"{path}: scores are {scores.shape} {scores.dtype}, expected {(count, *shape)} float32")
+        with well_formed(path):
+            scores = file["scores"]
+            if scores.shape != (count, *shape) or scores.dtype != np.float32:
+                raise InputError(
+                    f"{path}: scores are {scores.shape} {scores.dtype}, expected {(count, *shape)} float32"
+                )
         yield scores
