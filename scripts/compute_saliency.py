@@ -11,6 +11,7 @@ if __name__ == "__main__":
             mask=snakemake.input.mask,
             output=snakemake.output[0],
             device=snakemake.params.device,
+            deterministic=snakemake.params.deterministic,
             seed=int(snakemake.wildcards.seed),
             iteration=int(snakemake.wildcards.iteration),
             threads=snakemake.threads,

@@ -14,4 +14,5 @@ if __name__ == "__main__":
             **snakemake.params.prediction,
             **snakemake.params.evaluation,
             device=snakemake.params.device,
+            deterministic=snakemake.params.deterministic,
         )

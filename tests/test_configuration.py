@@ -253,6 +253,7 @@ def test_a_wrong_value_is_refused_by_its_key(refusal, key, value):
         ),
         (nested("training.border_weight", WEIGHTED), "arms.single_pass.training.border_weight: a weight above 0 needs"),
         (nested("arms.saliency.training.border_weight", WEIGHTED), "arms.saliency.training.border_weight: a weight"),
+        (nested("arms.saliency.training.deterministic", True), "arms.saliency.training.deterministic: is one for all"),
         (nested("dataset.split.method", "lists"), "dataset.split.lists: "),
         (nested("dataset.split.lists", {"train": "a", "test": "b"}), "dataset.split.lists: "),
         (nested("dataset.ignored_labels", [3]), "dataset.classes: a label value stands twice"),

@@ -11,7 +11,7 @@ from spatial_reduction.objects import OBJECT_MEASURES
 from spatial_reduction.report import convergence_table, cost_table, score_table
 from spatial_reduction.tables import last_test_rows
 from spatial_reduction.verdict import describe_contrast, reach_verdict, write_verdict
-from spatial_reduction.wording import MEASURES, format_p
+from spatial_reduction.wording import MEASURES, describe_determinism, format_p
 
 DECIDING = {"H1": ("mean_iou", "T1", "all"), "H1b": ("corruption_drop", "corrupted", "all")}
 DECIDING |= {"H2": ("validation_area", "validation", "all")}
@@ -253,3 +253,12 @@ def test_p_values_read_as_in_print():
         "not defined",
     ]
     assert not re.search(r"^0\.", format_p(0.3))
+
+
+def test_determinism_is_told_with_the_devices():
+    cpu, gpu = "cpu (x86_64, 2 threads)", "NVIDIA H100"
+    assert describe_determinism(False, [cpu]).startswith("not needed on a CPU: the same bits again")
+    assert describe_determinism(False, [cpu, gpu]).startswith("not asked for")
+    assert describe_determinism(True, [gpu, gpu]).startswith("deterministic algorithms")
+    assert describe_determinism(True, [gpu, cpu]).endswith("ran on NVIDIA H100")
+    assert describe_determinism(True, [cpu]).endswith("ran on the CPU alone")

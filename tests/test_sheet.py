@@ -94,6 +94,8 @@ def test_the_sheet_says_what_the_files_say(sheet, dataset_path):
         "10 train, 2 validation, 12 test",
         "| left out | 0 |",
         "a GPU; cpu (test)",
+        "| determinism | not asked for (training.deterministic): on a GPU another run may differ",
+        "ran on a GPU |",
         "torch 9.9",
         "Seeds 1, 2:",
     ):

@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 
 from spatial_reduction.boundaries import boundary_iou
-from spatial_reduction.calibration import calibration_error, mean_likelihood
+from spatial_reduction.calibration import BINS, calibration_error, mean_likelihood
 from spatial_reduction.corruptions import CORRUPTED
+from spatial_reduction.errors import InputError
 from spatial_reduction.metrics import iou, mean_over_classes, measure, merge_foreground, ratio, summary_measures
-from spatial_reduction.storage import open_hdf5
+from spatial_reduction.storage import open_hdf5, well_formed
 
 BACKGROUNDS = ("background_swapped", "background_blurred")
 BLOCK = 500  # resamples at once
@@ -25,7 +26,7 @@ def read_counts(path: str | Path) -> tuple[dict[str, np.ndarray], list[str]]:
     Raises:
         InputError: the file is damaged.
     """
-    with open_hdf5(path, "counts") as file:
+    with open_hdf5(path, "counts") as file, well_formed(path):
         found = {
             f"{protocol}/{quantity}": dataset[-1]
             for protocol, splits in file.items()
@@ -35,7 +36,19 @@ def read_counts(path: str | Path) -> tuple[dict[str, np.ndarray], list[str]]:
         if "T1/test/objects" in file:
             dataset = file["T1/test/objects"]
             found |= {OBJECTS + str(name): dataset[-1, :, i] for i, name in enumerate(dataset.attrs["measures"])}
-        return found, [str(name) for name in file.attrs["classes"]]
+        classes = [str(name) for name in file.attrs["classes"]]
+        _require_counts(path, found, len(classes))
+        return found, classes
+
+
+def _require_counts(path: str | Path, found: Mapping[str, np.ndarray], classes: int) -> None:
+    """Refuse counts that are not finite, not of these classes, or of other images than the intact ones."""
+    of_image = {"confusion": (classes, classes), "boundary": (classes, 2), "reliability": (BINS, 3), "nll": (2,)}
+    images = len(found["T1/confusion"])
+    for name, counts in found.items():
+        expected = (images, *of_image.get(name.rpartition("/")[2], (2,)))
+        if counts.shape != expected or not np.isfinite(counts).all():
+            raise InputError(f"{path}: {name} is {counts.shape}, expected finite {expected}; delete it and run again")
 
 
 def recorded_machines(paths: Iterable[str | Path]) -> tuple[set[str], set[str]]:
@@ -46,7 +59,7 @@ def recorded_machines(paths: Iterable[str | Path]) -> tuple[set[str], set[str]]:
     """
     devices, software = set(), set()
     for path in paths:
-        with open_hdf5(path, "counts") as file:
+        with open_hdf5(path, "counts") as file, well_formed(path):
             devices.add(str(file.attrs["device"]))
             software |= {str(name) for name in file.attrs["software"]}
     return devices, software

@@ -11,7 +11,7 @@ import numpy as np
 
 from spatial_reduction.errors import InputError
 from spatial_reduction.splits import SPLITS
-from spatial_reduction.storage import open_hdf5, read_rows
+from spatial_reduction.storage import open_hdf5, read_rows, well_formed
 
 Reader = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]  # positions -> images, labels
 
@@ -48,25 +48,33 @@ class Dataset:
         Raises:
             InputError: the file is damaged or is not a data set of this schema version.
         """
-        with open_hdf5(path, "dataset") as file:
+        with open_hdf5(path, "dataset") as file, well_formed(path):
             images, labels = file["images"], file["labels"]
-            if images.dtype != np.uint8 or images.ndim != 4 or labels.shape != images.shape[:3]:
-                raise InputError(f"{path}: images {images.shape} {images.dtype} do not fit labels {labels.shape}")
+            if (images.dtype, labels.dtype, images.ndim) != (np.uint8, np.uint8, 4) or labels.shape != images.shape[:3]:
+                raise InputError(
+                    f"{path}: images {images.shape} {images.dtype} do not fit labels {labels.shape} {labels.dtype}"
+                )
             instances = file.get("instances")
             if instances is not None and (instances.shape, instances.dtype) != (labels.shape, np.uint16):
                 raise InputError(
                     f"{path}: instances {instances.shape} {instances.dtype} do not fit labels {labels.shape}"
                 )
-            return cls(
+            dataset = cls(
                 path=Path(path),
                 classes=tuple(file.attrs["classes"]),
                 image_shape=tuple(int(size) for size in images.shape[1:]),
                 mean=tuple(float(value) for value in file.attrs["channel_mean"]),
                 std=tuple(float(value) for value in file.attrs["channel_std"]),
                 digest=str(file.attrs["digest"]),
-                spans={split: _span(path, file, split) for split in SPLITS},
+                spans=_spans(path, file),
                 has_instances=instances is not None,
             )
+        numbers = [*dataset.mean, *dataset.std]
+        if len(numbers) != 2 * dataset.image_shape[2] or not np.isfinite(numbers).all():
+            raise InputError(
+                f"{path}: channel_mean and channel_std are not one number per channel; delete it and run again"
+            )
+        return dataset
 
     def count(self, split: str) -> int:
         """Return the number of images in a split."""
@@ -89,7 +97,7 @@ class Dataset:
 
     def names(self, split: str) -> list[str]:
         """Return the names of a split's images."""
-        with open_hdf5(self.path, "dataset") as file:
+        with open_hdf5(self.path, "dataset") as file, well_formed(self.path):
             return [name.decode() for name in file["names"][slice(*self.spans[split])]]
 
     def pick(self, split: str, positions: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
@@ -103,7 +111,12 @@ class Dataset:
         first = self.spans[split][0]
         with open_hdf5(self.path, "dataset") as file:
             images, labels = file["images"], file["labels"]
-            yield lambda positions: (read_rows(images, first + positions), read_rows(labels, first + positions))
+
+            def read(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+                rows = first + positions
+                return read_rows(images, rows), self._known(read_rows(labels, rows))
+
+            yield read
 
     def instances(self, split: str, where: slice = slice(None)) -> np.ndarray:
         """Return the objects of some images of a split, uint16 (n, H, W): 0 where there is none, else 1, 2, ...
@@ -131,20 +144,33 @@ class Dataset:
         with open_hdf5(self.path, "dataset") as file:
             for start in range(first, end, self.block):
                 stop = min(start + self.block, end)
-                yield slice(start - first, stop - first), file["images"][start:stop], file["labels"][start:stop]
+                labels = self._known(file["labels"][start:stop])
+                yield slice(start - first, stop - first), file["images"][start:stop], labels
+
+    def _known(self, labels: np.ndarray) -> np.ndarray:
+        """Return labels, all of which are classes or ignored."""
+        if labels.size and (labels + np.uint8(1)).max() > len(self.classes):  # 255, ignored, becomes 0
+            unknown = [value for value in np.unique(labels).tolist() if len(self.classes) <= value < 255]
+            raise InputError(f"{self.path}: labels {unknown[:10]} are none of its {len(self.classes)} classes")
+        return labels
 
 
-def _span(path: str | Path, file: h5py.File, split: str) -> tuple[int, int]:
-    indices = file[f"split/{split}"][:]
-    first, end = int(indices[0]), int(indices[-1]) + 1
-    if not np.array_equal(indices, np.arange(first, end)) or end > len(file["images"]):
-        raise InputError(f"{path}: split/{split} is not one run of images")
-    return first, end
+def _spans(path: str | Path, file: h5py.File) -> dict[str, tuple[int, int]]:
+    spans, end = {}, 0
+    for split in SPLITS:
+        indices = file[f"split/{split}"][:]
+        first, end = end, end + len(indices)
+        if not len(indices) or not np.array_equal(indices, np.arange(first, end)):
+            raise InputError(f"{path}: split/{split} is not one run of images behind the splits before it")
+        spans[split] = (first, end)
+    if {end} != {len(file[name]) for name in ("images", "names")}:
+        raise InputError(f"{path}: its splits hold {end} images, its arrays {len(file['images'])}")
+    return spans
 
 
 def describe(path: str | Path) -> dict[str, Any]:
     """Return what a report says of a data set: counts, shares of the classes, digest, images left out."""
-    with open_hdf5(path, "dataset") as file:
+    with open_hdf5(path, "dataset") as file, well_formed(path):
         attributes = dict(file.attrs.items())
         shares = dict(zip(attributes["classes"], attributes["class_share"], strict=True))
         return {

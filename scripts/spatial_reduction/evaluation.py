@@ -14,6 +14,7 @@ import torch
 from spatial_reduction.boundaries import boundary_counts, measure_boundaries
 from spatial_reduction.calibration import likelihood_counts, measure_calibration, reliability_counts
 from spatial_reduction.dataset import Dataset
+from spatial_reduction.determinism import set_determinism
 from spatial_reduction.errors import InputError
 from spatial_reduction.joblog import progress, say
 from spatial_reduction.masking import kept_counts
@@ -53,6 +54,7 @@ def evaluate_model(
     device: str,
     threads: int,
     symmetries: int = 1,
+    deterministic: bool = False,
 ) -> None:
     """Write every measure of every iteration's model, and the counts of every image that they are made from.
 
@@ -74,11 +76,13 @@ def evaluate_model(
             configuration.
         reduction: keys source, rank, shuffle, fill, removes, classes_of_interest, schedule and step of the arm.
         run: {"arm", "threshold", "seed"} as they stand in the table.
+        deterministic: see `determinism.set_determinism`.
 
     Raises:
         InputError: a file is damaged, a model does not fit the data, or a logit is not finite.
     """
     torch.set_num_threads(threads)
+    set_determinism(deterministic)
     data, where = Dataset.open(dataset), choose_device(device)
     context = _test_context(data, models, reduction, run, device, threads)
     kept = kept_counts(reduction["schedule"], run["threshold"], reduction["step"], len(models), data.pixel_count)[-1]

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from spatial_reduction.dataset import Dataset
+from spatial_reduction.determinism import set_determinism
 from spatial_reduction.masking import kept_counts, shrink_mask
 from spatial_reduction.model import choose_device, load_model, predict, require_architecture
 from spatial_reduction.reduction import reduce_images
@@ -25,6 +26,7 @@ def render_examples(
     seed: int,
     device: str,
     threads: int,
+    deterministic: bool = False,
 ) -> None:
     """Write `examples.h5`: M test images, their labels, and for each model what it finds, keeps and predicts.
 
@@ -35,6 +37,7 @@ def render_examples(
     each iteration would train on.
     """
     torch.set_num_threads(threads)
+    set_determinism(deterministic)
     data, where = Dataset.open(dataset), choose_device(device)
     chosen = np.linspace(0, data.count("test") - 1, min(images, data.count("test"))).astype(int)
     pixels, labels = data.pick("test", chosen)

@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 
 from spatial_reduction.errors import InputError
-from spatial_reduction.storage import CHUNK_BYTES, create_hdf5, open_hdf5, read_rows
+from spatial_reduction.storage import CHUNK_BYTES, create_hdf5, open_hdf5, read_rows, well_formed
 
 
 def kept_count(pixels: int, threshold: float | str | Fraction) -> int:
@@ -102,7 +102,11 @@ def open_mask(path: str | Path, count: int, shape: tuple[int, int]) -> Iterator[
         InputError: the file is damaged, or made for other images.
     """
     with open_hdf5(path, "mask") as file:
-        mask = MaskFile(file)
+        with well_formed(path):
+            mask = MaskFile(file)
+            width = -(-mask.shape[0] * mask.shape[1] // 8)
+            if mask.kept.dtype != np.uint8 or mask.kept.shape[1:] != (width,):
+                raise InputError(f"{path}: masks {mask.kept.shape} {mask.kept.dtype} are not of {mask.shape} pixels")
         if (mask.count, mask.shape) != (count, tuple(shape)):
             raise InputError(
                 f"{path}: holds {mask.count} masks of {mask.shape} pixels, "

@@ -52,8 +52,11 @@ def load_model(path: str | Path, device: torch.device | str = "cpu") -> Network:
         weights, description = load_tensors(path)
         if description["schema_version"] != SCHEMA_VERSION:
             raise ValueError("another schema version")
-        model = build_network(description["architecture"])
-        model.load_state_dict(weights)
+        with torch.device("meta"):  # so a size that the weights do not have takes no memory
+            model = build_network(description["architecture"])
+        if {name: t.shape for name, t in model.state_dict().items()} != {name: t.shape for name, t in weights.items()}:
+            raise ValueError("its weights are not those of its architecture")
+        model.to_empty(device="cpu").load_state_dict(weights)
     except (InputError, KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = str(error).removeprefix(f"{path}: ").splitlines()[0]
         raise InputError(f"{path}: not a model of this workflow ({reason}); delete it and run again") from error

@@ -11,13 +11,13 @@ from matplotlib.colors import ListedColormap
 from matplotlib.patches import Patch
 
 from spatial_reduction.plotting import save_figure
-from spatial_reduction.storage import open_hdf5
+from spatial_reduction.storage import open_hdf5, well_formed
 
 
 def plot_examples(examples: str | Path, title: str, outputs: Sequence[str | Path]) -> None:
     """One row per test image: image, truth, prediction of the single pass, then for every iteration from the
     second on the saliency and the pixels it left, then the prediction of the last iteration."""
-    with open_hdf5(examples, "examples") as file:
+    with open_hdf5(examples, "examples") as file, well_formed(examples):
         images, labels, predictions = file["images"][:], file["labels"][:], file["predictions"][:]
         saliency, reduced, classes = file["saliency"][:], file["reduced"][:], list(file.attrs["classes"])
     columns = ["image", "truth", "prediction of\nsingle pass"]

@@ -12,6 +12,7 @@ from PIL import Image
 from torch.nn import functional
 
 from spatial_reduction.decoding import read_image
+from spatial_reduction.determinism import set_determinism
 from spatial_reduction.errors import InputError
 from spatial_reduction.joblog import progress, say
 from spatial_reduction.model import choose_device, compute_logits, load_model, require_architecture
@@ -38,6 +39,7 @@ def predict_images(
     symmetries: int,
     device: str,
     threads: int,
+    deterministic: bool = False,
 ) -> None:
     """Write the prediction of every image, at the image's own size, into folders beside `table`.
 
@@ -63,6 +65,7 @@ def predict_images(
         InputError: the model is damaged or does not fit, a logit is not finite, or an image could not be read.
     """
     torch.set_num_threads(threads)
+    set_determinism(deterministic)
     where, folder = choose_device(device), Path(table).parent
     network = load_model(model, where).eval()
     require_architecture(model, network, 3 if colour == "rgb" else 1, len(classes), None)
@@ -114,5 +117,10 @@ def _write_probabilities(path: Path, probabilities: np.ndarray, classes: Sequenc
     with create_hdf5(path, "probabilities") as file:
         file.attrs["classes"] = list(classes)
         file.create_dataset(
-            "probabilities", data=probabilities.astype(np.float16), chunks=chunks, compression="gzip", shuffle=True
+            "probabilities",
+            data=probabilities.astype(np.float16),
+            chunks=chunks,
+            compression="gzip",
+            shuffle=True,
+            fletcher32=True,
         )

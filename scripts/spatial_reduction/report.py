@@ -19,7 +19,15 @@ from spatial_reduction.joblog import say
 from spatial_reduction.storage import written_whole
 from spatial_reduction.tables import CHAIN, last_test_rows
 from spatial_reduction.verdict import reach_verdict, write_verdict
-from spatial_reduction.wording import DECISIONS, MEASURES, PROTOCOLS, format_p, format_whole, measured_group
+from spatial_reduction.wording import (
+    DECISIONS,
+    MEASURES,
+    PROTOCOLS,
+    describe_determinism,
+    format_p,
+    format_whole,
+    measured_group,
+)
 
 PACKAGES = ("snakemake", "pandas", "seaborn", "scipy")  # of the analysis; counts.h5 records those of the network
 CAPTIONS = {
@@ -105,6 +113,7 @@ def write_report(
         data=data,
         software=sorted(recorded_machines(counts)[1] | {f"{name} {version(name)}" for name in PACKAGES}),
         devices=sorted(set(curves["device"])),
+        determinism=describe_determinism(config["training"]["deterministic"], curves["device"]),
     )
     for path, content in ((page, text), (verdict, write_verdict(reached, config["report"]["title"]))):
         with written_whole(path) as partial:

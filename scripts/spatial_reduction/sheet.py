@@ -21,6 +21,7 @@ from spatial_reduction.counts import recorded_machines
 from spatial_reduction.dataset import Dataset, describe
 from spatial_reduction.joblog import say
 from spatial_reduction.storage import written_whole
+from spatial_reduction.wording import describe_determinism
 
 Settings = dict[str, Any]
 
@@ -51,6 +52,7 @@ def write_sheet(
         curves = list(csv.DictReader(file))
     common, own = divide_settings({name: flatten(arm) for name, arm in arms.items()})
     devices, software = recorded_machines(counts)
+    devices |= {row["device"] for row in curves}
     options = {"trim_blocks": True, "lstrip_blocks": True, "keep_trailing_newline": True}
     page = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False, **options)  # Markdown, not HTML
     text = page.from_string(Path(template).read_text(encoding="utf-8")).render(
@@ -62,7 +64,8 @@ def write_sheet(
         training=training_cost(curves),
         jobs=job_cost(benchmarks),
         guards=list_guards(config, arms, training_steps(curves)),
-        devices=sorted(devices | {row["device"] for row in curves}),
+        devices=sorted(devices),
+        determinism=describe_determinism(config["training"]["deterministic"], devices),
         software=sorted(software | {f"{name} {version(name)}" for name in ("snakemake", "pandas", "scipy")}),
         python=platform.python_version(),
     )

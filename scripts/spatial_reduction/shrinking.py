@@ -8,6 +8,7 @@ import numpy as np
 from scipy import ndimage
 
 from spatial_reduction.dataset import Dataset
+from spatial_reduction.errors import InputError
 from spatial_reduction.joblog import progress, say
 from spatial_reduction.masking import kept_counts, open_mask, shrink_mask, write_mask
 from spatial_reduction.saliency.scores import open_scores
@@ -63,13 +64,24 @@ def shrink_masks(
             ):
                 previous = before.read(block)
                 candidates = previous if schedule == "compounding" else np.ones_like(previous)
-                kept = shrink_mask(candidates, scores[block], target)
+                kept = _shrunk(candidates, scores[block], target, parent, saliency)
                 tally.add(kept, previous, labels)
                 yield kept
 
         write_mask(output, shrunk(), shape, recorded)
     write_table(table, tally.rows())
     say(f"{output}: {target} of {data.pixel_count} pixels kept in each of {count} images")
+
+
+def _shrunk(
+    candidates: np.ndarray, scores: np.ndarray, target: int, parent: str | Path, saliency: str | Path
+) -> np.ndarray:
+    try:
+        return shrink_mask(candidates, scores, target)
+    except InputError as error:
+        raise InputError(f"{saliency}: {error}; delete it and run again") from error
+    except ValueError as error:
+        raise InputError(f"{parent}: {error} in each image; delete it and run again") from error
 
 
 class _Tally:

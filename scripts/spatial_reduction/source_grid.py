@@ -14,7 +14,7 @@ from scipy.stats import rankdata
 
 from spatial_reduction.picture_grid import class_colours, show_classes, show_picture
 from spatial_reduction.plotting import save_figure
-from spatial_reduction.storage import open_hdf5
+from spatial_reduction.storage import open_hdf5, well_formed
 
 CELL = 1.05  # inches
 FOOT = 0.9  # inches, for the legends
@@ -24,7 +24,7 @@ REMOVED = (0.85, 0.78, 0.9)  # a pale violet that few photographs hold; black wo
 
 def plot_sources(pictures: str | Path, outputs: Sequence[str | Path]) -> None:
     """Draw, per test image: image, truth above prediction, of each source the ranks above what its mask leaves."""
-    with open_hdf5(pictures, "sources") as file:
+    with open_hdf5(pictures, "sources") as file, well_formed(pictures):
         images, labels, predictions = file["images"][:], file["labels"][:], file["predictions"][:]
         scores, kept, threshold = file["scores"][:], file["kept"][:], file.attrs["threshold"]
         sources, classes = list(file.attrs["sources"]), list(file.attrs["classes"])

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from spatial_reduction.dataset import Dataset
+from spatial_reduction.determinism import set_determinism
 from spatial_reduction.joblog import progress
 from spatial_reduction.masking import kept_count, shrink_mask
 from spatial_reduction.model import choose_device, load_model, predict, require_architecture
@@ -34,6 +35,7 @@ def render_sources(
     device: str,
     seed: int,
     threads: int,
+    deterministic: bool = False,
 ) -> None:
     """Write `sources.h5`, pictures of M test images by S sources, and the table `sources.csv`.
 
@@ -50,6 +52,7 @@ def render_sources(
         InputError: a file is damaged, or a score is not a number.
     """
     torch.set_num_threads(threads)
+    set_determinism(deterministic)
     data = Dataset.open(dataset)
     chosen = _spread(data.count("test"), MEASURED)
     pixels, labels = data.pick("test", chosen)

@@ -12,12 +12,16 @@ import h5py
 import numpy as np
 
 from spatial_reduction.errors import InputError
+from spatial_reduction.seals import is_broken, seal
 
 SCHEMA_VERSION = 1
 # A training that reads its images from the file reads single ones, and a chunk is read whole. At 128 x 128 pixels a
 # chunk of one image is read in any order at 1,265 MB/s (checksums included), one of 21 images at 79 MB/s; in order
 # at 1,637 and 932 MB/s. Small images share a chunk, or its administration outweighs them.
 CHUNK_BYTES = 1 << 16
+# What HDF5 and NumPy raise where a file does not hold what it should.
+MALFORMED = (LookupError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError, MemoryError)
+MALFORMED += (OSError, SystemError)
 
 
 @contextmanager
@@ -40,11 +44,13 @@ def written_whole(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def create_hdf5(path: str | Path, kind: str) -> Iterator[h5py.File]:
-    """Yield a new HDF5 file of the given kind (`dataset`, `saliency`, `mask`, ...), written whole."""
-    with written_whole(path) as partial, h5py.File(partial, "w") as file:
-        file.attrs["kind"] = kind
-        file.attrs["schema_version"] = SCHEMA_VERSION
-        yield file
+    """Yield a new HDF5 file of the given kind (`dataset`, `saliency`, `mask`, ...), written whole and sealed."""
+    with written_whole(path) as partial:
+        with h5py.File(partial, "w") as file:
+            file.attrs["kind"] = kind
+            file.attrs["schema_version"] = SCHEMA_VERSION
+            yield file
+        seal(partial)
 
 
 @contextmanager
@@ -56,20 +62,15 @@ def open_hdf5(path: str | Path, kind: str) -> Iterator[h5py.File]:
             schema version, or it holds links to other files.
     """
     try:
+        if is_broken(path):
+            raise InputError(f"{path}: damaged, a checksum differs; delete it and run again")
         file = h5py.File(path, "r")
     except OSError as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{path}: not a readable HDF5 file ({reason}); delete it and run again") from error
     with file:
-        found = (file.attrs.get("kind"), file.attrs.get("schema_version"))
-        if found != (kind, SCHEMA_VERSION):
-            raise InputError(
-                f"{path}: expected a {kind} file of schema version {SCHEMA_VERSION}, "
-                f"found kind {found[0]}, version {found[1]}; delete it and run again"
-            )
-        link = file.visititems_links(lambda name, link: None if isinstance(link, h5py.HardLink) else name)
-        if link:
-            raise InputError(f"{path}: {link} is a link, to another file perhaps; no file of this workflow holds one")
+        with well_formed(path):
+            _require_kind(path, file, kind)
         try:
             yield file
         except OSError as error:
@@ -106,6 +107,33 @@ def read_rows(stored: h5py.Dataset, rows: np.ndarray) -> np.ndarray:
     for place, row in enumerate(rows):
         values[place] = stored[row]
     return values
+
+
+def _require_kind(path: str | Path, file: h5py.File, kind: str) -> None:
+    found = (file.attrs.get("kind"), file.attrs.get("schema_version"))
+    if found != (kind, SCHEMA_VERSION):
+        raise InputError(
+            f"{path}: expected a {kind} file of schema version {SCHEMA_VERSION}, "
+            f"found kind {found[0]}, version {found[1]}; delete it and run again"
+        )
+    link = file.visititems_links(lambda name, link: None if isinstance(link, h5py.HardLink) else name)
+    if link:
+        raise InputError(f"{path}: {link} is a link, to another file perhaps; no file of this workflow holds one")
+
+
+@contextmanager
+def well_formed(path: str | Path) -> Iterator[None]:
+    """Refuse a file, in one line that names it, if what is read from it here is not there or not of its kind.
+
+    For code that does nothing but read: an error of the program would be taken for one of the file.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except MALFORMED as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{path}: not as this workflow writes it ({reason}); delete it and run again") from error
 
 
 def write_table(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -1,4 +1,4 @@
-"""How weights lie in a file: safetensors (never a pickle), with a digest that tells a flipped bit."""
+"""How weights lie in a file: safetensors (never a pickle), with a checksum that tells a flipped bit."""
 
 import hashlib
 import json
@@ -18,7 +18,7 @@ def save_tensors(path: str | Path, tensors: Mapping[str, torch.Tensor], descript
     """Write named tensors with a description (plain JSON), whole; equal arguments give equal bytes."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     # One key only: safetensors writes several in random order.
-    metadata = {"description": json.dumps({**description, "digest": _digest(tensors)})}
+    metadata = {"description": json.dumps({**description, "checksum": _checksum(tensors, description)})}
     with written_whole(path) as partial:
         partial.write_bytes(save(tensors, metadata=metadata))
 
@@ -33,16 +33,21 @@ def load_tensors(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, A
         with safe_open(path, framework="pt") as file:
             description = json.loads((file.metadata() or {})["description"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a dict)
-            expected = description.pop("digest")
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError, AttributeError) as error:
+            is_older = "digest" in description  # which left the description out
+            expected = description.pop("digest" if is_older else "checksum")
+            found = _checksum(tensors, None if is_older else description)
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise InputError(f"{path}: not a file of tensors of this workflow ({str(error).splitlines()[0]})") from error
-    if _digest(tensors) != expected:
+    if found != expected:
         raise InputError(f"{path}: its tensors are not those that were written (the digest differs)")
     return tensors, description
 
 
-def _digest(tensors: Mapping[str, torch.Tensor]) -> str:
+def _checksum(tensors: Mapping[str, torch.Tensor], description: Mapping[str, Any] | None) -> str:
     digest = hashlib.sha256()
+    if description is not None:
+        plain = json.loads(json.dumps(description))  # as it will be read
+        digest.update(json.dumps(plain, sort_keys=True).encode())
     for name in sorted(tensors):
         digest.update(name.encode())
         digest.update(tensors[name].reshape(-1).view(torch.uint8).numpy() if tensors[name].numel() else b"")

@@ -125,16 +125,17 @@ def segmentation_loss(logits: torch.Tensor, labels: torch.Tensor, weights: torch
     """Return the mean over the labelled pixels of the cross-entropy, times its weight if there are weights.
 
     The mean is over the number of pixels, not over the sum of their weights (the paper of the border weights has
-    the sum over pixels). Without any labelled pixel it is 0.
+    the sum over pixels). Without any labelled pixel it is 0. PyTorch adds up deterministically on CUDA only what it
+    returns pixel by pixel (see `determinism`).
 
     Args:
         logits: (N, classes, H, W), or (N, classes) of single pixels.
         labels: integer (N, H, W) or (N,), 255 is ignored.
         weights: float, of the shape of the labels.
     """
-    if weights is None:
+    if weights is None and not torch.are_deterministic_algorithms_enabled():
         total = functional.cross_entropy(logits.float(), labels.long(), ignore_index=IGNORED, reduction="sum")
     else:
         losses = functional.cross_entropy(logits.float(), labels.long(), ignore_index=IGNORED, reduction="none")
-        total = (losses * weights).sum()
+        total = (losses if weights is None else losses * weights).sum()
     return total / (labels != IGNORED).sum().clamp(min=1)

@@ -12,6 +12,7 @@ from spatial_reduction.augmentation import build_augmentation
 from spatial_reduction.batches import load_images
 from spatial_reduction.checkpoint import Pace, Progress, fingerprint, load_checkpoint, save_checkpoint
 from spatial_reduction.dataset import Dataset
+from spatial_reduction.determinism import set_determinism
 from spatial_reduction.joblog import progress, say
 from spatial_reduction.model import (
     build_model,
@@ -73,6 +74,7 @@ def train_model(
         InputError: a file is damaged or does not fit, or the loss is not finite.
     """
     torch.set_num_threads(threads)
+    set_determinism(training.get("deterministic", False))
     removal = {"fill": fill, "removes": removes, "intact_share": intact_share, "crop": crop}
     if fill == "mask":
         training = {**training, "keep": "last", "schedule": _unvalidated(training["schedule"])}

@@ -1,5 +1,6 @@
 """Words that figures, tables and verdict share: the measures, the protocols, the decisions."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 
@@ -123,3 +124,19 @@ def measured_group(measure: str, class_group: str) -> str:
     if measure in ("binary_iou", "background_swapped_drop", "background_blurred_drop"):
         return "foreground"
     return class_group if measure in ("mean_iou", "mean_dice") else "all"
+
+
+def describe_determinism(is_asked: bool, devices: Iterable[str]) -> str:
+    """Say whether a repeated run would have the same bits; `devices` are those it ran on, as files record them."""
+    on_gpu = sorted(device for device in set(devices) if not device.startswith("cpu ("))
+    if is_asked:
+        promise = (
+            "deterministic algorithms (training.deterministic): the same bits again on the same machine and software"
+        )
+    elif on_gpu:
+        promise = (
+            "not asked for (training.deterministic): on a GPU another run may differ by rounding, and what grows of it"
+        )
+    else:
+        promise = "not needed on a CPU: the same bits again with the same software and number of threads"
+    return f"{promise}; ran on {', '.join(on_gpu) if on_gpu else 'the CPU alone'}"

@@ -44,6 +44,11 @@ def resolve_arm(name, overrides):
         f"arms.{name}.step",
         "the kept share falls to 0 % or below",
     )
+    refuse_unless(
+        training["deterministic"] == config["training"]["deterministic"],
+        f"arms.{name}.training.deterministic",
+        "is one for all arms; set training.deterministic",
+    )
     fit_windows(name, model, training, reduction)
     is_padded = model["name"] == "unet" and model["padding"] == "same"
     stride = 2 ** (len(model["widths"]) - 1) if is_padded else 1

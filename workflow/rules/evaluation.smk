@@ -35,6 +35,7 @@ rule evaluate_model:
         objects=config["evaluation"]["objects"],
         reduction=arm_setting("source", "rank", "shuffle", "fill", "removes", "classes_of_interest", "schedule", "step"),
         device=config["training"]["device"],
+        deterministic=config["training"]["deterministic"],
         symmetries=config["evaluation"]["symmetries"],
     script:
         "../../scripts/evaluate_model.py"

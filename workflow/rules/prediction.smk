@@ -38,6 +38,7 @@ rule predict_images:
         prediction={key: config["prediction"][key] for key in ("resize", "tile")},
         evaluation={key: config["evaluation"][key] for key in ("foreground", "symmetries")},
         device=config["training"]["device"],
+        deterministic=config["training"]["deterministic"],
     script:
         "../../scripts/predict_images.py"
 

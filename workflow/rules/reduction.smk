@@ -30,6 +30,7 @@ rule compute_saliency:
     params:
         reduction=arm_setting("source", "rank", "shuffle", "saliency_images", "fill", "removes", "classes_of_interest"),
         device=config["training"]["device"],
+        deterministic=config["training"]["deterministic"],
     script:
         "../../scripts/compute_saliency.py"
 

@@ -268,6 +268,7 @@ rule render_examples:
             "step",
         ),
         device=config["training"]["device"],
+        deterministic=config["training"]["deterministic"],
     script:
         "../../scripts/render_examples.py"
 
@@ -322,6 +323,7 @@ rule render_sources:
         thresholds=ARMS[config["report"]["method"]]["reduction"]["thresholds"],
         classes_of_interest=ARMS[config["report"]["method"]]["reduction"]["classes_of_interest"],
         device=config["training"]["device"],
+        deterministic=config["training"]["deterministic"],
         seed=config["seeds"][0],
     script:
         "../../scripts/render_sources.py"

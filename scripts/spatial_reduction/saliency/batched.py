@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from spatial_reduction.dataset import BLOCK_PIXELS
+from spatial_reduction.determinism import set_determinism
 from spatial_reduction.model import choose_device, load_model, require_architecture, to_input
 from spatial_reduction.network import Network
 from spatial_reduction.saliency.scores import Blocks, Context
@@ -25,6 +26,7 @@ def score_batches(
     is in: it may take gradients with respect to the images.
     """
     torch.set_num_threads(context.threads)
+    set_determinism(context.deterministic)
     device = choose_device(context.device)
     with torch.inference_mode(False):
         network = load_model(context.model, device).eval().requires_grad_(False)

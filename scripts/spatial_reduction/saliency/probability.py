@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 
+from spatial_reduction.determinism import set_determinism
 from spatial_reduction.model import choose_device, load_model, require_architecture, to_input
 from spatial_reduction.saliency.scores import Blocks, Context
 
@@ -12,6 +13,7 @@ from spatial_reduction.saliency.scores import Blocks, Context
 def stream_scores(blocks: Blocks, context: Context) -> Iterator[np.ndarray]:
     """Yield the log-odds of the classes of interest, float32 (n, H, W)."""
     torch.set_num_threads(context.threads)
+    set_determinism(context.deterministic)
     device = choose_device(context.device)
     model = load_model(context.model, device).eval()
     with torch.inference_mode():

@@ -14,7 +14,7 @@ from spatial_reduction.errors import InputError
 from spatial_reduction.joblog import progress
 from spatial_reduction.partners import draw_partners
 from spatial_reduction.reduction import reduced_blocks
-from spatial_reduction.storage import create_hdf5, open_hdf5
+from spatial_reduction.storage import create_hdf5, open_hdf5, well_formed
 
 Blocks = Iterable[tuple[np.ndarray, np.ndarray]]  # images uint8 (n, H, W, C), labels uint8 (n, H, W)
 
@@ -30,6 +30,7 @@ class Context:
         classes: number of classes of the data set.
         classes_of_interest: label values whose pixels count as relevant.
         seed, iteration: for sources that draw at random.
+        deterministic: for sources that compute with torch, see `determinism.set_determinism`.
     """
 
     model: Path
@@ -39,6 +40,7 @@ class Context:
     classes_of_interest: Sequence[int]
     seed: int
     iteration: int
+    deterministic: bool = False
 
 
 def stream_scores(source: str, blocks: Blocks, context: Context, rank: str = "highest") -> Iterator[np.ndarray]:
@@ -84,6 +86,7 @@ def compute_saliency(
     rank: str = "highest",
     shuffle: bool = False,
     removes: str = "input",
+    deterministic: bool = False,
 ) -> None:
     """Write `saliency.h5`: float32 scores (N_train, H, W), one block of images in memory at a time.
 
@@ -101,9 +104,8 @@ def compute_saliency(
     """
     data = Dataset.open(dataset)
     count, (height, width, _) = data.count("train"), data.image_shape
-    context = Context(
-        Path(model), device, threads, len(data.classes), data.class_indices(classes_of_interest), seed, iteration
-    )
+    interest = data.class_indices(classes_of_interest)
+    context = Context(Path(model), device, threads, len(data.classes), interest, seed, iteration, deterministic)
     carriers = mask_carriers(count, seed) if shuffle else None
     is_reduced = saliency_images == "reduced"
     blocks = reduced_blocks(data, mask, fill, seed, removes, carriers) if is_reduced else data.blocks("train")
@@ -111,7 +113,8 @@ def compute_saliency(
     stream = stream_scores(source, pairs, context, rank)
     done = 0
     with create_hdf5(output, "saliency") as file:
-        scores = file.create_dataset("scores", (count, height, width), "float32", chunks=(1, height, width))
+        shape, chunks = (count, height, width), (1, height, width)
+        scores = file.create_dataset("scores", shape, "float32", chunks=chunks, fletcher32=True)
         for block in progress(stream, data.block_count("train"), f"{source} saliency", "blocks"):
             if np.isnan(block).any():
                 raise InputError(f"{model}: {source} saliency is not a number in training images {done} and on")
@@ -133,7 +136,10 @@ def open_scores(path: str | Path, count: int, shape: tuple[int, int]) -> Iterato
         InputError: the file is damaged, or made for other images.
     """
     with open_hdf5(path, "saliency") as file:
-        scores = file["scores"]
-        if scores.shape != (count, *shape) or scores.dtype != np.float32:
-            raise InputError(f"{path}: scores are {scores.shape} {scores.dtype}, expected {(count, *shape)} float32")
+        with well_formed(path):
+            scores = file["scores"]
+            if scores.shape != (count, *shape) or scores.dtype != np.float32:
+                raise InputError(
+                    f"{path}: scores are {scores.shape} {scores.dtype}, expected {(count, *shape)} float32"
+                )
         yield scores
