@@ -1,7 +1,9 @@
 """How every file of a run is written (whole or not at all) and opened (checked, or refused in one line)."""
 
 import csv
+import glob
 import hashlib
+import io
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,36 +12,90 @@ from typing import Any
 
 import h5py
 
-from spatial_reduction.errors import InputError
+from spatial_reduction.errors import REFUSALS, InputError, refusal
+from spatial_reduction.sealing import SEAL_BYTES, is_sealed, seal
 
 SCHEMA_VERSION = 1
+_cleared: set[Path] = set()
 
 
 @contextmanager
 def written_whole(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; flush and rename it when the body succeeds.
 
-    When the body raises, the temporary file is removed and an older file at `path` stays as it was.
+    When the body raises, the temporary file is removed and an older file at `path` stays as it was. What killed
+    processes left of the same file is removed first.
+
+    Raises:
+        InputError: the disk is full, or the folder cannot be written.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
+    with _refusal_told(path, partial):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(path)
+        try:
+            yield partial
+            with open(partial, "rb+") as file:
+                os.fsync(file.fileno())
+            os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove the temporary files that killed processes left of `path`.
+
+    Once in a process: one that outlived its snakemake must not take away what its successor is writing.
+    """
+    if path.absolute() not in _cleared:
+        for leftover in path.parent.glob(f".{glob.escape(path.name)}.partial-*"):
+            leftover.unlink(missing_ok=True)
+        _cleared.add(path.absolute())
+
+
+@contextmanager
+def _refusal_told(path: Path, partial: Path) -> Iterator[None]:
+    """Turn the refusal to write `path` into one line."""
     try:
-        yield partial
-        with open(partial, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+        yield
+    except OSError as error:
+        is_of_another = error.filename and not str(partial).startswith(str(error.filename))
+        if error.errno not in REFUSALS or is_of_another:
+            raise
+        raise InputError(refusal(path, error)) from error
+
+
+class _Sink(io.FileIO):
+    """A file for HDF5 to write, which keeps a refused write to itself: HDF5 crashes when it closes after one."""
+
+    error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        view = memoryview(data)
+        done = 0
+        try:
+            while self.error is None and done < len(view):
+                done += super().write(view[done:])
+        except OSError as error:
+            self.error = error
+        return len(view)
 
 
 @contextmanager
 def create_hdf5(path: str | Path, kind: str) -> Iterator[h5py.File]:
-    """Yield a new HDF5 file of the given kind (`dataset`, `saliency`, `mask`, ...), written whole."""
-    with written_whole(path) as partial, h5py.File(partial, "w") as file:
-        file.attrs["kind"] = kind
-        file.attrs["schema_version"] = SCHEMA_VERSION
-        yield file
+    """Yield a new HDF5 file of the given kind (`dataset`, `saliency`, `mask`, ...), written whole and sealed."""
+    with written_whole(path) as partial:
+        with _Sink(partial, "w+") as sink:
+            try:
+                with h5py.File(sink, "w", userblock_size=SEAL_BYTES) as file:
+                    file.attrs["kind"] = kind
+                    file.attrs["schema_version"] = SCHEMA_VERSION
+                    yield file
+            finally:
+                if sink.error:
+                    raise sink.error
+        seal(partial)
 
 
 @contextmanager
@@ -51,6 +107,9 @@ def open_hdf5(path: str | Path, kind: str) -> Iterator[h5py.File]:
             schema version, or it holds links to other files.
     """
     try:
+        state = os.stat(path)
+        if not is_sealed(Path(path), state.st_size, state.st_mtime_ns):
+            raise OSError("its checksum differs")
         file = h5py.File(path, "r")
     except OSError as error:
         reason = str(error).splitlines()[0]

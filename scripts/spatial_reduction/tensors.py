@@ -18,7 +18,7 @@ def save_tensors(path: str | Path, tensors: Mapping[str, torch.Tensor], descript
     """Write named tensors with a description (plain JSON), whole; equal arguments give equal bytes."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     # One key only: safetensors writes several in random order.
-    metadata = {"description": json.dumps({**description, "digest": _digest(tensors)})}
+    metadata = {"description": json.dumps({**description, "digest": _digest(tensors, description)})}
     with written_whole(path) as partial:
         partial.write_bytes(save(tensors, metadata=metadata))
 
@@ -36,14 +36,15 @@ def load_tensors(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, A
             expected = description.pop("digest")
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{path}: not a file of tensors of this workflow ({str(error).splitlines()[0]})") from error
-    if _digest(tensors) != expected:
+    if _digest(tensors, description) != expected:
         raise InputError(f"{path}: its tensors are not those that were written (the digest differs)")
     return tensors, description
 
 
-def _digest(tensors: Mapping[str, torch.Tensor]) -> str:
-    digest = hashlib.sha256()
+def _digest(tensors: Mapping[str, torch.Tensor], description: Mapping[str, Any]) -> str:
+    digest = hashlib.sha256(json.dumps(description, sort_keys=True).encode())
     for name in sorted(tensors):
-        digest.update(name.encode())
-        digest.update(tensors[name].reshape(-1).view(torch.uint8).numpy() if tensors[name].numel() else b"")
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy() if tensor.numel() else b"")
     return digest.hexdigest()

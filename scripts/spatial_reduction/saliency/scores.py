@@ -111,7 +111,9 @@ def compute_saliency(
     stream = stream_scores(source, pairs, context, rank)
     done = 0
     with create_hdf5(output, "saliency") as file:
-        scores = file.create_dataset("scores", (count, height, width), "float32", chunks=(1, height, width))
+        scores = file.create_dataset(
+            "scores", (count, height, width), "float32", chunks=(1, height, width), fletcher32=True
+        )
         for block in progress(stream, data.block_count("train"), f"{source} saliency", "blocks"):
             if np.isnan(block).any():
                 raise InputError(f"{model}: {source} saliency is not a number in training images {done} and on")
