@@ -5,6 +5,7 @@ import glob
 import hashlib
 import io
 import os
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,6 +44,28 @@ def written_whole(path: str | Path) -> Iterator[Path]:
             partial.unlink(missing_ok=True)
 
 
+@contextmanager
+def folder_written_whole(path: str | Path) -> Iterator[Path]:
+    """Yield a new folder beside `path`; give it that name, in place of an older one, when the body succeeds.
+
+    When the body raises, it is removed.
+
+    Raises:
+        InputError: the disk is full, or the folder cannot be written.
+    """
+    path = Path(path)
+    partial = path.with_name(f".{path.name}.partial")
+    with _refusal_told(path, partial):
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        try:
+            yield partial
+            shutil.rmtree(path, ignore_errors=True)
+            partial.rename(path)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
 def _remove_leftovers(path: Path) -> None:
     """Remove the temporary files that killed processes left of `path`.
 
@@ -60,8 +83,8 @@ def _refusal_told(path: Path, partial: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        is_of_another = error.filename and not str(partial).startswith(str(error.filename))
-        if error.errno not in REFUSALS or is_of_another:
+        place, refused = str(partial), str(error.filename or partial)
+        if error.errno not in REFUSALS or not (place.startswith(refused) or refused.startswith(place)):
             raise
         raise InputError(refusal(path, error)) from error
 
@@ -141,6 +164,18 @@ def write_table(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows({key: "" if value != value else value for key, value in row.items()} for row in rows)
+
+
+def require_whole_table(path: str | Path) -> None:
+    """Refuse a table that does not end with a line: it was cut short. (One cut between two lines is not told.)
+
+    Raises:
+        InputError: names the file.
+    """
+    with open(path, "rb") as file:
+        file.seek(-1 if os.path.getsize(path) else 0, os.SEEK_END)
+        if file.read() != b"\n":
+            raise InputError(f"{path}: a table that was cut short; delete it and run again")
 
 
 def file_digest(path: str | Path) -> str:
