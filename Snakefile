@@ -31,6 +31,10 @@ rule all:
         "<results>/metrics.csv",
         "<results>/contrasts.csv",
         "<results>/convergence.csv",
+        "<results>/history.csv",
+        "<results>/kept_pixels.csv",
+        "<results>/racu.csv",
+        "<results>/costs.csv",
         expand("<results>/figures/{figure}.{suffix}", figure=figures(), suffix=["png", "pdf"]),
 
 
@@ -45,4 +49,5 @@ rule export:
 
 
 onstart:
+    refuse_closed_folders()
     refuse_leftover_jobs()

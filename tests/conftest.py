@@ -4,14 +4,17 @@ import copy
 import os
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
+import h5py
 import hypothesis
 import pytest
 import yaml
 
 from spatial_reduction.dataset import Dataset
 from spatial_reduction.preparation import prepare_dataset
+from spatial_reduction.seals import seal
 from spatial_reduction.synthetic import draw_synthetic_pets
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -68,6 +71,14 @@ def real_data():
     if not folder:
         pytest.skip("REAL_DATA does not name a folder of real data")
     return Path(folder)
+
+
+@contextmanager
+def edited_hdf5(path):
+    """Open an HDF5 file to change it; its checksum is made to agree."""
+    with h5py.File(path, "a") as file:
+        yield file
+    seal(path)
 
 
 def start_snakemake(directory, *arguments, overrides=None, configfiles=(), root=ROOT, environment=None):

@@ -5,6 +5,7 @@ import h5py
 import numpy as np
 import pytest
 
+from conftest import edited_hdf5
 from spatial_reduction.dataset import Dataset, describe
 from spatial_reduction.errors import InputError
 
@@ -79,7 +80,7 @@ def test_picked_images_are_those_at_their_position_in_the_split(dataset, split):
 def test_instances_are_those_at_their_position_in_the_split(dataset, own_path):
     assert not dataset.has_instances
     instances = np.random.default_rng(0).integers(0, 400, (24, 16, 16), dtype=np.uint16)
-    with h5py.File(own_path, "a") as file:
+    with edited_hdf5(own_path) as file:
         file["instances"] = instances
     own = Dataset.open(own_path)
     assert own.has_instances
@@ -113,7 +114,7 @@ def test_a_missing_file_is_refused_in_one_line_naming_it(tmp_path):
 
 
 def test_a_file_of_another_kind_is_refused_naming_both_kinds(own_path):
-    with h5py.File(own_path, "a") as file:
+    with edited_hdf5(own_path) as file:
         file.attrs["kind"] = "mask"
     message = refusal_of(own_path)
     assert "expected a dataset file" in message
@@ -121,13 +122,13 @@ def test_a_file_of_another_kind_is_refused_naming_both_kinds(own_path):
 
 
 def test_an_hdf5_file_without_kind_is_refused(own_path):
-    with h5py.File(own_path, "a") as file:
+    with edited_hdf5(own_path) as file:
         del file.attrs["kind"]
     assert "found kind None" in refusal_of(own_path)
 
 
 def test_a_file_of_another_schema_version_is_refused_naming_both_versions(own_path):
-    with h5py.File(own_path, "a") as file:
+    with edited_hdf5(own_path) as file:
         file.attrs["schema_version"] = 99
     message = refusal_of(own_path)
     assert "schema version 1" in message
@@ -135,13 +136,13 @@ def test_a_file_of_another_schema_version_is_refused_naming_both_versions(own_pa
 
 
 def test_labels_that_do_not_fit_the_images_are_refused(own_path):
-    with h5py.File(own_path, "a") as file:
+    with edited_hdf5(own_path) as file:
         file["labels"].resize(23, axis=0)
     assert "do not fit labels (23, 16, 16)" in refusal_of(own_path)
 
 
 def test_a_split_that_is_not_one_run_of_images_is_refused(own_path):
-    with h5py.File(own_path, "a") as file:
+    with edited_hdf5(own_path) as file:
         file["split/train"][0] = 5
     assert "split/train is not one run of images" in refusal_of(own_path)
 

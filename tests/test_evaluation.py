@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 import torch
 
+from conftest import edited_hdf5
 from spatial_reduction.boundaries import boundary_counts, measure_boundaries
 from spatial_reduction.errors import InputError
 from spatial_reduction.evaluation import evaluate_model
@@ -148,7 +149,7 @@ def test_objects_are_of_the_last_model_on_intact_test_images(evaluate, dataset, 
     instances = None
     if has_instances:
         instances = np.where(labels == 1, 1 + np.arange(16) // 8, 0).astype(np.uint16)  # two halves
-        with h5py.File(path, "a") as file:
+        with edited_hdf5(path) as file:
             file["instances"] = np.zeros((24, 16, 16), dtype=np.uint16)
             file["instances"][12:] = instances
     table = evaluate(objects=PETS, dataset=path)

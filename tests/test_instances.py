@@ -10,6 +10,7 @@ from PIL import Image
 from scipy import ndimage
 from skimage.measure import label as skimage_label
 
+from conftest import edited_hdf5
 from spatial_reduction.dataset import Dataset
 from spatial_reduction.decoding import Pair, decode_pair
 from spatial_reduction.errors import InputError
@@ -147,7 +148,7 @@ def test_data_without_objects_hold_none_and_say_what_is_missing(dataset):
 
 def test_objects_that_do_not_fit_the_labels_are_refused(nuclei, section):
     path = prepared(nuclei, section).path
-    with h5py.File(path, "a") as file:
+    with edited_hdf5(path) as file:
         file["instances"].resize(5, axis=0)
     with pytest.raises(InputError, match=r"instances \(5, 16, 16\) uint16 do not fit labels \(6, 16, 16\)"):
         Dataset.open(path)

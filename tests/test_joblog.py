@@ -1,3 +1,4 @@
+import errno
 import os
 import signal
 import sys
@@ -45,6 +46,14 @@ def test_an_input_error_with_a_cause_shows_no_traceback(tmp_path, capsys):
         run_job(tmp_path / "job.log", InputError("a.png: missing"), cause=OSError("the cause"))
     assert (tmp_path / "job.log").read_text() == "reading\nerror: a.png: missing\n"
     assert capsys.readouterr().err == "reading\nerror: a.png: missing\n"
+
+
+def test_a_full_disk_is_one_line_also_where_the_log_has_no_room(tmp_path, capsys):
+    with pytest.raises(SystemExit) as end, logged("/dev/full"):
+        raise OSError(errno.ENOSPC, "No space", "a.png")
+    assert end.value.code == 1
+    line = "error: a.png: No space left on device; mend that and run again, it goes on where it was\n"
+    assert capsys.readouterr().err == line
 
 
 def test_any_other_exception_leaves_its_traceback_and_exit_status_1(tmp_path, capsys):

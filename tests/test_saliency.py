@@ -1,10 +1,10 @@
 import math
 
-import h5py
 import numpy as np
 import pytest
 import torch
 
+from conftest import edited_hdf5
 from spatial_reduction.errors import InputError
 from spatial_reduction.masking import shrink_mask
 from spatial_reduction.model import build_model, save_model
@@ -170,7 +170,7 @@ def test_a_model_of_another_architecture_is_refused(files, dataset, tmp_path):
 
 def test_scores_of_another_shape_are_refused(files, dataset, tmp_path):
     scores_of(files, tmp_path / "a.h5", dataset)
-    with h5py.File(tmp_path / "a.h5", "a") as file:
+    with edited_hdf5(tmp_path / "a.h5") as file:
         values = file["scores"][:3]
         del file["scores"]
         file["scores"] = values

@@ -1,4 +1,7 @@
+import errno
 import hashlib
+import resource
+from contextlib import contextmanager
 
 import h5py
 import numpy as np
@@ -6,7 +9,16 @@ import pandas as pd
 import pytest
 
 from spatial_reduction.errors import InputError
-from spatial_reduction.storage import create_hdf5, file_digest, open_hdf5, write_table, written_whole
+from spatial_reduction.seals import seal
+from spatial_reduction.storage import (
+    create_hdf5,
+    file_digest,
+    folder_written_whole,
+    open_hdf5,
+    require_whole_table,
+    write_table,
+    written_whole,
+)
 
 
 def files_of(folder):
@@ -144,6 +156,7 @@ def test_a_flipped_bit_in_an_hdf5_file_is_told_by_its_checksum(tmp_path):
     content = bytearray((tmp_path / "a.h5").read_bytes())
     content[place + 123] ^= 4
     (tmp_path / "a.h5").write_bytes(content)
+    seal(tmp_path / "a.h5")  # as if the file were too large to be compared with its own checksum
     with pytest.raises(InputError, match=r"a\.h5: damaged, a checksum differs") as error:  # noqa: SIM117
         with open_hdf5(tmp_path / "a.h5", "mask") as file:
             file["kept"][:]
@@ -154,3 +167,91 @@ def test_every_array_of_a_data_set_and_of_a_mask_has_a_checksum(dataset_path, tm
     with h5py.File(dataset_path) as file:
         assert file["images"].fletcher32
         assert file["labels"].fletcher32
+
+
+def test_what_a_killed_process_left_of_a_file_goes_when_it_is_written_again(tmp_path):
+    (tmp_path / ".a.txt.partial-1").write_text("half")
+    (tmp_path / ".b.txt.partial-1").write_text("of another file")
+    with written_whole(tmp_path / "a.txt") as partial:
+        partial.write_text("new")
+    assert files_of(tmp_path) == {"a.txt": b"new", ".b.txt.partial-1": b"of another file"}
+
+
+def test_a_process_that_lives_on_takes_nothing_from_its_successor(tmp_path):
+    for _ in range(2):
+        with written_whole(tmp_path / "a.txt") as partial:
+            partial.write_text("new")
+        (tmp_path / ".a.txt.partial-1").write_text("the successor's")
+    assert files_of(tmp_path) == {"a.txt": b"new", ".a.txt.partial-1": b"the successor's"}
+
+
+@contextmanager
+def files_of_at_most(size):
+    """Let no file of this process grow beyond `size` bytes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def write_hdf5(path, **options):
+    with create_hdf5(path, "mask") as file:
+        stored = file.create_dataset("kept", (2000, 100), "float64", **options)
+        stored[:] = np.random.default_rng(0).random((2000, 100))
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        write_hdf5,
+        lambda path: write_hdf5(path, chunks=(1, 100), fletcher32=True),
+        lambda path: write_hdf5(path, chunks=(64, 100), fletcher32=True, compression="gzip"),
+        lambda path: write_table(path, [{"a": number} for number in range(100_000)]),
+    ],
+    ids=["contiguous", "chunks", "compressed", "table"],
+)
+def test_a_file_that_finds_no_room_is_said_in_one_line_and_leaves_the_old_one(tmp_path, write):
+    (tmp_path / "a").write_text("old")
+    with (
+        files_of_at_most(200_000),
+        pytest.raises(InputError, match="a: File too large; mend that and run again") as error,
+    ):
+        write(tmp_path / "a")
+    assert "\n" not in str(error.value)
+    assert files_of(tmp_path) == {"a": b"old"}
+
+
+def refuse(path, refused):
+    with written_whole(path) as partial:
+        partial.write_text("half")
+        raise OSError(errno.EACCES, "Permission denied", str(refused))
+
+
+def test_the_refusal_to_read_another_file_is_not_taken_for_a_full_disk(tmp_path):
+    with pytest.raises(PermissionError):
+        refuse(tmp_path / "a.txt", tmp_path / "b.txt")
+    with pytest.raises(InputError):
+        refuse(tmp_path / "a.txt", tmp_path)
+
+
+def test_a_folder_appears_whole_or_not_at_all(tmp_path):
+    for content in ("old", "new"):
+        with folder_written_whole(tmp_path / "a") as partial:
+            (partial / content).write_text(content)
+    assert files_of(tmp_path / "a") == {"new": b"new"}
+    with pytest.raises(KeyError), folder_written_whole(tmp_path / "a") as partial:  # noqa: PT012
+        (partial / "half").write_text("half")
+        raise KeyError
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    assert files_of(tmp_path / "a") == {"new": b"new"}
+
+
+@pytest.mark.parametrize("content", ["", "a", "a,b\n1,2\n3"])
+def test_a_table_that_does_not_end_with_a_line_is_refused(tmp_path, content):
+    write_table(tmp_path / "a.csv", [{"a": 1}])
+    require_whole_table(tmp_path / "a.csv")
+    (tmp_path / "a.csv").write_text(content)
+    with pytest.raises(InputError, match=r"a\.csv: a table that was cut short; delete it and run again"):
+        require_whole_table(tmp_path / "a.csv")

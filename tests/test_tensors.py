@@ -1,10 +1,7 @@
-import hashlib
-import json
 from contextlib import suppress
 
 import pytest
 import torch
-from safetensors.torch import save
 
 from spatial_reduction.errors import InputError
 from spatial_reduction.tensors import load_tensors, save_tensors
@@ -43,12 +40,3 @@ def test_a_pickle_is_refused_and_not_run(tmp_path):
     torch.save({"a": torch.zeros(1)}, tmp_path / "t")
     with pytest.raises(InputError, match="t: not a file of tensors"):
         load_tensors(tmp_path / "t")
-
-
-def test_a_file_of_an_earlier_version_is_read(tmp_path):
-    digest = hashlib.sha256(b"a" + TENSORS["a"].numpy().tobytes()).hexdigest()
-    description = json.dumps({"x": 1, "digest": digest})
-    (tmp_path / "t").write_bytes(save({"a": TENSORS["a"]}, metadata={"description": description}))
-    tensors, description = load_tensors(tmp_path / "t")
-    assert description == {"x": 1}
-    assert torch.equal(tensors["a"], TENSORS["a"])

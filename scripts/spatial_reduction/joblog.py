@@ -4,14 +4,14 @@ import signal
 import sys
 import traceback
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn, TextIO, TypeVar
 
 from tqdm import tqdm
 
-from spatial_reduction.errors import InputError
+from spatial_reduction.errors import REFUSALS, InputError, refusal
 
 Item = TypeVar("Item")
 # What Slurm sends before a time limit, at a preemption, a requeue or an scancel; what batch systems send as a warning.
@@ -38,8 +38,9 @@ class _Tee:
     def write(self, text: str) -> int:
         if not text.strip(" \r"):  # how a progress line is cleared from a terminal; log files would keep the blanks
             return len(text)
-        self.log.write(text.replace("\r", ""))
-        self.log.flush()
+        with suppress(OSError):  # a full disk must not hide what is said of it
+            self.log.write(text.replace("\r", ""))
+            self.log.flush()
         return self.terminal.write(text)
 
     def flush(self) -> None:
@@ -50,30 +51,38 @@ class _Tee:
 def logged(path: str | Path) -> Iterator[None]:
     """Run a job's body with standard error copied to the log file `path`.
 
-    An `InputError` ends the process with exit status 1 and its one-line message; any other
-    exception leaves its traceback in the terminal and in the log. SIGTERM and SIGUSR1 end it with status
-    128 + the signal's number after files that were being written are removed: Snakemake counts it as failed
-    and runs it again, and a training goes on from its last checkpoint.
+    An `InputError`, a full disk or a folder without permission end the process with exit status 1 and a one-line
+    message; any other exception leaves its traceback in the terminal and in the log. SIGTERM and SIGUSR1 end it
+    with status 128 + the signal's number after files that were being written are removed: Snakemake counts it as
+    failed and runs it again, and a training goes on from its last checkpoint.
     """
-    terminal = sys.stderr
-    with open(path, "w", encoding="utf-8") as log:
-        sys.stderr = _Tee(terminal, log)
-        before = {number: signal.signal(number, _interrupt) for number in STOPPING}
-        try:
-            yield
-        except Interrupted as stop:
-            say(f"stopped by {stop} (time limit, preemption, requeue or scancel); run again, it goes on where it was")
-            sys.exit(128 + signal.Signals[str(stop)])
-        except InputError as error:
-            say(f"error: {error}")
-            sys.exit(1)
-        except Exception:
-            traceback.print_exc(file=sys.stderr)
-            sys.exit(1)
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-            sys.stderr = terminal
+    terminal, log = sys.stderr, open(path, "w", encoding="utf-8")  # noqa: SIM115  (a full disk refuses to close it)
+    sys.stderr = _Tee(terminal, log)
+    before = {number: signal.signal(number, _interrupt) for number in STOPPING}
+    try:
+        yield
+    except Interrupted as stop:
+        say(f"stopped by {stop} (time limit, preemption, requeue or scancel); run again, it goes on where it was")
+        sys.exit(128 + signal.Signals[str(stop)])
+    except Exception as error:
+        _tell(error)
+        sys.exit(1)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        sys.stderr = terminal
+        with suppress(OSError):
+            log.close()
+
+
+def _tell(error: Exception) -> None:
+    """Print an error that the user can mend as one line, any other with its traceback."""
+    if isinstance(error, InputError):
+        say(f"error: {error}")
+    elif isinstance(error, OSError) and error.errno in REFUSALS:
+        say(f"error: {refusal(error.filename or 'a file', error)}")
+    else:
+        traceback.print_exception(error, file=sys.stderr)
 
 
 def say(message: str) -> None:

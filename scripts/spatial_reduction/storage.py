@@ -1,8 +1,11 @@
 """How every file of a run is written (whole or not at all) and opened (checked, or refused in one line)."""
 
 import csv
+import glob
 import hashlib
+import io
 import os
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +14,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from spatial_reduction.errors import InputError
+from spatial_reduction.errors import REFUSALS, InputError, refusal
 from spatial_reduction.seals import is_broken, seal
 
 SCHEMA_VERSION = 1
@@ -22,34 +25,107 @@ CHUNK_BYTES = 1 << 16
 # What HDF5 and NumPy raise where a file does not hold what it should.
 MALFORMED = (LookupError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError, MemoryError)
 MALFORMED += (OSError, SystemError)
+_cleared: set[Path] = set()
 
 
 @contextmanager
 def written_whole(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; flush and rename it when the body succeeds.
 
-    When the body raises, the temporary file is removed and an older file at `path` stays as it was.
+    When the body raises, the temporary file is removed and an older file at `path` stays as it was. What killed
+    processes left of the same file is removed first.
+
+    Raises:
+        InputError: the disk is full, or the folder cannot be written.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
+    with _refusal_told(path, partial):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(path)
+        try:
+            yield partial
+            with open(partial, "rb+") as file:
+                os.fsync(file.fileno())
+            os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def folder_written_whole(path: str | Path) -> Iterator[Path]:
+    """Yield a new folder beside `path`; give it that name, in place of an older one, when the body succeeds.
+
+    When the body raises, it is removed.
+
+    Raises:
+        InputError: the disk is full, or the folder cannot be written.
+    """
+    path = Path(path)
+    partial = path.with_name(f".{path.name}.partial")
+    with _refusal_told(path, partial):
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        try:
+            yield partial
+            shutil.rmtree(path, ignore_errors=True)
+            partial.rename(path)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove the temporary files that killed processes left of `path`.
+
+    Once in a process: one that outlived its snakemake must not take away what its successor is writing.
+    """
+    if path.absolute() not in _cleared:
+        for leftover in path.parent.glob(f".{glob.escape(path.name)}.partial-*"):
+            leftover.unlink(missing_ok=True)
+        _cleared.add(path.absolute())
+
+
+@contextmanager
+def _refusal_told(path: Path, partial: Path) -> Iterator[None]:
+    """Turn the refusal to write `path` into one line."""
     try:
-        yield partial
-        with open(partial, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+        yield
+    except OSError as error:
+        place, refused = str(partial), str(error.filename or partial)
+        if error.errno not in REFUSALS or not (place.startswith(refused) or refused.startswith(place)):
+            raise
+        raise InputError(refusal(path, error)) from error
+
+
+class _Sink(io.FileIO):
+    """A file for HDF5 to write, which keeps a refused write to itself: HDF5 crashes when it closes after one."""
+
+    error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        view = memoryview(data)
+        done = 0
+        try:
+            while self.error is None and done < len(view):
+                done += super().write(view[done:])
+        except OSError as error:
+            self.error = error
+        return len(view)
 
 
 @contextmanager
 def create_hdf5(path: str | Path, kind: str) -> Iterator[h5py.File]:
     """Yield a new HDF5 file of the given kind (`dataset`, `saliency`, `mask`, ...), written whole and sealed."""
     with written_whole(path) as partial:
-        with h5py.File(partial, "w") as file:
-            file.attrs["kind"] = kind
-            file.attrs["schema_version"] = SCHEMA_VERSION
-            yield file
+        with _Sink(partial, "w+") as sink:
+            try:
+                with h5py.File(sink, "w") as file:
+                    file.attrs["kind"] = kind
+                    file.attrs["schema_version"] = SCHEMA_VERSION
+                    yield file
+            finally:
+                if sink.error:
+                    raise sink.error
         seal(partial)
 
 
@@ -145,6 +221,18 @@ def write_table(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows({key: "" if value != value else value for key, value in row.items()} for row in rows)
+
+
+def require_whole_table(path: str | Path) -> None:
+    """Refuse a table that does not end with a line: it was cut short. (One cut between two lines is not told.)
+
+    Raises:
+        InputError: names the file.
+    """
+    with open(path, "rb") as file:
+        file.seek(-1 if os.path.getsize(path) else 0, os.SEEK_END)
+        if file.read() != b"\n":
+            raise InputError(f"{path}: a table that was cut short; delete it and run again")
 
 
 def file_digest(path: str | Path) -> str:

@@ -6,7 +6,6 @@ dogs hanging ones. The trimap has the release's values: 1 pet, 2 background, 3 t
 background's colour can be made to tell animals from blobs, see `shortcut`.
 """
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from spatial_reduction.joblog import progress
 from spatial_reduction.shortcut import Tints, draw_tints, tint
+from spatial_reduction.storage import folder_written_whole
 
 PET, BACKGROUND, BORDER = 1, 2, 3
 SPECIES = ("cat", "dog")
@@ -42,11 +42,15 @@ def draw_synthetic_pets(
             `shortcut.draw_tints`; in all others its colour is drawn. None leaves all pictures in natural colours.
         shortcut_in_test: the test pictures hold the shortcut in the same share; otherwise in none.
     """
-    output = Path(output)
-    partial = output.with_name(f".{output.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    (partial / "images").mkdir(parents=True)
-    (partial / "annotations" / "trimaps").mkdir(parents=True)
+    with folder_written_whole(output) as partial:
+        _draw_all(partial, images, side, test_share, seed, shortcut, shortcut_in_test)
+
+
+def _draw_all(
+    folder: Path, images: int, side: int, test_share: float, seed: int, shortcut: float | None, shortcut_in_test: bool
+) -> None:
+    (folder / "images").mkdir(parents=True)
+    (folder / "annotations" / "trimaps").mkdir(parents=True)
     lists: dict[str, list[str]] = {"trainval": [], "test": []}
     for index in progress(range(images), images, "drawing pets", "images"):
         breed, number = index % 6, index // 6
@@ -61,13 +65,11 @@ def draw_synthetic_pets(
             is_tied = _is_chosen(len(lists[part]) // 6, share)
             tints = draw_tints(np.random.default_rng((seed, index, 1)), is_tied)
         picture, trimap = draw_pet(np.random.default_rng((seed, index)), side, species, fur, tints)
-        picture.save(partial / "images" / f"{name}.jpg", quality=92)
-        trimap.save(partial / "annotations" / "trimaps" / f"{name}.png")
+        picture.save(folder / "images" / f"{name}.jpg", quality=92)
+        trimap.save(folder / "annotations" / "trimaps" / f"{name}.png")
         lists[part].append(f"{name} {breed + 1} {breed % 2 + 1} {breed // 2 + 1}")
     for part, lines in lists.items():
-        (partial / "annotations" / f"{part}.txt").write_text("\n".join(sorted(lines)) + "\n")
-    shutil.rmtree(output, ignore_errors=True)
-    partial.rename(output)
+        (folder / "annotations" / f"{part}.txt").write_text("\n".join(sorted(lines)) + "\n")
 
 
 def _is_chosen(number: int, share: float) -> bool:

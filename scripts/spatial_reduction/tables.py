@@ -1,12 +1,12 @@
 """Gather the small tables of all chains into one each."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from spatial_reduction.joblog import say
-from spatial_reduction.storage import written_whole
+from spatial_reduction.storage import require_whole_table, written_whole
 
 CHAIN = ["arm", "threshold", "seed"]
 LABELS = [*CHAIN, "iteration"]
@@ -14,7 +14,7 @@ LABELS = [*CHAIN, "iteration"]
 
 def collect_metrics(paths: Sequence[str | Path], output: str | Path) -> None:
     """Write one tidy table: arm, threshold, seed, iteration, split, protocol, measure, class, value."""
-    _write(pd.concat([pd.read_csv(path, dtype={"threshold": str}) for path in paths]), output)
+    _write(pd.concat([_read(path, {"threshold": str}) for path in paths]), output)
 
 
 def collect_histories(paths: Sequence[str | Path], labels: Sequence[Sequence[str | int]], output: str | Path) -> None:
@@ -37,8 +37,13 @@ def last_test_rows(metrics: pd.DataFrame) -> pd.DataFrame:
     return test[test["iteration"] == test.groupby(CHAIN)["iteration"].transform("max")]
 
 
+def _read(path: str | Path, types: Mapping[str, type]) -> pd.DataFrame:
+    require_whole_table(path)
+    return pd.read_csv(path, dtype=types)
+
+
 def _labelled(paths: Sequence[str | Path], labels: Sequence[Sequence[str | int]]) -> pd.DataFrame:
-    read = {path: pd.read_csv(path) for path in dict.fromkeys(paths)}
+    read = {path: _read(path, {}) for path in dict.fromkeys(paths)}
     tables = []
     for path, values in zip(paths, labels, strict=True):
         table = read[path].copy()

@@ -18,7 +18,7 @@ def save_tensors(path: str | Path, tensors: Mapping[str, torch.Tensor], descript
     """Write named tensors with a description (plain JSON), whole; equal arguments give equal bytes."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     # One key only: safetensors writes several in random order.
-    metadata = {"description": json.dumps({**description, "checksum": _checksum(tensors, description)})}
+    metadata = {"description": json.dumps({**description, "digest": _digest(tensors, description)})}
     with written_whole(path) as partial:
         partial.write_bytes(save(tensors, metadata=metadata))
 
@@ -33,22 +33,18 @@ def load_tensors(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, A
         with safe_open(path, framework="pt") as file:
             description = json.loads((file.metadata() or {})["description"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a dict)
-            is_older = "digest" in description  # which left the description out
-            expected = description.pop("digest" if is_older else "checksum")
-            found = _checksum(tensors, None if is_older else description)
+            expected = description.pop("digest")
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise InputError(f"{path}: not a file of tensors of this workflow ({str(error).splitlines()[0]})") from error
-    if found != expected:
+    if _digest(tensors, description) != expected:
         raise InputError(f"{path}: its tensors are not those that were written (the digest differs)")
     return tensors, description
 
 
-def _checksum(tensors: Mapping[str, torch.Tensor], description: Mapping[str, Any] | None) -> str:
-    digest = hashlib.sha256()
-    if description is not None:
-        plain = json.loads(json.dumps(description))  # as it will be read
-        digest.update(json.dumps(plain, sort_keys=True).encode())
+def _digest(tensors: Mapping[str, torch.Tensor], description: Mapping[str, Any]) -> str:
+    digest = hashlib.sha256(json.dumps(description, sort_keys=True).encode())
     for name in sorted(tensors):
-        digest.update(name.encode())
-        digest.update(tensors[name].reshape(-1).view(torch.uint8).numpy() if tensors[name].numel() else b"")
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy() if tensor.numel() else b"")
     return digest.hexdigest()

@@ -25,7 +25,7 @@ from spatial_reduction.model import (
 from spatial_reduction.network import Network
 from spatial_reduction.optimisation import Optimizer, Plateau
 from spatial_reduction.replayed_step import GraphRecorder
-from spatial_reduction.storage import file_digest, write_table
+from spatial_reduction.storage import file_digest, require_whole_table, write_table
 from spatial_reduction.trainer import Trainer, choose_precision
 
 COUNTERS = ("cumulative_epoch", "cumulative_steps", "cumulative_images", "cumulative_seconds")
@@ -196,6 +196,7 @@ def _counters(history: str | Path | None) -> Mapping[str, float]:
     """Return the counts that the last iteration ended with."""
     if history is None:
         return dict.fromkeys(COUNTERS, 0.0)
+    require_whole_table(history)
     with open(history, newline="", encoding="utf-8") as file:
         last = list(csv.DictReader(file))[-1]
     return {key: float(last[key]) for key in COUNTERS}

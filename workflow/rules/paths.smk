@@ -31,6 +31,15 @@ def library(script, *modules):
     return tuple(sorted(listed))
 
 
+def refuse_closed_folders():
+    """Stop if a folder of `pathvars` that is written cannot be; Snakemake would stop with a traceback."""
+    for key in ("results", "logs", "benchmarks"):
+        folder = os.path.abspath(config["pathvars"][key])
+        while not os.path.exists(folder):
+            folder = os.path.dirname(folder)
+        refuse_unless(os.access(folder, os.W_OK), f"pathvars.{key}", f"{folder} cannot be written")
+
+
 def raw_data(wildcards):
     """Folder of the raw pictures: the given one, or the one that is drawn or downloaded."""
     dataset = config["dataset"]

@@ -1,0 +1,146 @@
+"""Whole runs through faults: jobs of every rule killed, a killed snakemake, damaged and deleted files, wrong dates."""
+
+import csv
+import io
+import os
+import re
+import shutil
+import signal
+import time
+
+import pytest
+
+from conftest import run_snakemake, start_snakemake
+from test_faults import RESULTS, TINY, damage, error_lines, files_of, injected, leftovers
+from test_house import RULES
+
+pytestmark = [pytest.mark.pipeline, pytest.mark.slow]
+
+# Rules of other targets; those of `preflight` leave no file.
+ELSEWHERE = {"download_oxford_pet", "predict_images", "export_model", "preflight", "check_node", "check_requests"}
+TABLES = ["metrics", "history", "kept_pixels", "contrasts", "racu", "convergence"]
+TARGETS = [str(RESULTS / f"{name}.csv") for name in TABLES]
+MODELS = [
+    f"{chain}/model.safetensors"
+    for chain in ("single_pass/top_100/seed_1/iteration_1", "saliency/top_50/seed_1/iteration_2")
+]
+MASK = "saliency/top_50/seed_1/iteration_2/mask.h5"
+COUNTS = [f"{chain}/seed_1/counts.h5" for chain in ("single_pass/top_100", "saliency/top_50")]
+
+
+def numbers_of(folder):
+    """The files of `undisturbed` as another run made them, tables without columns of seconds."""
+    return {name: untimed(content) if name.endswith(".csv") else content for name, content in files_of(folder).items()}
+
+
+def untimed(content):
+    rows = list(csv.DictReader(io.StringIO(content.decode())))
+    return [{key: value for key, value in row.items() if "seconds" not in key} for row in rows]
+
+
+def run(folder, *arguments, **options):
+    return run_snakemake(folder, *TARGETS, *arguments, overrides=TINY, **options)
+
+
+def assert_same(folder, undisturbed):
+    found, expected = numbers_of(folder), numbers_of(undisturbed)
+    assert [name for name in expected if found.get(name) != expected[name]] == []
+    assert not leftovers(folder)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """The folder of a finished experiment, without its figures; not to be changed."""
+    folder = tmp_path_factory.mktemp("undisturbed") / "run"
+    folder.mkdir()
+    done = run(folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture
+def finished(undisturbed, tmp_path):
+    """A copy of it."""
+    return shutil.copytree(undisturbed, tmp_path / "run")
+
+
+def plan_of_faults(rules):
+    """Two faults for each script: one signal at its start, the other later.
+
+    Later is when its first file is whole and has no name yet, or for pictures, which are all written alike, when it
+    has just begun. A training names its checkpoints first: it is killed as it writes one and 20 ms after that.
+    """
+    plan = {}
+    for number, rule in enumerate(sorted(rules - {"train_single_pass", "train_model"})):
+        signals = [signal.SIGKILL, signal.SIGTERM] if number % 2 else [signal.SIGTERM, signal.SIGKILL]
+        later = ["start", 400] if rule.startswith(("plot_", "render_")) and rule != "plot_cost" else ["rename", 0]
+        plan[rule] = [[signals[0], "start", 0], [signals[1], *later]]
+    plan["train_model"] = [[signal.SIGKILL, "rename", 0], [signal.SIGTERM, "rename", 20], None]
+    plan["train_model"] += [[signal.SIGTERM, "rename", 0], [signal.SIGKILL, "rename", 20]]
+    return plan
+
+
+def test_jobs_of_every_rule_killed_by_both_signals_are_run_again(undisturbed, tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    plan = plan_of_faults(RULES.keys() - ELSEWHERE)
+    shown = TINY | {"report": {**TINY["report"], "sources": ["probability"]}}
+    done = run_snakemake(folder, "--retries", "2", overrides=shown, environment=injected(tmp_path, plan))
+    assert done.returncode == 0, done.stderr
+    processes = {path.name for path in (tmp_path / "counted").iterdir()}
+    assert {f"{script}-{len(faults)}" for script, faults in plan.items()} <= processes
+    assert_same(folder, undisturbed)
+    assert "Nothing to be done" in run_snakemake(folder, "-n", overrides=shown).stdout
+
+
+def test_two_at_once_are_refused_and_a_killed_snakemake_goes_on_after_unlock(undisturbed, tmp_path):
+    folder, target = tmp_path / "run", str(RESULTS / MODELS[0])
+    folder.mkdir()
+    first = start_snakemake(folder, target, overrides=TINY)
+    while not (folder / RESULTS / "dataset.h5").exists():
+        assert first.poll() is None
+        time.sleep(0.05)
+    second = run_snakemake(folder, target, overrides=TINY)
+    assert second.returncode != 0
+    assert "Directory cannot be locked" in second.stderr
+    while not (folder / RESULTS / MODELS[0]).with_name("checkpoint.safetensors").exists():
+        assert first.poll() is None
+        time.sleep(0.01)
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    assert run_snakemake(folder, "--unlock", overrides=TINY).returncode == 0
+    done = run_snakemake(folder, target, overrides=TINY)
+    assert done.returncode == 0, done.stderr
+    for name in ("dataset.h5", "intact_mask.h5", MODELS[0]):
+        assert (folder / RESULTS / name).read_bytes() == (undisturbed / RESULTS / name).read_bytes()
+    assert not leftovers(folder)
+
+
+def test_each_damaged_file_is_named_and_made_again_once_it_is_deleted(finished, undisturbed):
+    results, damaged = finished / RESULTS, {MODELS[1]: "cut", MASK: "flipped", COUNTS[0]: "flipped"}
+    for name, how in damaged.items():
+        damage(results / name, how)
+    for name in (COUNTS[1], *(f"{name}.csv" for name in TABLES)):
+        (results / name).unlink()
+    named = []
+    while (done := run(finished)).returncode:
+        (line,) = error_lines(done)
+        assert line.endswith("; delete it and run again")
+        named.append(line.split(": ")[0])
+        (finished / named[-1]).unlink()
+    assert named == [str(RESULTS / name) for name in damaged]
+    assert_same(finished, undisturbed)
+
+
+def test_files_dated_after_a_clock_was_set_back_are_told_and_taken_after_touch(finished, undisturbed):
+    tomorrow = (time.time() + 86_400,) * 2
+    for path in (*(finished / RESULTS).rglob("*.h5"), finished / RESULTS / "history.csv"):
+        os.utime(path, times=tomorrow)
+    (finished / RESULTS / "contrasts.csv").unlink()
+    refused = run(finished)
+    assert refused.returncode != 0
+    assert re.search(r"contrasts\.csv has older modification time .* than input .*clock skew", refused.stderr)
+    assert run(finished, "--touch").returncode == 0
+    done = run(finished)
+    assert done.returncode == 0, done.stderr
+    assert_same(finished, undisturbed)
