@@ -31,6 +31,11 @@ def check_names(names, known, key):
     refuse_unless(not unknown, key, f"unknown {unknown}; there are {sorted(known)}")
 
 
+def check_path(path, key):
+    """Refuse a path that Snakemake would take for a pattern; any other character is a character."""
+    refuse_unless(not set(path) & set("<>{}\n"), key, f"{path!r}: a path must hold no <, >, brace or line break")
+
+
 def fit_windows(arm, model, training, reduction):
     """Refuse windows that cannot be; drop the keys of the other network, so that they rerun nothing."""
     if model["name"] != "sliding_window":
@@ -98,6 +103,13 @@ with open(os.path.join(workflow.basedir, "workflow/schemas/config.schema.yaml"))
     # Every job of a run reads this: the parser written in C takes a seventh of the time, where PyYAML was built with it.
     SCHEMA = yaml.load(file, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 check(config, SCHEMA)
+DATASET = config["dataset"]
+for key, path in {
+    "dataset.root": DATASET["root"],
+    **{f"dataset.split.lists.{name}": path for name, path in (DATASET["split"]["lists"] or {}).items()},
+    "prediction.images": config["prediction"]["images"],
+}.items():
+    check_path(path or "", key)
 CLASSES = [entry["name"] for entry in config["dataset"]["classes"]]
 refuse_unless(len(set(CLASSES)) == len(CLASSES), "dataset.classes", f"a name stands twice in {CLASSES}")
 RANGE = config["dataset"]["intensity_range"]
