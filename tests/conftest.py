@@ -81,18 +81,27 @@ def edited_hdf5(path):
     seal(path)
 
 
-def start_snakemake(directory, *arguments, overrides=None, configfiles=(), root=ROOT, environment=None):
+def start_snakemake(directory, *arguments, overrides=None, configfiles=(), root=ROOT, environment=None, prefix=()):
     """Start the workflow of the checkout `root` in a working directory; return the process.
 
-    `overrides` is laid over the named files of config/, and they over config/config.yaml. What it prints is in
-    `stdout.txt` and `stderr.txt` (a pipe that nobody reads would stop it).
+    `overrides` is laid over the named files of config/, and they over config/config.yaml. `prefix` is a command that
+    runs a command. What it prints is in `stdout.txt` and `stderr.txt` (a pipe that nobody reads would stop it).
     """
     files = [str(root / "config" / name) for name in configfiles]
     if overrides is not None:
         path = directory / "overrides.yaml"
         path.write_text(yaml.safe_dump(overrides))
         files.append(str(path))
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(root / "Snakefile"), "--directory", str(directory)]
+    command = [
+        *prefix,
+        sys.executable,
+        "-m",
+        "snakemake",
+        "--snakefile",
+        str(root / "Snakefile"),
+        "--directory",
+        str(directory),
+    ]
     command += ["--cores", "2", *arguments, *(["--configfile", *files] if files else [])]
     with open(directory / "stdout.txt", "w") as out, open(directory / "stderr.txt", "w") as err:
         return subprocess.Popen(command, stdout=out, stderr=err, cwd=directory, env=environment)

@@ -12,6 +12,7 @@ from spatial_reduction.errors import InputError
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 BITS_PER_SAMPLE, PLANAR_CONFIGURATION = 258, 284  # TIFF tags
 MOST_PIXELS = 2 * Image.MAX_IMAGE_PIXELS  # 179 million; a larger picture Pillow takes for a decompression bomb
+MOST_BYTES = 1 << 31  # of the file of one picture, which is read whole; 179 million pixels of 64 bits have 1.4 GB
 
 
 def count_pages(path: Path) -> int:
@@ -20,6 +21,7 @@ def count_pages(path: Path) -> int:
     Raises:
         InputError: the file is missing or cannot be decoded.
     """
+    _require_file(path)
     try:
         with Image.open(path) as stack:
             return getattr(stack, "n_frames", 1)
@@ -39,6 +41,7 @@ def read_picture(path: Path, page: int | None) -> tuple[Image.Image, bytes]:
     if page is None:
         content = _read_bytes(path)
         return _decode(path, content), content
+    _require_file(path)
     try:
         with Image.open(path) as stack:  # reads this page alone
             stack.seek(page)
@@ -48,8 +51,18 @@ def read_picture(path: Path, page: int | None) -> tuple[Image.Image, bytes]:
     return picture, picture.tobytes()
 
 
+def _require_file(path: Path) -> None:
+    """Refuse a device or a named pipe, whose reading may never end; a link to a file is one."""
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path}: not a file")
+
+
 def _read_bytes(path: Path) -> bytes:
     try:
+        _require_file(path)
+        size = path.stat().st_size
+        if size > MOST_BYTES:
+            raise InputError(f"{path}: its {size} bytes are more than a picture may have, {MOST_BYTES}")
         return path.read_bytes()
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from error

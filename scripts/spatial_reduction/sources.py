@@ -25,10 +25,12 @@ def list_oxford_pet(root: Path) -> list[Pair]:
             raise InputError(
                 f"{listing}: missing; dataset.root must hold images/ and annotations/{{trainval,test}}.txt"
             )
-        for line in listing.read_text().splitlines():
+        for line in read_lines(listing):
             if not line.strip() or line.startswith("#"):
                 continue
             name = line.split()[0]
+            if "/" in name:
+                raise InputError(f"{listing}: {name} is no name, it leads to another folder")
             if name in pairs:
                 raise InputError(f"{listing}: {name} is listed twice")
             pairs[name] = Pair(
@@ -39,6 +41,20 @@ def list_oxford_pet(root: Path) -> list[Pair]:
                 official=official,
             )
     return [pairs[name] for name in sorted(pairs)]
+
+
+def read_lines(path: Path) -> list[str]:
+    """Return the lines of a text file.
+
+    Raises:
+        InputError: it cannot be read, or is not text.
+    """
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not a text file (UTF-8)") from error
 
 
 def list_folder(root: Path) -> list[Pair]:

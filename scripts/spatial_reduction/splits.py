@@ -67,9 +67,10 @@ def _listed(pairs: Sequence[Pair], lists: Mapping[str, str]) -> dict[str, list[P
     parts, seen = {}, set()
     for split in SPLITS:
         try:
-            names = Path(lists[split]).read_text().split()
-        except OSError as error:
-            raise InputError(f"dataset.split.lists.{split}: {lists[split]}: {error.strerror}") from error
+            names = Path(lists[split]).read_text(encoding="utf-8").split()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "not a text file (UTF-8)"
+            raise InputError(f"dataset.split.lists.{split}: {lists[split]}: {reason}") from error
         unknown = sorted(set(names) - by_name.keys())
         repeated = sorted(seen.intersection(names)) or sorted({name for name in names if names.count(name) > 1})
         if unknown or repeated:

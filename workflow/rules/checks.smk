@@ -24,3 +24,8 @@ def check(instance, schema, key=""):
 def check_names(names, known, key):
     unknown = sorted(set(names) - set(known))
     refuse_unless(not unknown, key, f"unknown {unknown}; there are {sorted(known)}")
+
+
+def check_path(path, key):
+    """Refuse a path that Snakemake would take for a pattern; any other character is a character."""
+    refuse_unless(not set(path) & set("<>{}\n"), key, f"{path!r}: a path must hold no <, >, brace or line break")

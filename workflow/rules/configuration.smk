@@ -8,17 +8,20 @@ with open(os.path.join(workflow.basedir, "workflow/schemas/config.schema.yaml"))
     # Every job of a run reads this: the parser written in C takes a seventh of the time, where PyYAML was built with it.
     SCHEMA = yaml.load(file, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 check(config, SCHEMA)
-CLASSES = [entry["name"] for entry in config["dataset"]["classes"]]
+DATASET = config["dataset"]
+for key, path in {
+    "dataset.root": DATASET["root"],
+    **{f"dataset.split.lists.{name}": path for name, path in (DATASET["split"]["lists"] or {}).items()},
+    "prediction.images": config["prediction"]["images"],
+}.items():
+    check_path(path or "", key)
+CLASSES = [entry["name"] for entry in DATASET["classes"]]
 refuse_unless(len(set(CLASSES)) == len(CLASSES), "dataset.classes", f"a name stands twice in {CLASSES}")
-RANGE = config["dataset"]["intensity_range"]
+RANGE = DATASET["intensity_range"]
 refuse_unless(RANGE is None or RANGE[0] < RANGE[1], "dataset.intensity_range", f"{RANGE} is not [low, high]")
-RAW = [label for entry in config["dataset"]["classes"] for label in entry["labels"]] + config["dataset"][
-    "ignored_labels"
-]
+RAW = [label for entry in DATASET["classes"] for label in entry["labels"]] + DATASET["ignored_labels"]
 refuse_unless(len(set(RAW)) == len(RAW), "dataset.classes", f"a label value stands twice in {sorted(RAW)}")
-check_names(
-    (config["dataset"]["instances"] or {}).get("components_of") or [], CLASSES, "dataset.instances.components_of"
-)
+check_names((DATASET["instances"] or {}).get("components_of") or [], CLASSES, "dataset.instances.components_of")
 EVALUATION = config["evaluation"]
 check_names([config["report"]["measure"]], EVALUATION["measures"], "report.measure")
 check_names(EVALUATION["foreground"], CLASSES, "evaluation.foreground")

@@ -45,7 +45,7 @@ rule download_oxford_pet:
     benchmark:
         "<benchmarks>/download_oxford_pet.tsv"
     conda:
-        "../../envs/training.yaml"
+        "../../envs/analysis.yaml"
     threads: 1
     resources:
         mem_mb=2000,

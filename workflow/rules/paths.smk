@@ -139,6 +139,8 @@ def new_images(wildcards):
     refuse_unless(names, "prediction.images", f"{folder} holds no picture ({', '.join(PICTURES)})")
     twice = sorted(stem for stem, count in Counter(os.path.splitext(name)[0] for name in names).items() if count > 1)
     refuse_unless(not twice, "prediction.images", f"{folder} holds more than one picture named {twice[:10]}")
+    for name in names:
+        check_path(name, "prediction.images")
     return [os.path.join(folder, name) for name in names]
 
 
