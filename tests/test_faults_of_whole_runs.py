@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import signal
+import subprocess
 import time
 
 import pytest
@@ -16,8 +17,10 @@ from test_house import RULES
 
 pytestmark = [pytest.mark.pipeline, pytest.mark.slow]
 
-# Rules of other targets; those of `preflight` leave no file.
+# Rules of other targets, or asked for by a key; those of `preflight` leave no file.
 ELSEWHERE = {"download_oxford_pet", "predict_images", "export_model", "preflight", "check_node", "check_requests"}
+ELSEWHERE |= {"render_sources", "plot_sources"}
+NAMED = {"write_intact_mask", "plot_cost", "write_report"}  # killed as they name a file
 TABLES = ["metrics", "history", "kept_pixels", "contrasts", "racu", "convergence"]
 TARGETS = [str(RESULTS / f"{name}.csv") for name in TABLES]
 MODELS = [
@@ -67,16 +70,16 @@ def finished(undisturbed, tmp_path):
 def plan_of_faults(rules):
     """Two faults for each script: one signal at its start, the other later.
 
-    Later is when its first file is whole and has no name yet, or for pictures, which are all written alike, when it
-    has just begun. A training names its checkpoints first: it is killed as it writes one and 20 ms after that.
+    Later is when its first file is whole and has no name yet; for what is drawn and worded at the end, all written
+    alike, when it has just begun. A training names its checkpoints first: it is killed as it writes one, or then.
     """
     plan = {}
     for number, rule in enumerate(sorted(rules - {"train_single_pass", "train_model"})):
         signals = [signal.SIGKILL, signal.SIGTERM] if number % 2 else [signal.SIGTERM, signal.SIGKILL]
-        later = ["start", 400] if rule.startswith(("plot_", "render_")) and rule != "plot_cost" else ["rename", 0]
-        plan[rule] = [[signals[0], "start", 0], [signals[1], *later]]
-    plan["train_model"] = [[signal.SIGKILL, "rename", 0], [signal.SIGTERM, "rename", 20], None]
-    plan["train_model"] += [[signal.SIGTERM, "rename", 0], [signal.SIGKILL, "rename", 20]]
+        is_worded = rule.startswith(("plot_", "render_", "write_", "summarise_")) and rule not in NAMED
+        plan[rule] = [[signals[0], "start", 0], [signals[1], *(["start", 400] if is_worded else ["rename", 0])]]
+    plan["train_model"] = [[signal.SIGTERM, "start", 0], [signal.SIGKILL, "rename", 0], None]
+    plan["train_model"] += [[signal.SIGKILL, "start", 0], [signal.SIGTERM, "rename", 20]]
     return plan
 
 
@@ -84,13 +87,17 @@ def test_jobs_of_every_rule_killed_by_both_signals_are_run_again(undisturbed, tm
     folder = tmp_path / "run"
     folder.mkdir()
     plan = plan_of_faults(RULES.keys() - ELSEWHERE)
-    shown = TINY | {"report": {**TINY["report"], "sources": ["probability"]}}
-    done = run_snakemake(folder, "--retries", "2", overrides=shown, environment=injected(tmp_path, plan))
+    done = run_snakemake(folder, "--retries", "2", overrides=TINY, environment=injected(tmp_path, plan))
     assert done.returncode == 0, done.stderr
     processes = {path.name for path in (tmp_path / "counted").iterdir()}
     assert {f"{script}-{len(faults)}" for script, faults in plan.items()} <= processes
     assert_same(folder, undisturbed)
-    assert "Nothing to be done" in run_snakemake(folder, "-n", overrides=shown).stdout
+    assert "Nothing to be done" in str(run_snakemake(folder, "-n", overrides=TINY))
+    for name in ("history.csv", "racu.csv", "costs.csv", "figures/heat_map.pdf"):
+        (folder / RESULTS / name).unlink()
+    planned = set(re.findall(r"^(\w+) +1$", run_snakemake(folder, "-n", overrides=TINY).stdout, re.MULTILINE))
+    assert {"collect_tables", "compare_arms", "summarise_costs", "plot_heat_map"} <= planned
+    assert not planned & {"train_model", "evaluate_model"}
 
 
 def test_two_at_once_are_refused_and_a_killed_snakemake_goes_on_after_unlock(undisturbed, tmp_path):
@@ -132,7 +139,7 @@ def test_each_damaged_file_is_named_and_made_again_once_it_is_deleted(finished, 
     assert_same(finished, undisturbed)
 
 
-def test_files_dated_after_a_clock_was_set_back_are_told_and_taken_after_touch(finished, undisturbed):
+def test_files_dated_after_a_clock_was_set_back_are_told_and_taken_after_a_touch(finished, undisturbed):
     tomorrow = (time.time() + 86_400,) * 2
     for path in (*(finished / RESULTS).rglob("*.h5"), finished / RESULTS / "history.csv"):
         os.utime(path, times=tomorrow)
@@ -140,7 +147,8 @@ def test_files_dated_after_a_clock_was_set_back_are_told_and_taken_after_touch(f
     refused = run(finished)
     assert refused.returncode != 0
     assert re.search(r"contrasts\.csv has older modification time .* than input .*clock skew", refused.stderr)
-    assert run(finished, "--touch").returncode == 0
+    subprocess.run(["find", "results", "-exec", "touch", "-d", "0:00", "{}", "+"], cwd=finished, check=True)
     done = run(finished)
     assert done.returncode == 0, done.stderr
+    assert re.findall(r"^localrule (\w+):", done.stderr, re.MULTILINE) == ["compare_arms"]
     assert_same(finished, undisturbed)
