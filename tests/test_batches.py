@@ -227,7 +227,7 @@ def test_images_that_do_not_fit_into_memory_are_read_again_and_train_to_the_same
     in_memory = train("in_memory", **changes)
     assert "read" not in capfd.readouterr().err
     assert equal(train("in_files", memory_mb=0.01, **changes), in_memory)  # the images take 15 kB or more
-    assert "over half of the job's 0.01 MB: every epoch reads their files" in capfd.readouterr().err
+    assert "exceed half of the job's 0.01 MB: every epoch reads their files" in capfd.readouterr().err
 
 
 def test_weights_of_the_border_stay_beside_images_that_are_read_again(train):

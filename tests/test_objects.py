@@ -157,11 +157,23 @@ def test_instances_that_touch_are_objects_apart():
     assert merged["vi_merge"] == pytest.approx([1, 1])
 
 
-def test_small_components_are_no_objects_but_small_instances_are():
+def test_small_components_are_no_objects_neither_found_nor_true():
     labels = np.array([[1, 1, 1, 0, 0, 1]])
     predictions = np.array([[1, 1, 1, 0, 0, 1]])
     assert count(labels, predictions, minimum_size=2)["object_f1"] == [2, 2]
-    assert count(labels, predictions, [[1, 1, 1, 0, 0, 2]], minimum_size=2)["object_f1"] == [2, 3]
+    assert count(labels, predictions, [[1, 1, 1, 0, 0, 2]], minimum_size=2)["object_f1"] == [2, 2]
+
+
+@pytest.mark.parametrize("between", [2, 255], ids=["border", "ignored"])
+def test_a_perfect_prediction_is_perfect_though_other_labels_part_the_instances(between):
+    instances = np.array([[1, 1, 1, 1, 2, 2, 2, 2, 0, 3], [1, 1, 1, 1, 2, 2, 2, 2, 0, 0]])
+    labels = (instances > 0).astype(np.uint8)
+    labels[:, 3:5] = between  # between the two that touch
+    labels[:, 6] = between  # across the second one
+    counts = count(labels, np.where(labels == 255, 0, labels), instances)
+    assert counts["seg"] == [4, 4]
+    assert counts["object_f1"] == [8, 8]
+    assert [counts[name][0] for name in ("rand_error", "variation_of_information", "warping_error")] == [0, 0, 0]
 
 
 def test_connectivity_joins_at_corners():

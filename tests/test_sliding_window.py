@@ -6,9 +6,10 @@ from hypothesis import strategies as st
 
 from spatial_reduction import sliding_window
 from spatial_reduction.errors import InputError
+from spatial_reduction.mirroring import reflected
 from spatial_reduction.model import build_model, load_model, save_model
 from spatial_reduction.optimisation import Optimizer
-from spatial_reduction.sampling import cut_windows, draw_balanced, mirrored
+from spatial_reduction.sampling import cut_windows, draw_balanced
 from spatial_reduction.sliding_window import SlidingWindow
 from spatial_reduction.trainer import segmentation_loss
 
@@ -115,7 +116,7 @@ def test_a_model_is_the_same_after_a_round_trip(tmp_path):
 
 @given(side=st.integers(1, 9), margin=st.integers(0, 30))
 def test_mirrored_positions_are_those_of_numpy(side, margin):
-    assert mirrored(side, margin).tolist() == np.pad(np.arange(side), margin, mode="reflect").tolist()
+    assert reflected(side, margin, margin).tolist() == np.pad(np.arange(side), margin, mode="reflect").tolist()
 
 
 def test_windows_hold_what_surrounds_their_pixel():

@@ -93,6 +93,7 @@ def load_images(
 
     All are in memory, on the device if they fit into half of what is free there. What does not fit into half of
     the job's memory is read from the files again in every epoch, ahead of the training. The batches are the same.
+    Weights of pixels in the loss, 4 bytes each, stay in memory.
 
     Args:
         mask: kept pixels of each training image.
@@ -119,12 +120,15 @@ def load_images(
 
 
 def _placed(stores: list[InFiles], device: torch.device, memory_mb: float | None) -> list[Store]:
-    """Move images to where there is room for all of them: the device, the memory, or where they are: the files."""
-    needed = sum(store.nbytes for store in stores)
+    """Move images to where there is room for all of them: the device, the memory, or where they are: the files.
+
+    Their weights in the loss are in memory in any case.
+    """
+    weights = stores[0].weights
+    needed = sum(store.nbytes for store in stores) + (0 if weights is None else weights.nbytes)
     if memory_mb and needed > SHARE_OF_MEMORY * memory_mb * 1e6:
-        say(f"{needed / 1e6:.3g} MB of images are over half of the job's {memory_mb} MB: every epoch reads their files")
+        say(f"{needed / 1e6:,.2f} MB of images exceed half of the job's {memory_mb} MB: every epoch reads their files")
         return stores
-    needed += sum(store.weights.nbytes for store in stores if store.weights is not None)
     fits = device.type != "cuda" or needed <= SHARE_OF_MEMORY * torch.cuda.mem_get_info()[0]
     return [InMemory.load(store, device if fits else torch.device("cpu")) for store in stores]
 

@@ -95,7 +95,10 @@ def costs_per_rule(jobs: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:
 
 
 def suggest_memory(peak_mb: pd.Series) -> pd.Series:
-    """Return `mem_mb` to ask Slurm for, given the peak of the job's own processes; NaN stays NaN."""
+    """Return `mem_mb` to ask Slurm for, given the peak of the job's own processes; NaN stays NaN.
+
+    A training whose images are most of its peak may find them above half of that, and then reads them from their files.
+    """
     return MEMORY_ROUNDING_MB * np.ceil((MEMORY_FACTOR * peak_mb) / MEMORY_ROUNDING_MB) + SNAKEMAKE_MB
 
 

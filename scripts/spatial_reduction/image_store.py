@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -29,7 +29,7 @@ class Store(Protocol):
 
     def __len__(self) -> int: ...
 
-    def opened(self) -> Any:
+    def opened(self) -> AbstractContextManager[Pick]:
         """Return a context in which images can be picked: yields a `Pick`."""
 
 

@@ -17,14 +17,18 @@ def mirror_pad(images: torch.Tensor, before: int, after: tuple[int, int]) -> tor
     """
     for dimension, added in ((-2, after[0]), (-1, after[1])):
         images = images.index_select(
-            images.ndim + dimension, _reflected(images.shape[dimension], before, added, images.device)
+            images.ndim + dimension, reflected(images.shape[dimension], before, added, images.device)
         )
     return images
 
 
-def _reflected(length: int, before: int, after: int, device: torch.device) -> torch.Tensor:
-    """Return the index of the pixel shown at each place from -before to length + after - 1, a triangular wave."""
+def reflected(length: int, before: int, after: int, device: torch.device | str = "cpu") -> torch.Tensor:
+    """Return the pixel shown at each place from -before to length + after - 1, int64; the edge is not repeated.
+
+    Length 3, 4 before and after: 0 1 2 1 | 0 1 2 | 1 0 1 2.
+    """
     turn = length - 1
-    period = torch.tensor(2 * turn, device=device).clamp(min=1)  # a tensor, so that an exported network keeps it open
+    # A tensor, so that an exported network keeps it open; made where it is, as a recorded step allows no copy.
+    period = torch.full((), 2 * turn, device=device).clamp(min=1)
     places = torch.arange(-before, length + after, device=device) % period
     return torch.minimum(places, 2 * turn - places).clamp(min=0)

@@ -4,7 +4,7 @@ Objects are numbered 1, 2, ... in an integer image; 0 is no object (in electron 
 """
 
 import numpy as np
-from scipy import ndimage
+from skimage.measure import label
 from skimage.metrics import adapted_rand_error, variation_of_information
 
 from spatial_reduction.decoding import IGNORED
@@ -27,9 +27,10 @@ def object_counts(
 ) -> np.ndarray:
     """Return a numerator and a denominator of each measure for each image: sum by sum they give that of any set.
 
-    The found objects are the connected components of the predicted pixels of one class. The true ones are `instances`,
-    or without them the connected components of the same class in the labels. Ignored pixels are removed from both
-    before. The measures, in the order of `OBJECT_MEASURES`:
+    The found objects are the connected components of the predicted pixels of one class. The true ones are those of the
+    same class in the labels; with `instances`, those of each instance, so that instances that touch are apart. What has
+    another label (the class of borders between objects, for example, or none) belongs to neither, so a prediction that
+    equals the labels is perfect unless instances touch. The measures, in the order of `OBJECT_MEASURES`:
 
     * rand_error, variation_of_information, vi_split, vi_merge: the image's value and 1, see `rand_error` and
       `information`; 0 and 0 in an image without true objects. So the measure of a set is the mean over its images.
@@ -41,10 +42,10 @@ def object_counts(
     Args:
         labels: uint8 (N, H, W), 255 is ignored.
         predictions: integer (N, H, W), class indices.
-        instances: integer (N, H, W), 0 where there is no object; None if the labels tell them.
+        instances: integer (N, H, W), 0 where there is no object; None if the labels tell objects apart.
         index: class of the objects.
         connectivity: 1, pixels hang together by edges, or 2, by edges and corners.
-        minimum_size: smaller components, in pixels, are no objects; `instances` are kept as they are.
+        minimum_size: smaller components, in pixels, are no objects, found or true.
 
     Returns:
         float64 (N, M, 2).
@@ -53,10 +54,8 @@ def object_counts(
     counts = np.zeros((len(labels), len(OBJECT_MEASURES), 2))
     for image, valid in enumerate(is_labelled):
         found = find_objects((predictions[image] == index) & valid, connectivity, minimum_size)
-        if instances is None:
-            true = find_objects(labels[image] == index, connectivity, minimum_size)
-        else:
-            true = np.where(valid, instances[image], 0).astype(np.int64)
+        of_class = labels[image] == index
+        true = find_objects(of_class if instances is None else instances[image] * of_class, connectivity, minimum_size)
         counts[image, :4] = _partition_counts(true, found)
         warped = warping_differences(_set_apart(true), np.where(valid, found > 0, _set_apart(true)))
         counts[image, 4] = warped, valid.sum()
@@ -65,9 +64,12 @@ def object_counts(
     return counts
 
 
-def find_objects(mask: np.ndarray, connectivity: int, minimum_size: int) -> np.ndarray:
-    """Number the connected components of at least `minimum_size` pixels; bool (H, W) -> int64 (H, W), 0 elsewhere."""
-    components, _ = ndimage.label(mask, ndimage.generate_binary_structure(2, connectivity))
+def find_objects(values: np.ndarray, connectivity: int, minimum_size: int) -> np.ndarray:
+    """Number the components of equal value other than 0 of at least `minimum_size` pixels.
+
+    Bool or integer (H, W) -> int64 (H, W), 0 elsewhere.
+    """
+    components = label(values, background=0, connectivity=connectivity)
     sizes = np.bincount(components.reshape(-1))
     is_object = sizes >= minimum_size
     is_object[0] = False

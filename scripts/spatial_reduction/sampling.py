@@ -3,6 +3,7 @@
 import torch
 
 from spatial_reduction.decoding import IGNORED
+from spatial_reduction.mirroring import reflected
 
 Positions = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # image, row, column, each int64 (n,)
 
@@ -37,17 +38,7 @@ def cut_windows(
     """Return windows (n, C, side, side) around n pixels of images (N, C, H, W), mirrored at borders; side is odd."""
     height, width = images.shape[2:]
     offsets = torch.arange(side, device=images.device)
-    rows = mirrored(height, side // 2).to(images.device)[row[:, None] + offsets]  # (n, side)
-    columns = mirrored(width, side // 2).to(images.device)[column[:, None] + offsets]
+    rows = reflected(height, side // 2, side // 2, images.device)[row[:, None] + offsets]  # (n, side)
+    columns = reflected(width, side // 2, side // 2, images.device)[column[:, None] + offsets]
     cut = images.permute(0, 2, 3, 1)[image[:, None, None], rows[:, :, None], columns[:, None, :]]
     return cut.permute(0, 3, 1, 2)
-
-
-def mirrored(side: int, margin: int) -> torch.Tensor:
-    """Return the positions int64 (margin + side + margin,) of a line whose ends are mirrored, as often as needed.
-
-    The edge itself is not repeated: side 3, margin 4 is 0 1 2 1 | 0 1 2 | 1 0 1 2.
-    """
-    period = max(1, 2 * (side - 1))
-    folded = torch.arange(-margin, side + margin) % period
-    return torch.where(folded < side, folded, period - folded)

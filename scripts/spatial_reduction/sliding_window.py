@@ -12,8 +12,9 @@ from torch import nn
 from torch.nn import functional
 
 from spatial_reduction.errors import InputError
+from spatial_reduction.mirroring import reflected
 from spatial_reduction.network import Network
-from spatial_reduction.sampling import cut_windows, draw_balanced, mirrored
+from spatial_reduction.sampling import cut_windows, draw_balanced
 
 ELEMENTS = 1 << 26  # of one feature map that the dense pass may hold at once; 256 MiB in float32
 
@@ -83,7 +84,8 @@ class SlidingWindow(Network):
         not repeated). Large images pass in bands of rows, unless gradients are wanted, which need all of them.
         """
         height, width = images.shape[2:]
-        rows, columns = (mirrored(side, self.window // 2).to(images.device) for side in (height, width))
+        margin = self.window // 2
+        rows, columns = (reflected(side, margin, margin, images.device) for side in (height, width))
         images = images[..., columns]
         if torch.is_grad_enabled():
             return self._evaluate(images[:, :, rows], is_dense=True)

@@ -87,6 +87,8 @@ def list_isbi2012(root: Path) -> list[Pair]:
                 f"{root}/train/image: files must be named by the number of their slice, not {unnumbered[:10]}"
             )
         slices = {int(stem): paths for stem, paths in partners.items()}
+        if len(slices) < len(partners):
+            raise InputError(f"{root}/train/image: two files have the same number; there are {sorted(partners)[:10]}")
     digits = len(str(max(slices, default=0)))
     return [Pair(f"slice_{number:0{digits}}", *slices[number]) for number in sorted(slices)]
 
@@ -128,8 +130,11 @@ def _numbered(folder: Path, prefix: str) -> dict[int, Path]:
         raise InputError(
             f"{folder}: {volumes[0]} labels one slice of a volume; only two-dimensional sequences are read"
         )
-    matches = [re.fullmatch(rf"{prefix}(\d+)\.tiff?", name) for name in names]
-    return {int(match[1]): folder / match[0] for match in matches if match}
+    matches = [match for name in names if (match := re.fullmatch(rf"{prefix}(\d+)\.tiff?", name))]
+    numbered = {int(match[1]): folder / match[0] for match in matches}
+    if len(numbered) < len(matches):
+        raise InputError(f"{folder}: two files have the same number; there are {[match[0] for match in matches][:10]}")
+    return numbered
 
 
 def _partners(root: Path, images: str, labels: str) -> dict[str, tuple[Path, Path]]:
