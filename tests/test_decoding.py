@@ -202,9 +202,10 @@ def test_16_bit_label_values_above_255_are_mapped(tmp_path, suffix):
     assert np.array_equal(decoded_labels(path, label_map={0: 0, 300: 1}), RAMP >= 8)
 
 
-def test_16_bit_label_values_are_not_wrapped_into_8_bits():
-    with pytest.raises(InputError, match=r"\[256\]"):
-        map_labels(Path("labels.png"), np.array([[0, 256]]), {0: 0})
+@pytest.mark.parametrize("value", [256, 65536, 1 << 40, -1])
+def test_label_values_are_neither_wrapped_nor_clipped_to_known_ones(value):
+    with pytest.raises(InputError, match=rf"\[{value}\]"):
+        map_labels(Path("labels.png"), np.array([[0, value]]), {0: 0, 255: 1})
 
 
 def test_labels_are_resized_to_the_nearest_pixel(tmp_path):
