@@ -1,8 +1,9 @@
 """Turn a folder of images and labels into one `dataset.h5`."""
 
 import hashlib
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,6 +11,7 @@ from typing import Any, NamedTuple
 import h5py
 import numpy as np
 
+from spatial_reduction.allocation import keep_freed_memory
 from spatial_reduction.decoding import IGNORED, Decoded, Pair, decode_pair
 from spatial_reduction.errors import InputError
 from spatial_reduction.instances import Objects
@@ -24,6 +26,7 @@ DECODED_AHEAD = 32  # pairs in flight per thread: bounds memory, keeps every thr
 # cost more. Images stay uncompressed: gzip saves a seventh and reads at a sixth of the rate, lzf saves 4 %; of
 # labels gzip saves 95 %. `make benchmark` measures this.
 CHUNK_BYTES = 1 << 16
+WRITTEN_BYTES = 1 << 20  # at a time; of a chunk alone, two thirds of the time would be h5py's own
 
 
 def prepare_dataset(root: str | Path, output: str | Path, dataset: Mapping[str, Any], threads: int) -> None:
@@ -39,6 +42,7 @@ def prepare_dataset(root: str | Path, output: str | Path, dataset: Mapping[str, 
         InputError: the folder, a pair, a split or a class's share of the pixels is not as configured. With
             `on_error: stop` all offending pairs are listed; with `skip` they are left out and stored by name.
     """
+    keep_freed_memory()
     pairs = list_pairs(dataset["source"], root, dataset["limit"])
     parts = split_pairs(pairs, dataset["split"])
     ordered = [(split, pair) for split in SPLITS for pair in parts[split]]
@@ -78,38 +82,44 @@ def _decode_all(
             return error, None
         return decoded, _sum_up(decoded) if split == "train" else None
 
-    block = threads * DECODED_AHEAD
+    waiting: deque[Future[tuple[Decoded | InputError, _Sums | None]]] = deque()
     with ThreadPoolExecutor(threads) as pool:
-        blocks = (ordered[start : start + block] for start in range(0, len(ordered), block))
-        results = (result for some in blocks for result in pool.map(attempt, some))
-        yield from progress(results, len(ordered), "preparing", "images")
+        for entry in progress(ordered, len(ordered), "preparing", "images"):
+            waiting.append(pool.submit(attempt, entry))
+            if len(waiting) == threads * DECODED_AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 class _Sums(NamedTuple):
-    """What the description of the training split adds up over its images."""
+    """What the description of the training split adds up over its images: whole numbers, in any order the same."""
 
-    pixel_counts: np.ndarray  # int64 (256,), by label
-    channels: np.ndarray  # float64 (2, C), of values in [0, 1] and of their squares
+    labels: np.ndarray  # int64 (256,), pixels of each label
+    channels: np.ndarray  # int64 (C, 256), pixels of each value of each channel
 
 
 def _sum_up(decoded: Decoded) -> _Sums:
-    """Add up one image where it was decoded: the one thread that writes would hold up the others."""
-    values = decoded.image.reshape(-1, decoded.image.shape[-1]) / 255
-    counts = np.bincount(decoded.labels.reshape(-1), minlength=256)
-    return _Sums(counts, np.stack([values.sum(axis=0), (values**2).sum(axis=0)]))
+    """Count one image's values where it was decoded: the one thread that writes would hold up the others."""
+    planes = decoded.image.reshape(-1, decoded.image.shape[-1]).T
+    return _Sums(
+        np.bincount(decoded.labels.reshape(-1), minlength=256),
+        np.stack([np.bincount(plane, minlength=256) for plane in planes]),
+    )
 
 
 class _Rows:
-    """A growing HDF5 array, written a chunk at a time; a chunk that its cache cannot hold is then coded once."""
+    """A growing HDF5 array, written some chunks at a time: h5py keeps all threads waiting."""
 
     def __init__(self, stored: h5py.Dataset) -> None:
         self.stored = stored
         self.waiting: list[np.ndarray] = []
         self.count = 0
+        self.together = stored.chunks[0] * max(1, WRITTEN_BYTES // CHUNK_BYTES)
 
     def add(self, row: np.ndarray) -> None:
         self.waiting.append(row)
-        if len(self.waiting) == self.stored.chunks[0]:
+        if len(self.waiting) == self.together:
             self.write()
 
     def write(self) -> None:
@@ -159,8 +169,8 @@ class _Store:
         self.digests: list[str] = []
         self.left_out: list[str] = []
         self.digest = hashlib.sha256()  # of all that a training can depend on: pixels, labels, objects, order, split
-        self.pixel_counts = np.zeros(256, dtype=np.int64)
-        self.channel_sums = np.zeros((2, channels))  # of values and of squared values, training split
+        self.pixels = np.zeros(256, dtype=np.int64)  # of the training split, by label
+        self.values = np.zeros((channels, 256), dtype=np.int64)
 
     def add(self, split: str, pair: Pair, result: Decoded | InputError, sums: _Sums | None) -> None:
         if isinstance(result, InputError):
@@ -178,8 +188,8 @@ class _Store:
             self.instances.add(instances)
             self.digest.update(instances.tobytes())
         if sums:
-            self.pixel_counts += sums.pixel_counts
-            self.channel_sums += sums.channels
+            self.pixels += sums.labels
+            self.values += sums.channels
 
     def finish(self, on_error: str) -> None:
         if self.left_out and (on_error == "stop" or not all(self.members.values())):
@@ -198,7 +208,7 @@ class _Store:
         self._describe()
 
     def _describe(self) -> None:
-        shares = 100 * self.pixel_counts[: len(self.classes)] / max(1, self.pixel_counts.sum())
+        shares = 100 * self.pixels[: len(self.classes)] / max(1, self.pixels.sum())
         for entry, share in zip(self.classes, shares, strict=True):
             if "share" not in entry and not share:
                 raise InputError(
@@ -211,12 +221,12 @@ class _Store:
                     f"dataset.classes: {entry['name']} covers {share:.1f} % of the training pixels, "
                     f"expected {low} to {high} %: is the label mapping right?"
                 )
-        _, height, width, _ = self.images.stored.shape
-        pixels = len(self.members["train"]) * height * width
-        mean = self.channel_sums[0] / pixels
+        values = np.arange(256) / 255
+        shown = self.values / self.values.sum(axis=1, keepdims=True)
+        mean = shown @ values
         self.file.attrs["classes"] = [entry["name"] for entry in self.classes]
         self.file.attrs["class_share"] = shares
         self.file.attrs["channel_mean"] = mean
-        self.file.attrs["channel_std"] = np.sqrt(np.maximum(self.channel_sums[1] / pixels - mean**2, 0))
+        self.file.attrs["channel_std"] = np.sqrt(np.maximum(shown @ values**2 - mean**2, 0))
         self.file.attrs["digest"] = self.digest.hexdigest()
         self.file.attrs["source_digest"] = hashlib.sha256("".join(self.digests).encode()).hexdigest()
