@@ -125,6 +125,21 @@ def test_a_float_tiff_is_scaled_by_intensity_range(tmp_path, mask):
     assert np.array_equal(decode(path, mask, intensity_range=[0, 1])[0][..., 0], RAMP * 17)
 
 
+def test_a_float_tiff_with_a_value_that_is_no_number_is_refused(tmp_path, mask):
+    pixels = RAMP.astype(np.float32)
+    pixels[1, 2] = np.nan
+    tifffile.imwrite(tmp_path / "image.tif", pixels)
+    with pytest.raises(InputError, match=r"image\.tif: holds values that are not a number"):
+        decode(tmp_path / "image.tif", mask)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_volume_is_refused_where_a_picture_is_wanted(tmp_path, mask, dtype):
+    tifffile.imwrite(tmp_path / "image.tif", np.stack([RAMP.astype(dtype)] * 5), photometric="minisblack")
+    with pytest.raises(InputError, match=r"image\.tif: holds 5 pages, where a picture is wanted"):
+        decode(tmp_path / "image.tif", mask)
+
+
 def test_an_8_bit_image_is_not_scaled_by_intensity_range(tmp_path, mask):
     path = saved(tmp_path / "a.png", RAMP)
     assert np.array_equal(decode(path, mask, intensity_range=[0, 10])[0][..., 0], RAMP)
@@ -202,9 +217,10 @@ def test_16_bit_label_values_above_255_are_mapped(tmp_path, suffix):
     assert np.array_equal(decoded_labels(path, label_map={0: 0, 300: 1}), RAMP >= 8)
 
 
-def test_16_bit_label_values_are_not_wrapped_into_8_bits():
-    with pytest.raises(InputError, match=r"\[256\]"):
-        map_labels(Path("labels.png"), np.array([[0, 256]]), {0: 0})
+@pytest.mark.parametrize("value", [256, 65536, 1 << 40, -1])
+def test_label_values_are_neither_wrapped_nor_clipped_to_known_ones(value):
+    with pytest.raises(InputError, match=rf"\[{value}\]"):
+        map_labels(Path("labels.png"), np.array([[0, value]]), {0: 0, 255: 1})
 
 
 def test_labels_are_resized_to_the_nearest_pixel(tmp_path):

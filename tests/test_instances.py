@@ -42,6 +42,13 @@ def test_objects_are_numbered_in_the_order_of_their_values():
     assert number_objects(HERE, np.zeros((2, 2), dtype=int)).tolist() == [[0, 0], [0, 0]]
 
 
+@pytest.mark.parametrize(("low", "high"), [(0, 3), (1, 300), (0, 1 << 15), (5, 1 << 31)])
+def test_objects_are_numbered_as_by_sorting_whatever_the_values(low, high):
+    values = np.random.default_rng(0).integers(low, high, (40, 30))
+    found, places = np.unique(values, return_inverse=True)
+    assert np.array_equal(number_objects(HERE, values), places.reshape(40, 30) + (found[0] > 0))
+
+
 def test_more_objects_than_can_be_stored_and_negative_ones_are_refused_by_file():
     assert number_objects(HERE, np.arange(65536).reshape(256, 256)).max() == 65535
     with pytest.raises(InputError, match=r"labels\.png: holds 65536 objects, more than the 65535"):

@@ -89,6 +89,20 @@ def test_a_stack_without_labels_and_a_file_without_number_are_refused_by_name(tm
         list_pairs("isbi2012", tmp_path, None)
 
 
+def test_two_files_of_one_number_are_refused(tmp_path):
+    write_slices(tmp_path)
+    for folder in ("image", "label"):
+        (tmp_path / "train" / folder / "01.png").write_bytes((tmp_path / "train" / folder / "1.png").read_bytes())
+    with pytest.raises(InputError, match=r"train/image: two files have the same number; there are \['0', '01', '1',"):
+        list_pairs("isbi2012", tmp_path, None)
+    write_sequence(tmp_path, "01", frames=[0], labelled=[0])
+    (tmp_path / "01" / "t0000.tif").write_bytes((tmp_path / "01" / "t000.tif").read_bytes())
+    with pytest.raises(
+        InputError, match=r"01: two files have the same number; there are \['t000\.tif', 't0000\.tif'\]"
+    ):
+        list_pairs("cell_tracking", tmp_path, None)
+
+
 def test_a_cut_stack_is_refused_with_its_slice(tmp_path):
     write_stacks(tmp_path, compression="zlib")
     pairs = list_pairs("isbi2012", tmp_path, None)

@@ -149,16 +149,10 @@ def test_an_overlay_tints_the_foreground_and_outlines_it(tmp_path):
 @pytest.fixture
 def listing(tmp_path):
     """List the new images of a folder by the function of paths.smk; a refusal exits with its line."""
-    rules = ROOT / "workflow/rules/paths.smk"
     config = {"prediction": {"images": None}}
-
-    def refuse_unless(is_right, key, message):
-        if not is_right:
-            raise SystemExit(f"{key}: {message}")
-
-    defined = {"os": os, "config": config, "refuse_unless": refuse_unless}
-    defined |= {"workflow": SimpleNamespace(basedir=str(ROOT))}
-    exec(compile(rules.read_text(), rules, "exec"), defined)
+    defined = {"os": os, "config": config, "workflow": SimpleNamespace(basedir=str(ROOT))}
+    for rules in (ROOT / "workflow/rules/checks.smk", ROOT / "workflow/rules/paths.smk"):
+        exec(compile(rules.read_text(), rules, "exec"), defined)
     assert set(defined["PICTURES"]) == IMAGE_SUFFIXES
 
     def run(folder):
@@ -181,6 +175,7 @@ def test_the_pictures_of_a_folder_are_listed(listing, tmp_path):
         ("missing", [], "missing is not a folder"),
         ("", ["notes.txt"], "holds no picture"),
         ("", ["a.png", "a.tif"], "holds more than one picture named ['a']"),
+        ("", ["a{b}.png"], "'a{b}.png': a path must hold no <, >, brace or line break"),
     ],
 )
 def test_a_folder_without_use_is_refused_in_one_line(listing, tmp_path, folder, files, message):

@@ -22,6 +22,16 @@ def test_log_odds_of_hand_made_probabilities():
     assert log_odds(logits, [0]).item() == pytest.approx(math.log(0.2 / 0.8), rel=1e-6)
 
 
+@pytest.mark.parametrize("interest", [[1, 2], [0], [2, 0], [1, 2, 4, 5]])
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_log_odds_are_those_of_logsumexp_bit_by_bit(interest, memory_format):
+    logits = 30 * torch.randn(3, 6, 13, 11, generator=torch.Generator().manual_seed(0)).to(memory_format=memory_format)
+    logits = logits[:, : max(interest) + 2]
+    others = [index for index in range(logits.shape[1]) if index not in interest]
+    expected = logits[:, interest].logsumexp(dim=1) - logits[:, others].logsumexp(dim=1)
+    assert torch.equal(log_odds(logits, interest), expected)
+
+
 def test_log_odds_still_rank_where_the_softmax_is_exactly_one():
     margins = torch.tensor([17.0, 20.0, 40.0])
     logits = torch.stack([torch.zeros(3), margins]).reshape(1, 2, 1, 3)

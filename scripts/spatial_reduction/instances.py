@@ -53,14 +53,19 @@ def number_objects(path: Path, values: np.ndarray) -> np.ndarray:
     Raises:
         InputError: a value is negative, or there are more objects than uint16 can tell apart.
     """
-    found, inverse = np.unique(values, return_inverse=True)
-    if found[0] < 0:
-        raise InputError(f"{path}: an object has the value {found[0]}; values are 0 (no object), 1, 2, ...")
-    is_object = found != 0
+    low, high = int(values.min()), int(values.max())
+    if low < 0:
+        raise InputError(f"{path}: an object has the value {low}; values are 0 (no object), 1, 2, ...")
+    if high > 16 * LARGEST:  # as in pictures of 32 bits, where a table of all values could fill the memory
+        found, places = np.unique(values, return_inverse=True)
+        values, high = places.reshape(values.shape) + int(found[0] > 0), len(found)
+    is_object = np.zeros(high + 1, dtype=bool)
+    is_object[values] = True
+    is_object[0] = False
     if is_object.sum() > LARGEST:
         raise InputError(f"{path}: holds {is_object.sum()} objects, more than the {LARGEST} that can be stored")
     numbers = np.where(is_object, np.cumsum(is_object), 0).astype(np.uint16)
-    return numbers[inverse].reshape(values.shape)
+    return numbers[values]
 
 
 def object_classes(instances: np.ndarray, border: int) -> np.ndarray:

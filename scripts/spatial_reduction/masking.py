@@ -61,22 +61,33 @@ def shrink_mask(kept: np.ndarray, scores: np.ndarray, count: int) -> np.ndarray:
     """
     shape = kept.shape
     kept, scores = kept.reshape(len(kept), -1), scores.reshape(len(scores), -1)
-    totals = kept.sum(axis=1)
-    if (totals != totals[:1]).any() or (totals < count).any():
-        raise ValueError(f"cannot keep {count} of {sorted(set(totals.tolist()))} pixels")
-    if np.isnan(scores).any():
+    totals = {int(np.count_nonzero(row)) for row in kept}
+    if len(totals) > 1 or min(totals) < count:
+        raise ValueError(f"cannot keep {count} of {sorted(totals)} pixels")
+    if np.isnan(scores.max()):
         raise InputError("saliency holds a score that is not a number")
-    if count in (0, totals[0]):
+    if count in (0, *totals):
         return (kept.copy() if count else np.zeros_like(kept)).reshape(shape)
-    pixels = np.nonzero(kept)[1].reshape(len(kept), -1)  # (N, n), in order of index
-    candidates = np.take_along_axis(scores, pixels, axis=1)
-    cut = np.partition(candidates, -count, axis=1)[:, -count, None]  # the count-th highest score
-    above, tied = candidates > cut, candidates == cut
-    free = count - above.sum(axis=1, keepdims=True)
-    chosen = above | (tied & (np.cumsum(tied, axis=1) <= free))
-    result = np.zeros_like(kept)
-    np.put_along_axis(result, pixels, chosen, axis=1)
-    return result.reshape(shape)
+    shrunk = np.empty_like(kept)
+    for one, before, row in zip(shrunk, kept, scores, strict=True):  # an image at a time: it stays in the cache
+        _keep_highest(row, before, count, out=one)
+    return shrunk.reshape(shape)
+
+
+def _keep_highest(scores: np.ndarray, kept: np.ndarray, count: int, out: np.ndarray) -> None:
+    """Write into `out` which pixels (P,) are the `count` highest-scoring of those `kept`."""
+    # Removed pixels score -inf. Arithmetic is vectorised; np.where or boolean indices take three times as long.
+    highest = kept.astype(np.float32)  # +inf where kept, -inf elsewhere
+    highest -= np.float32(0.5)
+    highest *= np.float32(np.inf)
+    candidates = np.minimum(scores, highest, out=highest)
+    place = len(candidates) - count
+    cut = np.partition(candidates, place)[place]  # the count-th highest score
+    np.greater_equal(candidates, cut, out=out)
+    if np.count_nonzero(out) > count:  # more pixels have this score than may stay
+        np.greater(candidates, cut, out=out)
+        tied = np.flatnonzero((candidates == cut) & kept)
+        out[tied[: count - np.count_nonzero(out)]] = True
 
 
 class MaskFile:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from spatial_reduction.allocation import keep_freed_memory
 from spatial_reduction.errors import InputError
 from spatial_reduction.network import Network
 from spatial_reduction.sliding_window import SlidingWindow
@@ -85,6 +86,8 @@ def _with_defaults(architecture: Mapping[str, Any]) -> dict[str, Any]:
 def choose_device(name: str) -> torch.device:
     """Return the device to compute on; `auto` takes CUDA, else Apple's MPS, else the CPU.
 
+    On the CPU the process keeps the memory that it frees from here on, see `allocation.keep_freed_memory`.
+
     Raises:
         InputError: the named device does not exist on this machine.
     """
@@ -93,6 +96,8 @@ def choose_device(name: str) -> torch.device:
         name = next(kind for kind, is_there in available.items() if is_there)
     if not available[name]:
         raise InputError(f"training.device: {name} is not available on this machine")
+    if name == "cpu":
+        keep_freed_memory()
     return torch.device(name)
 
 

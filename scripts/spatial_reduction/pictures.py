@@ -36,7 +36,7 @@ def read_picture(path: Path, page: int | None) -> tuple[Image.Image, bytes]:
         page: place in the stack, from 0; None for a file of one picture.
 
     Raises:
-        InputError: the file is missing or cannot be decoded.
+        InputError: the file is missing or cannot be decoded, or it is a stack and no page is asked for.
     """
     if page is None:
         content = _read_bytes(path)
@@ -72,9 +72,13 @@ def _decode(path: Path, content: bytes) -> Image.Image:
     """Decode by content, not by suffix: a release may hold a GIF or a PNG that is named .jpg."""
     try:
         with Image.open(BytesIO(content)) as image:
+            if image.format == "TIFF":
+                _require_one_page(path, image.n_frames)
             if not _is_deep_planar(image):
                 image.load()
                 return image.copy()
+    except InputError:
+        raise
     except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, struct.error ...
         if isinstance(error, Image.DecompressionBombError) or not content.startswith(TIFF_MAGIC):
             raise InputError(f"{path}: cannot be decoded ({_reason(error)})") from error
@@ -91,6 +95,7 @@ def _decode_tiff(path: Path, content: bytes) -> Image.Image:
     """Decode the TIFF files that Pillow does not know or misreads, such as 16-bit colour in planes."""
     try:
         with tifffile.TiffFile(BytesIO(content)) as file:
+            _require_one_page(path, len(file.pages))
             count = sum(page.imagewidth * page.imagelength for page in file.pages)
             if count > MOST_PIXELS:
                 raise ValueError(f"{count} pixels are more than {MOST_PIXELS}, could be a decompression bomb")
@@ -100,8 +105,16 @@ def _decode_tiff(path: Path, content: bytes) -> Image.Image:
         if pixels.ndim == 3 and pixels.dtype == np.uint16:
             pixels = (pixels >> 8).astype(np.uint8)
         return Image.fromarray(pixels)
+    except InputError:
+        raise
     except Exception as error:
         raise InputError(f"{path}: cannot be decoded ({_reason(error)})") from error
+
+
+def _require_one_page(path: Path, count: int) -> None:
+    """Refuse a volume: its first page alone would be taken in silence."""
+    if count > 1:
+        raise InputError(f"{path}: holds {count} pages, where a picture is wanted; volumes are not read")
 
 
 def _reason(error: Exception) -> str:

@@ -1,15 +1,17 @@
 """Turn a folder of images and labels into one `dataset.h5`."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
 
+from spatial_reduction.allocation import keep_freed_memory
 from spatial_reduction.decoding import IGNORED, Decoded, Pair, decode_pair
 from spatial_reduction.errors import InputError
 from spatial_reduction.instances import Objects
@@ -19,6 +21,7 @@ from spatial_reduction.splits import SPLITS, split_pairs
 from spatial_reduction.storage import CHUNK_BYTES, create_hdf5
 
 DECODED_AHEAD = 32  # pairs in flight per thread: bounds memory, keeps every thread busy
+WRITTEN_BYTES = 1 << 20  # at a time; of a chunk alone, two thirds of the time would be h5py's own
 
 
 def prepare_dataset(root: str | Path, output: str | Path, dataset: Mapping[str, Any], threads: int) -> None:
@@ -34,6 +37,7 @@ def prepare_dataset(root: str | Path, output: str | Path, dataset: Mapping[str, 
         InputError: the folder, a pair, a split or a class's share of the pixels is not as configured. With
             `on_error: stop` all offending pairs are listed; with `skip` they are left out and stored by name.
     """
+    keep_freed_memory()
     pairs = list_pairs(dataset["source"], root, dataset["limit"])
     parts = split_pairs(pairs, dataset["split"])
     ordered = [(split, pair) for split in SPLITS for pair in parts[split]]
@@ -47,9 +51,9 @@ def prepare_dataset(root: str | Path, output: str | Path, dataset: Mapping[str, 
     )
     with create_hdf5(output, "dataset") as file:
         store = _Store(file, len(ordered), dataset)
-        decoded = _decode_all([pair for _, pair in ordered], decode, threads)
-        for (split, pair), result in zip(ordered, decoded, strict=True):
-            store.add(split, pair, result)
+        decoded = _decode_all(ordered, decode, threads)
+        for (split, pair), (result, sums) in zip(ordered, decoded, strict=True):
+            store.add(split, pair, result, sums)
         store.finish(on_error=dataset["on_error"])
     say(f"{output}: " + ", ".join(f"{len(store.members[s])} {s}" for s in SPLITS) + f", {len(store.left_out)} left out")
 
@@ -60,20 +64,68 @@ def label_map(dataset: Mapping[str, Any]) -> dict[int, int]:
     return mapping | dict.fromkeys(dataset["ignored_labels"], IGNORED)
 
 
-def _decode_all(pairs: Sequence[Pair], decode: Any, threads: int) -> Iterator[Decoded | InputError]:
-    """Yield, in order, each pair's decoded arrays or the InputError that it met."""
+def _decode_all(
+    ordered: Sequence[tuple[str, Pair]], decode: Callable[[Pair], Decoded], threads: int
+) -> Iterator[tuple[Decoded | InputError, "_Sums | None"]]:
+    """Yield, in order, each pair's decoded arrays or the InputError that it met, and the sums of a training pair."""
 
-    def attempt(pair: Pair) -> Decoded | InputError:
+    def attempt(entry: tuple[str, Pair]) -> tuple[Decoded | InputError, _Sums | None]:
+        split, pair = entry
         try:
-            return decode(pair)
+            decoded = decode(pair)
         except InputError as error:
-            return error
+            return error, None
+        return decoded, _sum_up(decoded) if split == "train" else None
 
-    block = threads * DECODED_AHEAD
+    waiting: deque[Future[tuple[Decoded | InputError, _Sums | None]]] = deque()
     with ThreadPoolExecutor(threads) as pool:
-        blocks = (pairs[start : start + block] for start in range(0, len(pairs), block))
-        results = (result for some in blocks for result in pool.map(attempt, some))
-        yield from progress(results, len(pairs), "preparing", "images")
+        for entry in progress(ordered, len(ordered), "preparing", "images"):
+            waiting.append(pool.submit(attempt, entry))
+            if len(waiting) == threads * DECODED_AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+class _Sums(NamedTuple):
+    """What the description of the training split adds up over its images: whole numbers, in any order the same."""
+
+    labels: np.ndarray  # int64 (256,), pixels of each label
+    channels: np.ndarray  # int64 (C, 256), pixels of each value of each channel
+
+
+def _sum_up(decoded: Decoded) -> _Sums:
+    """Count one image's values where it was decoded: the one thread that writes would hold up the others."""
+    planes = decoded.image.reshape(-1, decoded.image.shape[-1]).T
+    return _Sums(
+        np.bincount(decoded.labels.reshape(-1), minlength=256),
+        np.stack([np.bincount(plane, minlength=256) for plane in planes]),
+    )
+
+
+class _Rows:
+    """A growing HDF5 array, written some chunks at a time: h5py keeps all threads waiting."""
+
+    def __init__(self, stored: h5py.Dataset) -> None:
+        self.stored = stored
+        self.waiting: list[np.ndarray] = []
+        self.count = 0
+        self.together = stored.chunks[0] * max(1, WRITTEN_BYTES // CHUNK_BYTES)
+
+    def add(self, row: np.ndarray) -> None:
+        self.waiting.append(row)
+        if len(self.waiting) == self.together:
+            self.write()
+
+    def write(self) -> None:
+        if self.waiting:
+            end = self.count + len(self.waiting)
+            self.stored[self.count : end] = np.stack(self.waiting)
+            self.count, self.waiting = end, []
+
+    def finish(self) -> None:
+        self.write()
+        self.stored.resize(self.count, axis=0)
 
 
 class _Store:
@@ -84,13 +136,15 @@ class _Store:
         chunk = max(1, min(capacity, CHUNK_BYTES // (side * side * channels)))
         self.file = file
         self.classes = dataset["classes"]
-        self.images = file.create_dataset(
-            "images",
-            (capacity, side, side, channels),
-            "uint8",
-            chunks=(chunk, side, side, channels),
-            maxshape=(None, side, side, channels),
-            fletcher32=True,
+        self.images = _Rows(
+            file.create_dataset(
+                "images",
+                (capacity, side, side, channels),
+                "uint8",
+                chunks=(chunk, side, side, channels),
+                maxshape=(None, side, side, channels),
+                fletcher32=True,
+            )
         )
         flat = {
             "shape": (capacity, side, side),
@@ -100,8 +154,9 @@ class _Store:
             "compression_opts": 1,
             "fletcher32": True,
         }
-        self.labels = file.create_dataset("labels", dtype="uint8", **flat)
-        self.instances = file.create_dataset("instances", dtype="uint16", **flat) if dataset["instances"] else None
+        self.labels = _Rows(file.create_dataset("labels", dtype="uint8", **flat))
+        has_instances = dataset["instances"] is not None
+        self.instances = _Rows(file.create_dataset("instances", dtype="uint16", **flat)) if has_instances else None
         file.attrs["label_mapping"] = [f"{entry['name']}: {entry['labels']}" for entry in dataset["classes"]]
         self.members: dict[str, list[int]] = {split: [] for split in SPLITS}
         self.names: list[str] = []
@@ -109,36 +164,33 @@ class _Store:
         self.digests: list[str] = []
         self.left_out: list[str] = []
         self.digest = hashlib.sha256()  # of all that a training can depend on: pixels, labels, objects, order, split
-        self.pixel_counts = np.zeros(256, dtype=np.int64)
-        self.channel_sums = np.zeros((2, channels))  # of values and of squared values, training split
+        self.pixels = np.zeros(256, dtype=np.int64)  # of the training split, by label
+        self.values = np.zeros((channels, 256), dtype=np.int64)
 
-    def add(self, split: str, pair: Pair, result: Decoded | InputError) -> None:
+    def add(self, split: str, pair: Pair, result: Decoded | InputError, sums: _Sums | None) -> None:
         if isinstance(result, InputError):
             self.left_out.append(str(result))
             return
         image, labels, digest, instances = result
-        index = len(self.names)
-        self.images[index], self.labels[index] = image, labels
-        self.members[split].append(index)
+        self.images.add(image)
+        self.labels.add(labels)
+        self.members[split].append(len(self.names))
         self.names.append(pair.name)
         self.groups.append(pair.group)
         self.digests.append(digest)
         self.digest.update(split.encode() + image.tobytes() + labels.tobytes())
         if self.instances is not None:
-            self.instances[index] = instances
+            self.instances.add(instances)
             self.digest.update(instances.tobytes())
-        if split == "train":
-            self.pixel_counts += np.bincount(labels.reshape(-1), minlength=256)
-            values = image.reshape(-1, image.shape[-1]) / 255
-            self.channel_sums += values.sum(axis=0), (values**2).sum(axis=0)
+        if sums:
+            self.pixels += sums.labels
+            self.values += sums.channels
 
     def finish(self, on_error: str) -> None:
         if self.left_out and (on_error == "stop" or not all(self.members.values())):
             raise InputError(f"{len(self.left_out)} pairs cannot be used:\n  " + "\n  ".join(self.left_out))
-        count = len(self.names)
-        for stored in (self.images, self.labels, self.instances):
-            if stored is not None:
-                stored.resize(count, axis=0)
+        for rows in filter(None, (self.images, self.labels, self.instances)):
+            rows.finish()
         for key, values in {
             "names": self.names,
             "group": self.groups,
@@ -151,7 +203,7 @@ class _Store:
         self._describe()
 
     def _describe(self) -> None:
-        shares = 100 * self.pixel_counts[: len(self.classes)] / max(1, self.pixel_counts.sum())
+        shares = 100 * self.pixels[: len(self.classes)] / max(1, self.pixels.sum())
         for entry, share in zip(self.classes, shares, strict=True):
             if "share" not in entry and not share:
                 raise InputError(
@@ -164,11 +216,12 @@ class _Store:
                     f"dataset.classes: {entry['name']} covers {share:.1f} % of the training pixels, "
                     f"expected {low} to {high} %: is the label mapping right?"
                 )
-        pixels = len(self.members["train"]) * self.images.shape[1] * self.images.shape[2]
-        mean = self.channel_sums[0] / pixels
+        values = np.arange(256) / 255
+        shown = self.values / self.values.sum(axis=1, keepdims=True)
+        mean = shown @ values
         self.file.attrs["classes"] = [entry["name"] for entry in self.classes]
         self.file.attrs["class_share"] = shares
         self.file.attrs["channel_mean"] = mean
-        self.file.attrs["channel_std"] = np.sqrt(np.maximum(self.channel_sums[1] / pixels - mean**2, 0))
+        self.file.attrs["channel_std"] = np.sqrt(np.maximum(shown @ values**2 - mean**2, 0))
         self.file.attrs["digest"] = self.digest.hexdigest()
         self.file.attrs["source_digest"] = hashlib.sha256("".join(self.digests).encode()).hexdigest()

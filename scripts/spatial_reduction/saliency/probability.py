@@ -1,6 +1,7 @@
 """The model's own prediction: log-odds of the classes of interest."""
 
 from collections.abc import Iterator, Sequence
+from functools import reduce
 
 import numpy as np
 import torch
@@ -35,6 +36,15 @@ def log_odds(logits: torch.Tensor, classes_of_interest: Sequence[int]) -> torch.
     Returns:
         float32 (N, H, W).
     """
-    logits = logits.float()
-    others = [index for index in range(logits.shape[1]) if index not in classes_of_interest]
-    return logits[:, list(classes_of_interest)].logsumexp(dim=1) - logits[:, others].logsumexp(dim=1)
+    planes = logits.float().contiguous()  # channels last, every step would gather single numbers
+    of_interest = [planes[:, index] for index in classes_of_interest]
+    others = [planes[:, index] for index in range(planes.shape[1]) if index not in classes_of_interest]
+    return _logsumexp(of_interest) - _logsumexp(others)
+
+
+def _logsumexp(planes: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Return log(sum(exp)) of (N, H, W) planes, bit by bit as torch.logsumexp over a dimension of finite values."""
+    if len(planes) == 1:
+        return planes[0]
+    highest = reduce(torch.maximum, planes)
+    return sum((plane - highest).exp_() for plane in planes).log_().add_(highest)
