@@ -81,7 +81,16 @@ def start_snakemake(directory, *arguments, overrides=None, configfiles=(), root=
         path = directory / "overrides.yaml"
         path.write_text(yaml.safe_dump(overrides))
         files.append(str(path))
-    command = [*prefix, sys.executable, "-m", "snakemake", "--snakefile", str(root / "Snakefile"), "--directory", str(directory)]
+    command = [
+        *prefix,
+        sys.executable,
+        "-m",
+        "snakemake",
+        "--snakefile",
+        str(root / "Snakefile"),
+        "--directory",
+        str(directory),
+    ]
     command += ["--cores", "2", *arguments, *(["--configfile", *files] if files else [])]
     with open(directory / "stdout.txt", "w") as out, open(directory / "stderr.txt", "w") as err:
         return subprocess.Popen(command, stdout=out, stderr=err, cwd=directory, env=environment)
