@@ -173,3 +173,64 @@ def test_every_requirement_is_one_version_that_the_project_allows():
     pins = {name: str(specifier).removeprefix("==") for name, specifier in requirements(lines).items()}
     bounds = requirements(PROJECT["project"]["dependencies"] + PROJECT["dependency-groups"]["test"])
     assert {name: pins[name] for name, bound in bounds.items() if not bound.contains(pins[name])} == {}
+
+
+def test_a_licence_is_named_for_every_package():
+    section = (ROOT / "README.md").read_text().partition("## Licence and citation")[2].lower()
+    names = {Requirement(line).name for line in PROJECT["project"]["dependencies"]} - {
+        "snakemake-executor-plugin-slurm"
+    }
+    assert [name for name in sorted(names) if name not in section] == []
+
+
+# What runs code that a file holds, hands text to a shell, or reaches the network.
+BANNED = {
+    "pickle",
+    "cPickle",
+    "dill",
+    "joblib",
+    "shelve",
+    "marshal",
+    "cloudpickle",
+    "eval",
+    "exec",
+    "__import__",
+    "compile",
+}
+BANNED |= {
+    "torch.load",
+    "np.load",
+    "pd.read_pickle",
+    "yaml.load",
+    "yaml.unsafe_load",
+    "os.system",
+    "os.popen",
+    "os.chmod",
+}
+REACHES = {"socket", "urllib", "urllib.request", "http.client", "requests", "urlopen"}
+
+
+def named_in(path):
+    """Return the modules that a file imports and the functions that it calls, as written."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {node.module, *(alias.name for alias in node.names)}
+        elif isinstance(node, ast.Call):
+            found.add(ast.unparse(node.func))
+            found |= {"shell=True" for keyword in node.keywords if keyword.arg == "shell"}
+    return found
+
+
+@pytest.mark.parametrize("path", [*LIBRARY, *SCRIPTS], ids=lambda path: path.stem)
+def test_no_code_unpickles_evaluates_or_uses_a_shell_and_one_module_reaches_the_network(path):
+    named = named_in(path)
+    assert named & (BANNED | {"shell=True"}) == set()
+    assert bool(named & REACHES) == (path.stem == "download")
+
+
+def test_the_page_on_security_is_short():
+    lines = [line for line in (ROOT / "SECURITY.md").read_text().splitlines() if line.strip()]
+    assert len(lines) <= 13

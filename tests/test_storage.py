@@ -1,5 +1,6 @@
 import errno
 import hashlib
+import os
 import resource
 from contextlib import contextmanager
 
@@ -255,3 +256,21 @@ def test_a_table_that_does_not_end_with_a_line_is_refused(tmp_path, content):
     (tmp_path / "a.csv").write_text(content)
     with pytest.raises(InputError, match=r"a\.csv: a table that was cut short; delete it and run again"):
         require_whole_table(tmp_path / "a.csv")
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o027, 0o077, 0o002])
+def test_a_file_has_the_permissions_that_the_umask_leaves_also_while_it_is_written(tmp_path, umask):
+    before = os.umask(umask)
+    try:
+        with written_whole(tmp_path / "a" / "b.txt") as partial:
+            partial.write_text("new")
+            half_way = partial.stat().st_mode & 0o7777
+        with create_hdf5(tmp_path / "a" / "c.h5", "mask") as file:
+            file["values"] = np.arange(5)
+            half_way |= max(path.stat().st_mode & 0o7777 for path in (tmp_path / "a").glob(".c.h5*"))
+        write_table(tmp_path / "a" / "d.csv", [{"x": 1}])
+    finally:
+        os.umask(before)
+    assert half_way == 0o666 & ~umask
+    assert {path.stat().st_mode & 0o7777 for path in (tmp_path / "a").iterdir()} == {0o666 & ~umask}
+    assert (tmp_path / "a").stat().st_mode & 0o7777 == 0o777 & ~umask
