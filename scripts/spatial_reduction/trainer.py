@@ -46,7 +46,7 @@ class Trainer:
         """Train on every image once, validate; return the losses and measures of the epoch."""
         torch.manual_seed(int(np.random.SeedSequence((self.seed, epoch)).generate_state(1)[0]))
         order = np.random.default_rng((self.seed, epoch)).permutation(len(self.train))
-        loss = self._take_steps(torch.from_numpy(order), epoch)
+        loss = self.take_steps(torch.from_numpy(order), epoch)
         scores = self._validate()
         if not np.isfinite(scores["validation_loss"]):
             self._stop(epoch, "on the validation images")
@@ -58,8 +58,13 @@ class Trainer:
             f"learning rate {self.optimizer.learning_rate}); a lower training.learning_rate may help"
         )
 
-    def _take_steps(self, order: torch.Tensor, epoch: int) -> float:
-        """Take one optimiser step per batch; return the mean loss. The device is waited for once, at the end."""
+    def take_steps(self, order: torch.Tensor, epoch: int) -> float:
+        """Take one optimiser step per batch; return the mean loss. The device is waited for once, at the end.
+
+        Args:
+            order: positions int64 (N,) of the images.
+            epoch: for the message of a loss that is not finite.
+        """
         self.network.train()
         losses = []
         for batch in self.train.batches(order, self.batch_size):

@@ -1,0 +1,303 @@
+"""Measure training on a GPU: `make benchmark-gpu`, under 8 minutes. Needs requirements.txt, Snakemake apart.
+
+Prints, each line as soon as it is measured: the device and its measured peaks; images/s at three batch sizes beside
+the plain loop, with CUDA graphs and without, and the share of the roofline; how far the numbers of the fast training
+are from those of a plain one in float32; the seconds of a whole chain of the reference run; several at once.
+`--small` runs all of it in a minute on a CPU, to see that it works; its figures mean nothing.
+"""
+
+import argparse
+import csv
+import datetime
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from measuring import spread
+from plain_loop import UNet, build_loader, train_epoch
+from roofline import Convolutions, measure_peaks, seconds
+
+from spatial_reduction.batches import Images
+from spatial_reduction.image_store import InMemory
+from spatial_reduction.model import build_model, device_name
+from spatial_reduction.optimisation import Optimizer
+from spatial_reduction.preparation import prepare_dataset
+from spatial_reduction.replayed_step import GraphRecorder
+from spatial_reduction.saliency.scores import compute_saliency
+from spatial_reduction.shrinking import shrink_masks, write_intact_mask
+from spatial_reduction.sources import list_oxford_pet
+from spatial_reduction.synthetic import draw_synthetic_pets
+from spatial_reduction.trainer import Trainer, choose_precision
+from spatial_reduction.training import train_model
+
+TRAINING = {
+    "epochs": 60,
+    "batch_size": 8,
+    "optimizer": "adam",
+    "learning_rate": 1e-4,
+    "weight_decay": 0.0,
+    "momentum": 0.9,
+    "schedule": {"monitor": "training", "factor": 0.5, "patience": 5},
+    "keep": "last",
+    "augmentation": [],
+    "precision": "auto",
+}
+CLASSES = [{"name": "border", "labels": [3]}, {"name": "pet", "labels": [1]}, {"name": "background", "labels": [2]}]
+DATASET = {
+    "source": "synthetic",
+    "colour": "rgb",
+    "intensity_range": None,
+    "classes": CLASSES,
+    "ignored_labels": [],
+    "instances": None,
+    "split": {"method": "random", "validation_share": 10, "test_share": 10, "seed": 0, "lists": None},
+    "limit": None,
+    "on_error": "stop",
+}
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is measured: the reference run's own figures, or few of everything."""
+
+    images: int = 1000
+    side: int = 128
+    widths: tuple[int, ...] = (32, 64, 128)
+    iterations: int = 7
+    epochs: int = 60
+    batches: tuple[int, ...] = (8, 32, 128)
+    alternations: int = 5
+    seeds: int = 3
+    accuracy_epochs: int = 20
+    at_once: tuple[int, ...] = (1, 2, 4)
+
+    @property
+    def model(self) -> dict[str, object]:
+        """The section `model` of the configuration."""
+        return {"name": "unet", "widths": list(self.widths)}
+
+
+SMALL = Size(
+    images=40, side=32, widths=(4, 8), iterations=2, epochs=2, batches=(4,), seeds=2, accuracy_epochs=2, at_once=(1, 2)
+)
+
+
+def prepare(folder: Path, size: Size) -> None:
+    """Draw pets and prepare them: 80 % train, 10 % validation, 10 % test, as the reference run splits."""
+    draw_synthetic_pets(folder / "pets", images=size.images, side=size.side, test_share=10, seed=0)
+    prepare_dataset(folder / "pets", folder / "dataset.h5", {**DATASET, "image_size": size.side}, threads=8)
+    write_intact_mask(folder / "dataset.h5", folder / "intact_mask.h5")
+
+
+def random_images(count: int, side: int, device: torch.device) -> Images:
+    """Return noise on the device: what an image shows does not change how long it takes."""
+    rng = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (count, side, side, 3), generator=rng, dtype=torch.uint8)
+    labels = torch.randint(0, 3, (count, side, side), generator=rng, dtype=torch.uint8)
+    return Images(InMemory((pixels.to(device), labels.to(device))), device)
+
+
+def build_trainer(size: Size, batch: int, device: torch.device, is_recorded: bool) -> Trainer:
+    """Return a training of our own."""
+    network = build_model(3, 3, size.model, seed=1).to(device)
+    images = random_images(max(64, 8 * batch), size.side, device)
+    return Trainer(
+        network=network,
+        optimizer=Optimizer(network.parameters(), TRAINING),
+        train=images,
+        validation=images,
+        augment=None,
+        precision=choose_precision("auto", device),
+        batch_size=batch,
+        block=32,
+        classes=3,
+        seed=1,
+        record=GraphRecorder() if is_recorded and device.type == "cuda" else None,
+    )
+
+
+def train_once(trainer: Trainer) -> int:
+    """Take a step with every batch; return the number of images."""
+    trainer.take_steps(torch.arange(len(trainer.train)), epoch=1)
+    return len(trainer.train)
+
+
+def alternate(runs: Mapping[str, Callable[[], int]], times: int, device: torch.device) -> dict[str, list[float]]:
+    """Call each run in turn, that often and once before; return the images/s of each, by what it returns."""
+    rates: dict[str, list[float]] = {name: [] for name in runs}
+    for turn in range(times + 1):
+        for name, run in runs.items():
+            images: list[int] = []
+            spent = seconds(lambda run=run, images=images: images.append(run()), device)
+            if turn:
+                rates[name].append(images[0] / spent)
+    return rates
+
+
+def build_plain(pictures: Path, size: Size, batch: int, device: torch.device) -> Callable[[], int]:
+    """Return an epoch of the plain loop; it returns the number of images."""
+    torch.manual_seed(1)
+    network = UNet(size.widths).to(device)
+    optimizer = torch.optim.Adam(network.parameters(), lr=TRAINING["learning_rate"])
+    pairs = [(pair.image, pair.labels) for pair in list_oxford_pet(pictures)[: max(64, 8 * batch)]]
+    loader = build_loader(pairs, size.side, batch)
+
+    def run() -> int:
+        train_epoch(network, optimizer, loader)
+        return len(pairs)
+
+    return run
+
+
+def measure_speed(folder: Path, size: Size, device: torch.device) -> None:
+    """Print images/s of our training, recorded and not, and of the plain loop; and the share of the roofline."""
+    precision = choose_precision("auto", device)
+    peaks = measure_peaks(device, precision)
+    print(f"peaks: {peaks.flops / 1e12:.1f} TFLOP/s in {precision}, copy {peaks.bandwidth / 1e12:.2f} TB/s\n")
+    for batch in size.batches:
+        trainers = {name: build_trainer(size, batch, device, name == "recorded") for name in ("recorded", "launched")}
+        runs = {name: partial(train_once, trainer) for name, trainer in trainers.items()}
+        runs["plain"] = build_plain(folder / "pets", size, batch, device)
+        rates = alternate(runs, size.alternations, device)
+        one = trainers["launched"]
+        with Convolutions() as convolutions:
+            one.take_step(*next(one.train.batches(torch.arange(batch), batch)))
+        rate = statistics.median(rates["recorded"])
+        ratios = [ours / theirs for ours, theirs in zip(rates["recorded"], rates["plain"], strict=True)]
+        print(
+            f"batch {batch}, n = {size.alternations}: recorded {spread(rates['recorded'], 0)} images/s, launched "
+            f"{spread(rates['launched'], 0)}, plain loop {spread(rates['plain'], 0)}\n"
+            f"  recorded / plain {spread(ratios)}; {rate / batch * convolutions.flops / 1e12:.2f} TFLOP/s, "
+            f"{100 * rate / batch * convolutions.flops / peaks.flops:.1f} % of the peak, "
+            f"{100 * rate / batch * convolutions.least_seconds(peaks):.1f} % of the roofline of the convolutions",
+            flush=True,
+        )
+
+
+def train(folder: Path, name: str, size: Size, device: str, **changes: object) -> dict[str, float]:
+    """Train in a folder; return the last row of the history."""
+    settings = {
+        "dataset": folder / "dataset.h5",
+        "mask": folder / "intact_mask.h5",
+        "previous_model": None,
+        "previous_history": None,
+        "output": folder / f"{name}.safetensors",
+        "history": folder / f"{name}.csv",
+        "checkpoint": folder / f"{name}.checkpoint",
+        "model": size.model,
+        "training": {**TRAINING, "epochs": size.epochs, "device": device},
+        "start": "warm",
+        "fill": "black",
+        "seed": 1,
+        "threads": torch.get_num_threads(),
+    }
+    train_model(**(settings | changes))
+    with open(folder / f"{name}.csv", newline="") as file:
+        return {key: float(value) for key, value in list(csv.DictReader(file))[-1].items() if key != "device"}
+
+
+def measure_chain(folder: Path, size: Size, device: str) -> None:
+    """Print the seconds of a whole chain of config/as_coded.yaml: trainings, saliency, masks, with all their files."""
+    spent = {"training": 0.0, "saliency": 0.0, "masks": 0.0}
+    mask, model = folder / "intact_mask.h5", None
+    for iteration in range(1, size.iterations + 1):
+        if model:
+            begun = time.perf_counter()
+            scores, mask = folder / "saliency.h5", folder / f"mask_{iteration}.h5"
+            shown = {"saliency_images": "intact", "fill": "black", "classes_of_interest": ["pet", "background"]}
+            compute_saliency(
+                folder / "dataset.h5", model, folder / "intact_mask.h5", scores, "probability", **shown, device=device,
+                seed=1, iteration=iteration, threads=torch.get_num_threads(),
+            )  # fmt: skip
+            spent["saliency"] += time.perf_counter() - begun
+            begun = time.perf_counter()
+            shrink_masks(
+                folder / "dataset.h5", scores, folder / "intact_mask.h5", model, mask, folder / "kept.csv",
+                schedule="additive", step=5, threshold="90", iteration=iteration,
+            )  # fmt: skip
+            spent["masks"] += time.perf_counter() - begun
+        begun = time.perf_counter()
+        history = model and model.with_suffix(".csv")
+        train(folder, f"chain_{iteration}", size, device, mask=mask, previous_model=model, previous_history=history)
+        spent["training"] += time.perf_counter() - begun
+        model = folder / f"chain_{iteration}.safetensors"
+    parts = ", ".join(f"{name} {value:.1f}" for name, value in spent.items())
+    print(
+        f"\na chain of {size.iterations} x {size.epochs} epochs on {size.images * 8 // 10} images of {size.side} x "
+        f"{size.side}, batch 8, in one process: {sum(spent.values()):.1f} s ({parts})",
+        flush=True,
+    )
+
+
+def measure_accuracy(folder: Path, size: Size, device: str) -> None:
+    """Print the validation mean IoU of trainings in the fast way and, kernel by kernel, in float32."""
+    scores: dict[str, list[float]] = {"as it is": [], "float32": []}
+    for seed in range(1, size.seeds + 1):
+        for name, values in scores.items():
+            training = {**TRAINING, "epochs": size.accuracy_epochs, "device": device, "learning_rate": 1e-3}
+            training["precision"] = "auto" if name == "as it is" else "float32"
+            end = train(folder, f"{name}_{seed}", size, device, training=training, seed=seed)
+            values.append(100 * end["validation_mean_iou"])
+    differences = np.subtract(scores["as it is"], scores["float32"])
+    print(
+        f"\nvalidation mean IoU after {size.accuracy_epochs} epochs, n = {size.seeds} seeds (mean ± sd, %): "
+        + ", ".join(f"{name} {np.mean(values):.2f} ± {np.std(values, ddof=1):.2f}" for name, values in scores.items())
+        + f"; paired difference {differences.mean():+.2f} ± {differences.std(ddof=1):.2f}",
+        flush=True,
+    )
+
+
+def measure_sharing(folder: Path, size: Size, device: str) -> None:
+    """Print images/s of all trainings together when several processes share the device."""
+    print()
+    short = replace(size, epochs=max(2, size.epochs // 6))
+    for count in size.at_once:
+        command = [sys.executable, __file__, "--device", device, "--train-in", str(folder)]
+        command += ["--small"] if size is SMALL else []
+        jobs = [
+            subprocess.Popen([*command, "--name", f"shared_{count}_{index}"], stdout=subprocess.PIPE)
+            for index in range(count)
+        ]
+        spent = [float(job.communicate()[0].split()[-1]) for job in jobs]
+        images = short.epochs * (size.images * 8 // 10)
+        print(f"{count} at once: {sum(images / each for each in spent):8.0f} images/s together", flush=True)
+
+
+def main() -> None:
+    """Print all measures, or train once beside others."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cuda", help="cuda (default) or cpu")
+    parser.add_argument("--small", action="store_true", help="few of everything: to see that it works")
+    parser.add_argument("--train-in", type=Path, help=argparse.SUPPRESS)  # one of several at once
+    parser.add_argument("--name", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    size, device = SMALL if arguments.small else Size(), torch.device(arguments.device)
+    if arguments.train_in:
+        end = train(
+            arguments.train_in, arguments.name, replace(size, epochs=max(2, size.epochs // 6)), arguments.device
+        )
+        print(end["cumulative_seconds"])
+        return
+    begun = time.perf_counter()
+    print(
+        f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}, {device_name(device)}, torch {torch.__version__}", flush=True
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        prepare(Path(folder), size)
+        measure_speed(Path(folder), size, device)
+        measure_chain(Path(folder), size, arguments.device)
+        measure_accuracy(Path(folder), size, arguments.device)
+        measure_sharing(Path(folder), size, arguments.device)
+    print(f"\n{time.perf_counter() - begun:.0f} s in all")
+
+
+if __name__ == "__main__":
+    main()
