@@ -157,7 +157,9 @@ def test_an_evaluation_calls_nothing_that_differs_from_run_to_run(deterministic,
 
 def test_a_deterministic_training_repeats_itself_and_differs_by_rounding_alone(train, deterministic):  # noqa: F811
     asked = {"training": {"deterministic": True}}
-    first, _ = train("first", **asked)
+    with Dispatched() as seen:  # validation, optimiser and all
+        first, _ = train("first", **asked)
+    assert seen.raising == set()
     again, _ = train("again", **asked)
     assert equal(first, again)
     torch.use_deterministic_algorithms(False)

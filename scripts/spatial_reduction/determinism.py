@@ -12,8 +12,8 @@ cross-entropy of images (`nll_loss2d`): its kernel adds up with atomics for the 
 bilinear and bicubic enlarging, `grid_sample`, `adaptive_avg_pool2d` and reflection padding: their gradients differ, but
     only their values are used (augmentation, class activation maps, glimpses);
 max-pooling: its gradient gathers, without atomics (aten/src/ATen/native/cuda/DilatedMaxPool2d.cu);
-`bincount` without weights counts integers, in any order the same; logarithms, sums and fused optimisers have a fixed
-    order.
+`bincount` without weights and `scatter_add` of ones count integers, in any order the same; logarithms, sums and fused
+    optimisers have a fixed order.
 
 On the CPU a run repeats itself bit by bit with and without the mode, for the same number of threads.
 """
