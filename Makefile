@@ -3,7 +3,7 @@ PYTHON ?= python3
 CORES ?= all
 BIN := .venv/bin
 
-.PHONY: env demo slurm-demo test test-slow benchmark lint format clean
+.PHONY: env demo slurm-demo test test-slow benchmark benchmark-scale lint format clean
 
 env: .venv/.installed
 
@@ -31,8 +31,12 @@ test: env # about 7 minutes on 2 cores; a file's tests stay in one process, as t
 test-slow: env
 	$(BIN)/python -m pytest -m slow
 
-benchmark: env # about a minute on 2 cores; prints a table
+benchmark: env # about 4 minutes on 2 cores; prints a table of ratios with their spread
 	PYTHONPATH=scripts $(BIN)/python tests/benchmarks/benchmark.py
+
+benchmark-scale: env # about 5 minutes on 2 cores; seconds and memory against images, side, widths and jobs
+	mkdir -p results
+	PYTHONPATH=scripts $(BIN)/python tests/benchmarks/benchmark_scale.py --plot results/scale.png
 
 lint: env # 5 seconds; in a fresh clone the installation (5 GB, 2 to 5 minutes) comes first
 	$(BIN)/ruff check .
