@@ -3,7 +3,7 @@ PYTHON ?= python3
 CORES ?= all
 BIN := .venv/bin
 
-.PHONY: env demo slurm-demo test test-slow benchmark benchmark-scale lint format clean
+.PHONY: env demo slurm-demo test test-slow benchmark benchmark-scale benchmark-gpu lint format clean
 
 env: .venv/.installed
 
@@ -37,6 +37,9 @@ benchmark: env # about 4 minutes on 2 cores; prints a table of ratios with their
 benchmark-scale: env # about 5 minutes on 2 cores; seconds and memory against images, side, widths and jobs
 	mkdir -p results
 	PYTHONPATH=scripts $(BIN)/python tests/benchmarks/benchmark_scale.py --plot results/scale.png
+
+benchmark-gpu: env # under 8 minutes on a machine with a GPU
+	PYTHONPATH=scripts $(BIN)/python tests/benchmarks/benchmark_gpu.py
 
 lint: env # 5 seconds; in a fresh clone the installation (5 GB, 2 to 5 minutes) comes first
 	$(BIN)/ruff check .

@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.plain_loop import Pictures, UNet, shrink_masks
+from benchmarks.roofline import Convolutions, Peaks
 from spatial_reduction.masking import kept_count, shrink_mask
 from spatial_reduction.model import build_model, to_input
 from spatial_reduction.trainer import segmentation_loss
@@ -38,3 +40,19 @@ def test_both_keep_the_same_pixels_where_no_scores_are_equal():
         kept = shrink_mask(kept, scores, count)
         plain = shrink_masks(plain, torch.from_numpy(scores), 0.9)
         assert np.array_equal(kept, plain.numpy() > 0)
+
+
+def test_the_work_of_the_convolutions_is_counted():
+    network, images = UNet(WIDTHS), torch.rand(2, 3, 16, 16)
+    with FlopCounterMode(display=False) as counter, Convolutions() as convolutions:
+        network(images).sum().backward()
+    assert convolutions.flops == counter.get_total_flops() > 0
+
+
+def test_a_convolution_takes_as_long_as_the_limit_that_binds_it():
+    convolution, images = torch.nn.Conv2d(1, 1, 1, bias=False), torch.rand(1, 1, 4, 4)
+    with torch.no_grad(), Convolutions() as convolutions:
+        convolution(images)
+    assert convolutions.work == [(32, 4 * (16 + 1 + 16))]  # a multiply-add per pixel; image, weight and result
+    assert convolutions.least_seconds(Peaks(flops=32, bandwidth=1e9)) == 1
+    assert convolutions.least_seconds(Peaks(flops=1e9, bandwidth=66)) == 2

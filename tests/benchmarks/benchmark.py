@@ -18,7 +18,7 @@ from material import collect_pictures
 from measuring import Row, print_rows
 from rows_files import FEWER, TIMES, measure_layouts, measure_memory, measure_preparation
 from rows_masks import measure_masks
-from rows_network import measure_saliency, measure_side_by_side, measure_training
+from rows_network import measure_saliency, measure_side_by_side, measure_streaming, measure_training
 from rows_start import measure_demo, measure_start
 
 
@@ -27,6 +27,7 @@ def list_rows(folder: Path, threads: int, n: int, every_script: bool) -> dict[st
     pictures = collect_pictures(folder, TIMES * FEWER)
     return {
         "training": lambda: measure_training(folder, pictures, 48, threads, n),
+        "streaming": lambda: measure_streaming(folder, pictures, 48, threads, n),
         "saliency": lambda: measure_saliency(folder, pictures, 70, threads, n),
         "masks": lambda: measure_masks(n),
         "preparation": lambda: measure_preparation(folder, pictures, 192, n),

@@ -74,8 +74,9 @@ def build_loader(pairs: Sequence[tuple[Path, Path]], side: int, batch_size: int)
 def train_epoch(network: nn.Module, optimizer: torch.optim.Optimizer, loader: DataLoader) -> float:
     """Train on every picture once; return the mean loss."""
     network.train()
-    total = 0.0
-    for images, masks in loader:
+    total, device = 0.0, next(network.parameters()).device
+    for batch in loader:
+        images, masks = (part.to(device) for part in batch)
         optimizer.zero_grad()
         loss = functional.cross_entropy(network(images), masks)
         loss.backward()

@@ -43,6 +43,18 @@ def measure_training(folder: Path, pictures: Path, images: int, threads: int, n:
     return [Row(name, rates, "images/s", divide(found["plain"], found["epoch"]), ("at least", 2.0), share)]
 
 
+def measure_streaming(folder: Path, pictures: Path, images: int, threads: int, n: int) -> list[Row]:
+    """Compare an epoch whose images are read from their file with one whose images are in memory."""
+    stage = Stage(folder / "streaming", pictures).prepare(images, SIDE)
+    write_first_files(stage)
+    worker = Worker(build_training, stage, threads, "streaming")
+    found = alternate({name: lambda name=name: worker.measure(name) for name in ("epoch", "streamed epoch")}, n)
+    worker.close()
+    rates = [Dataset.open(stage.file("dataset.h5")).count("train") / seconds for seconds in found["streamed epoch"]]
+    name = f"training, images read from the file in every epoch, {threads} threads: time / images in memory"
+    return [Row(name, rates, "images/s", divide(found["streamed epoch"], found["epoch"]), ("at most", 1.2))]
+
+
 def measure_saliency(folder: Path, pictures: Path, images: int, threads: int, n: int) -> list[Row]:
     """Compare saliency and masks, file to file, with a bare forward pass over the same images in memory."""
     stage = Stage(folder / "saliency", pictures).prepare(images, SIDE)

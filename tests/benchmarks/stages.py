@@ -35,11 +35,15 @@ def train_once(arguments: Mapping[str, Any]) -> float:
 
 
 def build_training(stage: Stage, threads: int, job: str) -> dict[str, Run]:
-    """Return `epoch` (its own seconds), `job` (the whole job) and `product`, the rate of a large matrix product."""
+    """Return `epoch` and `streamed epoch` (seconds of their own), `job` (the whole job) and `product`.
+
+    A streamed epoch reads its images from their file; a product is the rate of a large matrix product.
+    """
     arguments = stage.training(threads, job)
     torch.set_num_threads(threads)
     return {
         "epoch": partial(train_once, arguments),
+        "streamed epoch": partial(train_once, arguments | {"memory_mb": 0.1}),  # room for no image
         "job": lambda: void(train_once(arguments)),
         "product": matrix_product,
     }
