@@ -159,10 +159,11 @@ def two_pictures(tmp_path):
     """Two pictures of 4 pixels, classes sky, sea and pet; the test split."""
     labels = np.array([[[2, 0], [1, 255]], [[0, 1], [2, 0]]], dtype=np.uint8)
     with create_hdf5(tmp_path / "dataset.h5", "dataset") as file:
-        file["images"] = np.array([[[10, 11], [12, 13]], [[20, 21], [22, 23]]], dtype=np.uint8)[..., None]
-        file["labels"] = labels
-        for split in ("train", "validation", "test"):
-            file[f"split/{split}"] = [0, 1]
+        images = np.array([[[10, 11], [12, 13]], [[20, 21], [22, 23]]], dtype=np.uint8)[..., None]
+        file["images"], file["labels"] = np.concatenate([images, images]), np.concatenate([labels, labels])
+        file["names"] = ["a", "b", "c", "d"]
+        for split, positions in {"train": [0], "validation": [1], "test": [2, 3]}.items():
+            file[f"split/{split}"] = positions
         file.attrs.update({"classes": ["sky", "sea", "pet"], "channel_mean": [0.5], "channel_std": [1], "digest": ""})
     return Dataset.open(tmp_path / "dataset.h5")
 
