@@ -1,27 +1,25 @@
 """The model's own prediction: log-odds of the classes of interest."""
 
 from collections.abc import Iterator, Sequence
-from functools import reduce
+from functools import partial, reduce
 
 import numpy as np
 import torch
 
-from spatial_reduction.determinism import set_determinism
-from spatial_reduction.model import choose_device, load_model, require_architecture, to_input
+from spatial_reduction.network import Network
+from spatial_reduction.saliency.batched import score_batches
 from spatial_reduction.saliency.scores import Blocks, Context
 
 
 def stream_scores(blocks: Blocks, context: Context) -> Iterator[np.ndarray]:
     """Yield the log-odds of the classes of interest, float32 (n, H, W)."""
-    torch.set_num_threads(context.threads)
-    set_determinism(context.deterministic)
-    device = choose_device(context.device)
-    model = load_model(context.model, device).eval()
-    with torch.inference_mode():
-        for images, _ in blocks:
-            require_architecture(context.model, model, images.shape[3], context.classes, None)
-            logits = model(to_input(torch.from_numpy(images).to(device)))
-            yield log_odds(logits, context.classes_of_interest).cpu().numpy()
+    return score_batches(blocks, context, partial(score_probability, classes_of_interest=context.classes_of_interest))
+
+
+@torch.inference_mode()
+def score_probability(network: Network, images: torch.Tensor, classes_of_interest: Sequence[int]) -> torch.Tensor:
+    """Return the log-odds of the classes of interest; (n, C, H, W) -> (n, H, W)."""
+    return log_odds(network(images), classes_of_interest)
 
 
 def log_odds(logits: torch.Tensor, classes_of_interest: Sequence[int]) -> torch.Tensor:
