@@ -29,7 +29,7 @@ test: env # about 7 minutes on 2 cores; a file's tests stay in one process, as t
 
 # About 8 minutes on 2 cores: a Slurm cluster goes through every fault, and the instrument is tested on real trainings.
 test-slow: env
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow --numprocesses logical --maxprocesses 2 --dist loadfile
 
 benchmark: env # about 4 minutes on 2 cores; prints a table of ratios with their spread
 	PYTHONPATH=scripts $(BIN)/python tests/benchmarks/benchmark.py

@@ -20,7 +20,7 @@ TINY = {
     "seeds": list(SEEDS),
     "dataset": {"image_size": 16, "synthetic": {"images": 24, "side": 32}},
     "model": {"widths": [2, 4]},
-    "training": {"epochs": 400, "batch_size": 4, "device": "cpu"},
+    "training": {"epochs": 600, "batch_size": 4, "device": "cpu"},
     "reduction": {"thresholds": [50], "iterations": 2},
     "arms": {"equal_compute": None, "restarts": None, "random": None, "oracle": None},
     "evaluation": {"comparators": ["single_pass"], "resamples": 100},
