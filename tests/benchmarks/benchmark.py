@@ -33,7 +33,7 @@ def list_rows(folder: Path, threads: int, n: int, every_script: bool) -> dict[st
         "preparation": lambda: measure_preparation(folder, pictures, 192, n),
         "memory": lambda: measure_memory(folder, pictures, n),
         "layouts": lambda: measure_layouts(folder, pictures, 512, n),
-        "side_by_side": lambda: measure_side_by_side(folder, pictures, 18, n),
+        "side_by_side": lambda: measure_side_by_side(folder, pictures, 26, n),
         "start": lambda: measure_start(n, every_script),
     }
 
@@ -54,7 +54,7 @@ def main() -> None:
         chosen = [measure for name, measure in rows.items() if not arguments.rows or name in arguments.rows]
         if arguments.demo:
             chosen.append(lambda: measure_demo(arguments.threads, 1))
-        print_rows([row for measure in chosen for row in measure()])
+        print_rows(row for measure in chosen for row in measure())
     print(f"{time.perf_counter() - begun:.0f} s")
 
 

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -110,8 +110,8 @@ def spread(values: Sequence[float], digits: int = 2) -> str:
     return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
 
 
-def print_rows(rows: Sequence[Row]) -> None:
-    """Print rows as a Markdown table."""
+def print_rows(rows: Iterable[Row]) -> None:
+    """Print rows as a Markdown table, each when it is there."""
     print("| what | ours | ratio: median (min to max) | n | goal | share of the limit |\n|---|---|---|---|---|---|")
     for row in rows:
         ours = f"{statistics.median(row.ours):.4g} {row.unit}"

@@ -11,6 +11,7 @@ from measuring import Row, alternate, divide
 
 SCRIPTS = ROOT / "scripts"
 BARE = {"torch": "import torch", "arrays": "import numpy, h5py"}
+LATER = {"compute_saliency": "spatial_reduction.saliency.probability"}  # what a script imports when it knows its source
 SAMPLED = ("shrink_mask", "collect_tables", "plot_contrasts", "compute_saliency", "train_model", "evaluate_model")
 
 
@@ -21,16 +22,21 @@ def seconds_to_import(statement: str) -> float:
     return time.perf_counter() - begun
 
 
+def import_of(script: str) -> str:
+    """Return the statement that imports all that a job of the script does."""
+    return "import " + ", ".join(filter(None, [script, LATER.get(script)]))
+
+
 def needs_torch(script: str) -> bool:
     """Return whether a script's imports load torch."""
-    check = f"import sys, {script}; sys.exit('torch' in sys.modules)"
+    check = f"{import_of(script)}, sys; sys.exit('torch' in sys.modules)"
     return subprocess.run([sys.executable, "-c", check], cwd=SCRIPTS).returncode == 1
 
 
 def measure_start(n: int, every: bool) -> list[Row]:
     """Compare the start of scripts, a few or all, with that of the packages alone: torch, or numpy and h5py."""
     names = sorted(path.stem for path in SCRIPTS.glob("*.py")) if every else SAMPLED
-    statements = BARE | {name: f"import {name}" for name in names}
+    statements = BARE | {name: import_of(name) for name in names}
     found = alternate({name: lambda s=statement: seconds_to_import(s) for name, statement in statements.items()}, n)
     rows = []
     for name in names:
