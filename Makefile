@@ -31,7 +31,7 @@ test: env # about 7 minutes on 2 cores; a file's tests stay in one process, as t
 test-slow: env
 	$(BIN)/python -m pytest -m slow --numprocesses logical --maxprocesses 2 --dist loadfile
 
-benchmark: env # about 4 minutes on 2 cores; prints a table of ratios with their spread
+benchmark: env # about 10 minutes on 2 cores; prints a table of ratios with their spread
 	PYTHONPATH=scripts $(BIN)/python tests/benchmarks/benchmark.py
 
 benchmark-scale: env # about 5 minutes on 2 cores; seconds and memory against images, side, widths and jobs

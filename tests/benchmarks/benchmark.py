@@ -1,4 +1,4 @@
-"""Measure the workflow beside what it is compared with: `make benchmark`, about four minutes on 2 cores.
+"""Measure the workflow beside what it is compared with: `make benchmark`, about ten minutes on 2 cores.
 
     PYTHONPATH=scripts python tests/benchmarks/benchmark.py [--alternations 5] [--rows training masks] [--demo]
 
