@@ -1,8 +1,6 @@
 """Whole runs of the workflow, small; and what happens when its files are broken."""
 
 import re
-import subprocess
-import sys
 
 import h5py
 import pandas as pd
@@ -32,7 +30,6 @@ TINY = {
 
 # Trained long enough to have learnt something: what the golden values below are of.
 LEARNT = TINY | {"model": {"widths": [4, 8]}, "training": {"epochs": 30, "batch_size": 4, "learning_rate": 0.01}}
-NO_NETWORK = ("unshare", "--map-root-user", "--net")
 
 
 def failed_line(done):
@@ -141,51 +138,6 @@ def test_two_arms_that_are_the_same_are_not_said_to_differ(snakemake, tmp_path):
     accuracy = contrasts[(contrasts["measure"] == "mean_iou") & (contrasts["protocol"] == "T1")]
     assert len(accuracy) == 2  # class groups
     assert (accuracy["difference"] != 0).all()  # trainings of their own, and not collapsed
-
-
-def is_without_network():
-    """Whether this machine lets a process give up its network."""
-    connect = "import socket; socket.create_connection(('127.0.0.1', 9))"
-    try:
-        tried = subprocess.run(
-            [*NO_NETWORK, sys.executable, "-c", connect], capture_output=True, text=True, check=False
-        )
-    except FileNotFoundError:
-        return False
-    return "Network is unreachable" in tried.stderr
-
-
-@pytest.fixture(scope="module")
-def second_run(tmp_path_factory):
-    """The folder of the same experiment again up to its tables, one job at a time, without network if that can be."""
-    folder = tmp_path_factory.mktemp("second")
-    targets = [f"results/demo/{name}.csv" for name in ("metrics", "contrasts", "convergence")]
-    prefix = NO_NETWORK if is_without_network() else ()
-    done = run_snakemake(folder, *targets, "--cores", "1", overrides=LEARNT, prefix=prefix)
-    assert done.returncode == 0, done.stderr
-    return folder
-
-
-def untimed(path):
-    """The bytes of a file; of a table, without the columns of seconds."""
-    if path.suffix != ".csv":
-        return path.read_bytes()
-    table = pd.read_csv(path, dtype=str)
-    return table[[name for name in table if "seconds" not in name]].to_csv().encode()
-
-
-def test_a_second_run_one_job_at_a_time_gives_the_same_bytes_in_every_file(whole_run, second_run):
-    made = [path.relative_to(second_run) for path in second_run.glob("results/demo/**/*.*") if path.is_file()]
-    kinds = {path.name for path in made}
-    assert {"metrics.csv", "contrasts.csv", "racu.csv", "convergence.csv", "history.csv", "kept_pixels.csv"} <= kinds
-    assert {"dataset.h5", "mask.h5", "counts.h5", "model.safetensors"} <= kinds
-    assert [str(path) for path in made if untimed(second_run / path) != untimed(whole_run / path)] == []
-
-
-def test_a_run_asks_no_network(second_run):
-    if not is_without_network():
-        pytest.skip("this machine does not let a process give up its network")
-    assert (second_run / "results/demo/contrasts.csv").exists()  # made without any
 
 
 # Means over both seeds on intact test images, last iteration, as this run gave them (torch 2.15, x86_64, 2026-11-23).

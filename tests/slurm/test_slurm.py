@@ -20,7 +20,7 @@ TINY = {
     "seeds": list(SEEDS),
     "dataset": {"image_size": 16, "synthetic": {"images": 24, "side": 32}},
     "model": {"widths": [2, 4]},
-    "training": {"epochs": 600, "batch_size": 4, "device": "cpu"},
+    "training": {"epochs": 800, "batch_size": 4, "device": "cpu"},
     "reduction": {"thresholds": [50], "iterations": 2},
     "arms": {"equal_compute": None, "restarts": None, "random": None, "oracle": None},
     "evaluation": {"comparators": ["single_pass"], "resamples": 100},
@@ -120,6 +120,7 @@ def test_a_run_through_every_fault_of_a_cluster_ends_with_the_same_numbers(clust
     cluster.ask("scancel", cancelled)
     await_that(is_training(2, other, begun), run)
     crashed = cluster.running(f"rule_saliency-top_50-seed_{other}")
+    cluster.ask("scancel", "--signal=STOP", crashed["JobId"])  # it would end before its node crashes
     crash_node(cluster.folder, crashed["NodeList"])
     await_that(lambda: "down" in cluster.ask("sinfo", "-h", "-n", crashed["NodeList"], "-o", "%t"), run)
     start_node(cluster.folder, cluster.environment, crashed["NodeList"])
