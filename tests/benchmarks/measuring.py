@@ -138,7 +138,7 @@ def _serve(connection: Connection, build: Build, arguments: Sequence[Any]) -> No
         while name := connection.recv():
             connection.send((True, _seconds_of(runs[name])))
     except EOFError:
-        pass  # nobody asks any more
+        return  # nobody asks any more
     except Exception:
         connection.send((False, traceback.format_exc()))
 
