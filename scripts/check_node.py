@@ -1,7 +1,7 @@
 """Look at a node as a training would."""
 
-from spatial_reduction.joblog import logged
-from spatial_reduction.node import check_node
+from spatial_reduction.cluster.check_node import check_node
+from spatial_reduction.runtime.log import logged
 
 if __name__ == "__main__":
     with logged(snakemake.log[0]):

@@ -1,7 +1,7 @@
 """Ask Slurm whether it would accept every request."""
 
-from spatial_reduction.joblog import logged
-from spatial_reduction.slurm import check_requests
+from spatial_reduction.cluster.check_requests import check_requests
+from spatial_reduction.runtime.log import logged
 
 if __name__ == "__main__":
     with logged(snakemake.log[0]):

@@ -1,7 +1,7 @@
 """Gather the tables of all chains."""
 
-from spatial_reduction.joblog import logged
-from spatial_reduction.tables import collect_histories, collect_kept_pixels, collect_metrics
+from spatial_reduction.analysis.tables import collect_histories, collect_kept_pixels, collect_metrics
+from spatial_reduction.runtime.log import logged
 
 if __name__ == "__main__":
     with logged(snakemake.log[0]):

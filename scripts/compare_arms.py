@@ -1,7 +1,7 @@
 """Compare every arm with the comparators."""
 
-from spatial_reduction.comparison import compare_arms
-from spatial_reduction.joblog import logged
+from spatial_reduction.analysis.contrasts import compare_arms
+from spatial_reduction.runtime.log import logged
 
 if __name__ == "__main__":
     with logged(snakemake.log[0]):

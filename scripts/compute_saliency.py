@@ -1,7 +1,7 @@
 """Score the pixels of the training images."""
 
-from spatial_reduction.joblog import logged
-from spatial_reduction.saliency.scores import compute_saliency
+from spatial_reduction.masks.score_pixels import compute_saliency
+from spatial_reduction.runtime.log import logged
 
 if __name__ == "__main__":
     with logged(snakemake.log[0]):

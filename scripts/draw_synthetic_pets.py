@@ -1,7 +1,7 @@
 """Draw pets in the Oxford-IIIT Pet layout."""
 
-from spatial_reduction.joblog import logged
-from spatial_reduction.synthetic import draw_synthetic_pets
+from spatial_reduction.data.synthetic_pets import draw_synthetic_pets
+from spatial_reduction.runtime.log import logged
 
 if __name__ == "__main__":
     with logged(snakemake.log[0]):

@@ -1,8 +1,8 @@
 """Measure the models of one chain; with that, their trainings are over."""
 
-from spatial_reduction.checkpoint import remove_checkpoints
-from spatial_reduction.evaluation import evaluate_model
-from spatial_reduction.joblog import logged
+from spatial_reduction.evaluation.evaluate import evaluate_model
+from spatial_reduction.runtime.log import logged
+from spatial_reduction.training.checkpoint import remove_checkpoints
 
 if __name__ == "__main__":
     with logged(snakemake.log[0]):

@@ -1,7 +1,7 @@
 """Write a trained model in the ONNX format."""
 
-from spatial_reduction.exporting import export_model
-from spatial_reduction.joblog import logged
+from spatial_reduction.networks.onnx_export import export_model
+from spatial_reduction.runtime.log import logged
 
 if __name__ == "__main__":
     with logged(snakemake.log[0]):

@@ -1,7 +1,7 @@
 """Measure how fast every chain learns."""
 
-from spatial_reduction.convergence import measure_convergence
-from spatial_reduction.joblog import logged
+from spatial_reduction.analysis.convergence import measure_convergence
+from spatial_reduction.runtime.log import logged
 
 if __name__ == "__main__":
     with logged(snakemake.log[0]):

@@ -1,7 +1,7 @@
 """Draw the contrasts with the primary comparator."""
 
-from spatial_reduction.joblog import logged
-from spatial_reduction.plotting_verdict import plot_contrasts
+from spatial_reduction.report.verdict_figures import plot_contrasts
+from spatial_reduction.runtime.log import logged
 
 if __name__ == "__main__":
     with logged(snakemake.log[0]):

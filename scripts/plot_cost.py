@@ -1,7 +1,7 @@
 """Draw the final scores against training time."""
 
-from spatial_reduction.joblog import logged
-from spatial_reduction.plotting import plot_cost
+from spatial_reduction.report.curves import plot_cost
+from spatial_reduction.runtime.log import logged
 
 if __name__ == "__main__":
     with logged(snakemake.log[0]):

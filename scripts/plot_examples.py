@@ -1,7 +1,7 @@
 """Draw the picture grid of one chain."""
 
-from spatial_reduction.joblog import logged
-from spatial_reduction.picture_grid import plot_examples
+from spatial_reduction.report.examples_figure import plot_examples
+from spatial_reduction.runtime.log import logged
 
 if __name__ == "__main__":
     with logged(snakemake.log[0]):

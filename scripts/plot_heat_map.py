@@ -1,7 +1,7 @@
 """Draw the scores of the method, thresholds by iterations."""
 
-from spatial_reduction.joblog import logged
-from spatial_reduction.plotting_verdict import plot_heat_map
+from spatial_reduction.report.verdict_figures import plot_heat_map
+from spatial_reduction.runtime.log import logged
 
 if __name__ == "__main__":
     with logged(snakemake.log[0]):

@@ -1,7 +1,7 @@
 """Draw what the masks keep."""
 
-from spatial_reduction.joblog import logged
-from spatial_reduction.plotting import plot_kept_pixels
+from spatial_reduction.report.curves import plot_kept_pixels
+from spatial_reduction.runtime.log import logged
 
 if __name__ == "__main__":
     with logged(snakemake.log[0]):

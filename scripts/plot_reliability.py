@@ -1,7 +1,7 @@
 """Draw accuracy against confidence."""
 
-from spatial_reduction.joblog import logged
-from spatial_reduction.plotting_verdict import plot_reliability
+from spatial_reduction.report.verdict_figures import plot_reliability
+from spatial_reduction.runtime.log import logged
 
 if __name__ == "__main__":
     with logged(snakemake.log[0]):

@@ -1,7 +1,7 @@
 """Draw the sources of saliency side by side."""
 
-from spatial_reduction.joblog import logged
-from spatial_reduction.source_grid import plot_sources
+from spatial_reduction.report.sources_figure import plot_sources
+from spatial_reduction.runtime.log import logged
 
 if __name__ == "__main__":
     with logged(snakemake.log[0]):

@@ -1,7 +1,7 @@
 """Apply a trained model to a folder of new images."""
 
-from spatial_reduction.joblog import logged
-from spatial_reduction.prediction import predict_images
+from spatial_reduction.evaluation.predict_images import predict_images
+from spatial_reduction.runtime.log import logged
 
 if __name__ == "__main__":
     with logged(snakemake.log[0]):

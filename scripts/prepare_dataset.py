@@ -1,7 +1,7 @@
 """Turn raw pictures into one data set file."""
 
-from spatial_reduction.joblog import logged
-from spatial_reduction.preparation import prepare_dataset
+from spatial_reduction.data.prepare import prepare_dataset
+from spatial_reduction.runtime.log import logged
 
 if __name__ == "__main__":
     with logged(snakemake.log[0]):

@@ -1,7 +1,7 @@
 """Follow a few test images through a chain."""
 
-from spatial_reduction.examples import render_examples
-from spatial_reduction.joblog import logged
+from spatial_reduction.report.render_examples import render_examples
+from spatial_reduction.runtime.log import logged
 
 if __name__ == "__main__":
     with logged(snakemake.log[0]):

@@ -1,7 +1,7 @@
 """Score test images by every source of saliency."""
 
-from spatial_reduction.joblog import logged
-from spatial_reduction.source_pictures import render_sources
+from spatial_reduction.report.render_sources import render_sources
+from spatial_reduction.runtime.log import logged
 
 if __name__ == "__main__":
     with logged(snakemake.log[0]):

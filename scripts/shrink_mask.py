@@ -1,7 +1,7 @@
 """Shrink the masks of the iteration before."""
 
-from spatial_reduction.joblog import logged
-from spatial_reduction.shrinking import shrink_masks
+from spatial_reduction.masks.shrink import shrink_masks
+from spatial_reduction.runtime.log import logged
 
 if __name__ == "__main__":
     with logged(snakemake.log[0]):

@@ -1,7 +1,7 @@
 """Set what each rule asked for beside what it used."""
 
-from spatial_reduction.costs import summarise_costs
-from spatial_reduction.joblog import logged
+from spatial_reduction.cluster.costs import summarise_costs
+from spatial_reduction.runtime.log import logged
 
 if __name__ == "__main__":
     with logged(snakemake.log[0]):

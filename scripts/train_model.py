@@ -1,8 +1,8 @@
 """Train one iteration of one chain."""
 
-from spatial_reduction.checkpoint import checkpoint_path
-from spatial_reduction.joblog import logged
-from spatial_reduction.training import train_model
+from spatial_reduction.runtime.log import logged
+from spatial_reduction.training.checkpoint import checkpoint_path
+from spatial_reduction.training.train import train_model
 
 if __name__ == "__main__":
     with logged(snakemake.log[0]):

@@ -1,7 +1,7 @@
 """Write the mask that keeps every pixel."""
 
-from spatial_reduction.joblog import logged
-from spatial_reduction.shrinking import write_intact_mask
+from spatial_reduction.masks.shrink import write_intact_mask
+from spatial_reduction.runtime.log import logged
 
 if __name__ == "__main__":
     with logged(snakemake.log[0]):

@@ -1,7 +1,7 @@
 """Write the report page."""
 
-from spatial_reduction.joblog import logged
-from spatial_reduction.report import write_report
+from spatial_reduction.report.page import write_report
+from spatial_reduction.runtime.log import logged
 
 if __name__ == "__main__":
     with logged(snakemake.log[0]):

@@ -1,7 +1,7 @@
 """Write the sheet of what a reader must know to judge and repeat the experiment."""
 
-from spatial_reduction.joblog import logged
-from spatial_reduction.sheet import write_sheet
+from spatial_reduction.report.reporting_sheet import write_sheet
+from spatial_reduction.runtime.log import logged
 
 if __name__ == "__main__":
     with logged(snakemake.log[0]):

@@ -2,22 +2,24 @@
 
 import copy
 import os
-import subprocess
-import sys
-from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
-import h5py
 import hypothesis
+import pandas as pd
 import pytest
 import yaml
+from safetensors.torch import load_file
+from snakemake.utils import update_config
 
-from spatial_reduction.dataset import Dataset
-from spatial_reduction.preparation import prepare_dataset
-from spatial_reduction.seals import seal
-from spatial_reduction.synthetic import draw_synthetic_pets
-
-ROOT = Path(__file__).resolve().parent.parent
+from experiments import REDUCTION, ROOT, TRAINING, run_snakemake
+from spatial_reduction.data.dataset_file import Dataset
+from spatial_reduction.data.prepare import prepare_dataset
+from spatial_reduction.data.synthetic_pets import draw_synthetic_pets
+from spatial_reduction.evaluation.evaluate import evaluate_model
+from spatial_reduction.masks.shrink import write_intact_mask
+from spatial_reduction.networks.model_file import build_model, save_model
+from spatial_reduction.training.train import train_model
 
 # No test of a property asserts a time: a busy machine would fail it.
 hypothesis.settings.register_profile("untimed", deadline=None)
@@ -73,53 +75,94 @@ def real_data():
     return Path(folder)
 
 
-@contextmanager
-def edited_hdf5(path):
-    """Open an HDF5 file to change it; its checksum is made to agree."""
-    with h5py.File(path, "a") as file:
-        yield file
-    seal(path)
-
-
-def start_snakemake(directory, *arguments, overrides=None, configfiles=(), root=ROOT, environment=None, prefix=()):
-    """Start the workflow of the checkout `root` in a working directory; return the process.
-
-    `overrides` is laid over the named files of config/, and they over config/config.yaml. `prefix` is a command that
-    runs a command. What it prints is in `stdout.txt` and `stderr.txt` (a pipe that nobody reads would stop it).
-    """
-    files = [str(root / "config" / name) for name in configfiles]
-    if overrides is not None:
-        path = directory / "overrides.yaml"
-        path.write_text(yaml.safe_dump(overrides))
-        files.append(str(path))
-    command = [
-        *prefix,
-        sys.executable,
-        "-m",
-        "snakemake",
-        "--snakefile",
-        str(root / "Snakefile"),
-        "--directory",
-        str(directory),
-    ]
-    command += ["--cores", "2", *arguments, *(["--configfile", *files] if files else [])]
-    with open(directory / "stdout.txt", "w") as out, open(directory / "stderr.txt", "w") as err:
-        return subprocess.Popen(command, stdout=out, stderr=err, cwd=directory, env=environment)
-
-
-def run_snakemake(directory, *arguments, **options):
-    """Run the workflow as `start_snakemake` does; return the finished process."""
-    process = start_snakemake(directory, *arguments, **options)
-    process.wait(timeout=600)
-    out, err = ((directory / f"{name}.txt").read_text() for name in ("stdout", "stderr"))
-    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
-
-
 @pytest.fixture
 def snakemake(tmp_path):
     """Run the workflow in an empty working directory; see `run_snakemake`."""
 
     def run(*arguments, **options):
         return run_snakemake(tmp_path, *arguments, **options)
+
+    return run
+
+
+@pytest.fixture
+def checked(config):
+    """Lay overrides over the embedded configuration and run all checks; return what they define."""
+    files = [ROOT / f"workflow/rules/{name}.smk" for name in ("checks", "configuration", "arms")]
+    checks = [compile(file.read_text().partition("\nwildcard_constraints:")[0], file, "exec") for file in files]
+
+    def run(overrides):
+        merged = copy.deepcopy(config)
+        update_config(merged, overrides)
+        defined = {"config": merged, "workflow": SimpleNamespace(basedir=str(ROOT))}
+        for each in checks:
+            exec(each, defined)
+        return defined
+
+    return run
+
+
+@pytest.fixture
+def refusal(checked):
+    """Return the line with which overrides are refused, without its "config: "."""
+
+    def run(overrides):
+        with pytest.raises(SystemExit) as refused:
+            checked(overrides)
+        return refused.value.code.removeprefix("config: ")
+
+    return run
+
+
+@pytest.fixture
+def train(dataset_path, tmp_path):
+    """Train in tmp_path; return (weights, history)."""
+    write_intact_mask(dataset_path, tmp_path / "mask.h5")
+
+    def run(name="model", training=None, previous=None, **changes):
+        settings = {
+            "dataset": dataset_path,
+            "mask": tmp_path / "mask.h5",
+            "previous_model": previous and tmp_path / f"{previous}.safetensors",
+            "previous_history": previous and tmp_path / f"{previous}.csv",
+            "output": tmp_path / f"{name}.safetensors",
+            "history": tmp_path / f"{name}.csv",
+            "checkpoint": tmp_path / f"{name}.checkpoint",
+            "model": {"name": "unet", "widths": [2, 4]},
+            "training": TRAINING | (training or {}),
+            "start": "warm",
+            "fill": "black",
+            "seed": 1,
+            "threads": 1,
+        }
+        train_model(**(settings | changes))
+        return load_file(tmp_path / f"{name}.safetensors"), pd.read_csv(tmp_path / f"{name}.csv")
+
+    return run
+
+
+@pytest.fixture
+def evaluate(dataset_path, tmp_path):
+    for seed in (1, 2):
+        save_model(tmp_path / f"{seed}.safetensors", build_model(3, 3, {"name": "unet", "widths": [2, 4]}, seed))
+
+    def run(models=(1, 2), protocols=("T1",), source="probability", objects=None, dataset=dataset_path, **changes):
+        evaluate_model(
+            dataset=dataset,
+            models=[tmp_path / f"{name}.safetensors" for name in models],
+            metrics=tmp_path / "metrics.csv",
+            counts=tmp_path / "counts.h5",
+            splits=["validation", "test"],
+            protocols=protocols,
+            class_groups={"pet_and_background": ["pet", "background"]},
+            foreground=["pet", "border"],
+            objects=objects,
+            reduction=REDUCTION | {"source": source},
+            run={"arm": "a", "threshold": "92.5", "seed": "1"},
+            device="cpu",
+            threads=1,
+            **changes,
+        )
+        return pd.read_csv(tmp_path / "metrics.csv", dtype={"threshold": str})
 
     return run

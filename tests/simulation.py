@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from spatial_reduction.statistics import (
+from spatial_reduction.analysis.statistics import (
     adjust_holm,
     decide,
     equivalence_test,

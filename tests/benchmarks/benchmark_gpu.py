@@ -25,18 +25,19 @@ from measuring import spread
 from plain_loop import UNet, build_loader, train_epoch
 from roofline import Convolutions, measure_peaks, seconds
 
-from spatial_reduction.batches import Images
-from spatial_reduction.image_store import InMemory
-from spatial_reduction.model import build_model, device_name
-from spatial_reduction.optimisation import Optimizer
-from spatial_reduction.preparation import prepare_dataset
-from spatial_reduction.replayed_step import GraphRecorder
-from spatial_reduction.saliency.scores import compute_saliency
-from spatial_reduction.shrinking import shrink_masks, write_intact_mask
-from spatial_reduction.sources import list_oxford_pet
-from spatial_reduction.synthetic import draw_synthetic_pets
-from spatial_reduction.trainer import Trainer, choose_precision
-from spatial_reduction.training import train_model
+from spatial_reduction.data.layouts import list_oxford_pet
+from spatial_reduction.data.prepare import prepare_dataset
+from spatial_reduction.data.synthetic_pets import draw_synthetic_pets
+from spatial_reduction.masks.score_pixels import compute_saliency
+from spatial_reduction.masks.shrink import shrink_masks, write_intact_mask
+from spatial_reduction.networks.model_file import build_model
+from spatial_reduction.runtime.device import device_name
+from spatial_reduction.training.batches import Images
+from spatial_reduction.training.cuda_graph import GraphRecorder
+from spatial_reduction.training.epoch import Trainer, choose_precision
+from spatial_reduction.training.image_store import InMemory
+from spatial_reduction.training.optimizer import Optimizer
+from spatial_reduction.training.train import train_model
 
 TRAINING = {
     "epochs": 60,

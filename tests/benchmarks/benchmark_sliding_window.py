@@ -14,8 +14,9 @@ from collections.abc import Callable
 
 import torch
 
-from spatial_reduction.model import build_model, choose_device, device_name
-from spatial_reduction.sampling import cut_windows
+from spatial_reduction.networks.model_file import build_model
+from spatial_reduction.networks.window_sampling import cut_windows
+from spatial_reduction.runtime.device import choose_device, device_name
 
 SIDE, STRIP = 512, 128  # an EM slice of the ISBI 2012 challenge; pixels that brute force classifies
 WINDOW = {"name": "sliding_window", "widths": [48, 48, 48, 48, 200], "window": 65}

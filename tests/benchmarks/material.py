@@ -9,9 +9,9 @@ from typing import Any
 
 import yaml
 
-from spatial_reduction.preparation import prepare_dataset
-from spatial_reduction.sources import list_oxford_pet
-from spatial_reduction.synthetic import draw_synthetic_pets
+from spatial_reduction.data.layouts import list_oxford_pet
+from spatial_reduction.data.prepare import prepare_dataset
+from spatial_reduction.data.synthetic_pets import draw_synthetic_pets
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = yaml.safe_load((ROOT / "config/config.yaml").read_text())
@@ -103,13 +103,13 @@ class Stage:
 
     def functions(self, preparation: dict[str, Any], threads: int = 1) -> dict[str, tuple[str, dict[str, Any]]]:
         """Return modules with a function, as `peak` takes them, and its arguments, of every stage."""
-        scores = "spatial_reduction.saliency.probability,spatial_reduction.saliency.scores"
+        scores = "spatial_reduction.saliency.probability,spatial_reduction.masks.score_pixels"
         return {
-            "prepare": ("spatial_reduction.preparation:prepare_dataset", preparation),
+            "prepare": ("spatial_reduction.data.prepare:prepare_dataset", preparation),
             "saliency": (f"{scores}:compute_saliency", self.saliency(threads)),
-            "mask": ("spatial_reduction.shrinking:shrink_masks", self.shrinking()),
-            "evaluate": ("spatial_reduction.evaluation:evaluate_model", self.evaluation(["T1"], threads)),
-            "train": ("spatial_reduction.training:train_model", self.training(threads)),
+            "mask": ("spatial_reduction.masks.shrink:shrink_masks", self.shrinking()),
+            "evaluate": ("spatial_reduction.evaluation.evaluate:evaluate_model", self.evaluation(["T1"], threads)),
+            "train": ("spatial_reduction.training.train:train_model", self.training(threads)),
         }
 
     def _paths(self, files: Mapping[str, str]) -> dict[str, Path]:

@@ -11,9 +11,9 @@ from material import Stage
 from measuring import Row, alternate, divide, run_fresh, spread
 from stages import write_first_files
 
-from spatial_reduction.dataset import BLOCK_PIXELS
-from spatial_reduction.preparation import CHUNK_BYTES, prepare_dataset
-from spatial_reduction.saliency.scores import compute_saliency
+from spatial_reduction.data.dataset_file import BLOCK_PIXELS
+from spatial_reduction.data.prepare import CHUNK_BYTES, prepare_dataset
+from spatial_reduction.masks.score_pixels import compute_saliency
 
 SIDE, FEWER, TIMES = 128, 96, 8
 SHARES = (4, 48)  # per cent for validation and test: as much to evaluate as to score

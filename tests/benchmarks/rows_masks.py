@@ -8,7 +8,7 @@ from machine import memory_copy
 from measuring import Row, alternate, divide, spread
 from plain_loop import shrink_masks
 
-from spatial_reduction.masking import kept_count, shrink_mask
+from spatial_reduction.masks.ranking import kept_count, shrink_mask
 
 IMAGES, SIDE = 64, 128
 

@@ -9,7 +9,7 @@ from measuring import Row, Worker, alternate, divide, spread
 from plain_loop import UNet, build_loader, train_epoch
 from stages import build_saliency, build_training, flops_per_image, void, write_first_files
 
-from spatial_reduction.dataset import Dataset
+from spatial_reduction.data.dataset_file import Dataset
 
 SIDE, BATCH = 128, 8
 

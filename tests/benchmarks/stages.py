@@ -10,11 +10,13 @@ from machine import matrix_product
 from material import Stage
 from torch.utils.flop_counter import FlopCounterMode
 
-from spatial_reduction.dataset import Dataset
-from spatial_reduction.model import build_model, choose_device, load_model, save_model, to_input
-from spatial_reduction.saliency.scores import compute_saliency
-from spatial_reduction.shrinking import shrink_masks, write_intact_mask
-from spatial_reduction.training import train_model
+from spatial_reduction.data.dataset_file import Dataset
+from spatial_reduction.masks.score_pixels import compute_saliency
+from spatial_reduction.masks.shrink import shrink_masks, write_intact_mask
+from spatial_reduction.networks.inference import to_input
+from spatial_reduction.networks.model_file import build_model, load_model, save_model
+from spatial_reduction.runtime.device import choose_device
+from spatial_reduction.training.train import train_model
 
 Run = Callable[[], float | None]
 

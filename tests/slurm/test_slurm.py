@@ -6,9 +6,9 @@ import subprocess
 import time
 
 import pytest
-from cluster import crash_node, missing_commands, restart_controller, start, start_node, stop
 
-from conftest import ROOT, run_snakemake, start_snakemake
+from experiments import ROOT, run_snakemake, start_snakemake, two_arms
+from slurm.cluster import crash_node, missing_commands, restart_controller, start, start_node, stop
 
 pytestmark = [
     pytest.mark.pipeline,
@@ -16,16 +16,7 @@ pytestmark = [
 ]
 
 SEEDS = (1, 2)
-TINY = {
-    "seeds": list(SEEDS),
-    "dataset": {"image_size": 16, "synthetic": {"images": 24, "side": 32}},
-    "model": {"widths": [2, 4]},
-    "training": {"epochs": 800, "batch_size": 4, "device": "cpu"},
-    "reduction": {"thresholds": [50], "iterations": 2},
-    "arms": {"equal_compute": None, "restarts": None, "random": None, "oracle": None},
-    "evaluation": {"comparators": ["single_pass"], "resamples": 100},
-    "report": {"images": 2},
-}
+TWO_ARMS = two_arms(seeds=list(SEEDS), training={"epochs": 800, "device": "cpu"})
 CHAINS = {seed: f"results/demo/saliency/top_50/seed_{seed}" for seed in SEEDS}
 TABLES = [f"{chain}/{name}" for chain in CHAINS.values() for name in ("metrics.csv", "iteration_2/kept_pixels.csv")]
 EXAMPLES = f"{CHAINS[1]}/examples.h5"
@@ -76,7 +67,7 @@ def cluster(tmp_path_factory):
 def undisturbed(tmp_path_factory):
     """The folder of the same experiment, computed on this machine."""
     folder = tmp_path_factory.mktemp("local")
-    done = run_snakemake(folder, *TABLES, EXAMPLES, overrides=TINY)
+    done = run_snakemake(folder, *TABLES, EXAMPLES, overrides=TWO_ARMS)
     assert done.returncode == 0, done.stderr
     return folder
 
@@ -85,7 +76,7 @@ def undisturbed(tmp_path_factory):
 def test_a_run_through_every_fault_of_a_cluster_ends_with_the_same_numbers(cluster, undisturbed, tmp_path):
     arguments = [*TABLES, EXAMPLES, *PROFILE, "--set-resources", *LARGE, *SMALL]
     arguments += [f"{rule}:gpu=1" for rule in sorted(GPU_RULES)]
-    options = {"overrides": TINY, "environment": cluster.environment}
+    options = {"overrides": TWO_ARMS, "environment": cluster.environment}
 
     def is_training(iteration, seed, since=0.0):
         arm = "single_pass/top_100" if iteration == 1 else "saliency/top_50"
@@ -152,7 +143,7 @@ def test_a_run_through_every_fault_of_a_cluster_ends_with_the_same_numbers(clust
 
 
 def test_preflight_names_a_refused_request_and_a_gpu_that_is_not_there(cluster, tmp_path):
-    options = {"overrides": TINY | {"training": {"epochs": 1}}, "environment": cluster.environment}
+    options = {"overrides": TWO_ARMS | {"training": {"epochs": 1}}, "environment": cluster.environment}
     before = len(cluster.jobs("rule_"))
     starved = run_snakemake(tmp_path, "preflight", *PROFILE, **options)  # 8000 MB * attempt, on nodes of 16,000 MB
     assert re.search("Slurm refuses the jobs of [^;]*train_single_pass at attempt 4 .*--mem=32000", starved.stderr)

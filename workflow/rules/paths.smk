@@ -18,14 +18,22 @@ def imported_modules(path):
 
 
 @cache
+def module_files(module):
+    """List the files that an import of a library module runs: its own, and `__init__.py` of each package above it."""
+    library_folder = checkout("scripts/spatial_reduction")
+    parts = module.split(".")
+    folders = ["/".join([library_folder, *parts[:depth]]) for depth in range(len(parts) + 1)]
+    own = [] if os.path.isdir(folders[-1]) else [f"{folders.pop()}.py"]
+    return [*(f"{folder}/__init__.py" for folder in folders), *own]
+
+
+@cache
 def library(script, *modules):
     """List a script and the library modules that it imports, directly or not: an edit of one reruns the rule."""
-    scripts = checkout("scripts")
-    listed = {f"{scripts}/{script}.py", *(f"{scripts}/spatial_reduction/{module}.py" for module in modules)}
+    listed = {f"{checkout('scripts')}/{script}.py", *(file for module in modules for file in module_files(module))}
     queue = list(listed)
     while queue:
-        names = imported_modules(queue.pop())
-        imported = {f"{scripts}/spatial_reduction/{name.replace('.', '/')}.py" for name in names}
+        imported = {file for module in imported_modules(queue.pop()) for file in module_files(module)}
         queue += imported - listed
         listed |= imported
     return tuple(sorted(listed))
@@ -160,18 +168,18 @@ def chosen_model(wildcards):
 
 
 def saliency_code(wildcards):
-    return library("compute_saliency", f"saliency/{ARMS[wildcards.arm]['reduction']['source']}")
+    return library("compute_saliency", f"saliency.{ARMS[wildcards.arm]['reduction']['source']}")
 
 
 def examples_code(wildcards):
-    return library("render_examples", f"saliency/{ARMS[wildcards.arm]['reduction']['source']}")
+    return library("render_examples", f"saliency.{ARMS[wildcards.arm]['reduction']['source']}")
 
 
 def evaluation_code(wildcards):
     """Code of an evaluation: by T3 the oracle masks the test images, by T2 the source of an arm that has reductions."""
     reduction = ARMS[wildcards.arm]["reduction"]
-    own = [f"saliency/{reduction['source']}"] if reduction["iterations"] > 1 else []
-    return library("evaluate_model", "saliency/oracle", *own)
+    own = [f"saliency.{reduction['source']}"] if reduction["iterations"] > 1 else []
+    return library("evaluate_model", "saliency.oracle", *own)
 
 
 def method_chains():
@@ -193,7 +201,7 @@ def method_first_model(wildcards):
 
 
 def sources_code(wildcards):
-    return library("render_sources", *(f"saliency/{source}" for source in config["report"]["sources"]))
+    return library("render_sources", *(f"saliency.{source}" for source in config["report"]["sources"]))
 
 
 def sources_table(wildcards):

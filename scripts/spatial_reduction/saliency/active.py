@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from torch.nn.functional import adaptive_avg_pool2d, avg_pool2d, interpolate
 
-from spatial_reduction.network import Network
+from spatial_reduction.networks.base import Network
+from spatial_reduction.saliency.base import Blocks, Context
 from spatial_reduction.saliency.batched import score_batches
 from spatial_reduction.saliency.probability import log_odds
-from spatial_reduction.saliency.scores import Blocks, Context
 
 # After "Saliency prediction with active semantic segmentation" (BMVC 2015); the numbers are this project's.
 BUDGET = 0.5  # pixels that the model is shown, per pixel of the image

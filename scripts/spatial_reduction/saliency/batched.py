@@ -5,11 +5,13 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import torch
 
-from spatial_reduction.dataset import BLOCK_PIXELS
-from spatial_reduction.determinism import set_determinism
-from spatial_reduction.model import choose_device, load_model, require_architecture, to_input
-from spatial_reduction.network import Network
-from spatial_reduction.saliency.scores import Blocks, Context
+from spatial_reduction.data.dataset_file import BLOCK_PIXELS
+from spatial_reduction.networks.base import Network
+from spatial_reduction.networks.inference import to_input
+from spatial_reduction.networks.model_file import load_model, require_architecture
+from spatial_reduction.runtime.determinism import set_determinism
+from spatial_reduction.runtime.device import choose_device
+from spatial_reduction.saliency.base import Blocks, Context
 
 # A backward pass needs all feature maps at once: about 25 of full width in a U-Net, 1 of 16 MiB at width 32.
 GRADIENT_PIXELS = BLOCK_PIXELS // 4

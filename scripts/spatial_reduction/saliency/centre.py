@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from spatial_reduction.saliency.scores import Blocks, Context
+from spatial_reduction.saliency.base import Blocks, Context
 
 
 def stream_scores(blocks: Blocks, context: Context) -> Iterator[np.ndarray]:  # noqa: ARG001  (one signature)

@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from captum.attr import LayerGradCam
 
-from spatial_reduction.network import Network
+from spatial_reduction.networks.base import Network
+from spatial_reduction.saliency.base import Blocks, Context
 from spatial_reduction.saliency.batched import GRADIENT_PIXELS, score_batches
 from spatial_reduction.saliency.interest import LogitsOfInterest
-from spatial_reduction.saliency.scores import Blocks, Context
 
 
 def stream_scores(blocks: Blocks, context: Context) -> Iterator[np.ndarray]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from spatial_reduction.network import Network
+from spatial_reduction.networks.base import Network
 
 
 class LogitsOfInterest(nn.Module):

@@ -6,11 +6,11 @@ from functools import partial
 import numpy as np
 import torch
 
-from spatial_reduction.network import Network
+from spatial_reduction.networks.base import Network
+from spatial_reduction.saliency.base import Blocks, Context
 from spatial_reduction.saliency.batched import GRADIENT_PIXELS, score_batches
 from spatial_reduction.saliency.grad_cam import map_activation
 from spatial_reduction.saliency.probability import log_odds
-from spatial_reduction.saliency.scores import Blocks, Context
 
 # After IteRPrimE (arXiv 2503.00936).
 PASSES = 3

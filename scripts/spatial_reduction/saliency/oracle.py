@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 from scipy import ndimage
 
-from spatial_reduction.saliency.scores import Blocks, Context
+from spatial_reduction.saliency.base import Blocks, Context
 
 USES_LABELS = True
 

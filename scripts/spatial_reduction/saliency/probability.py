@@ -6,9 +6,9 @@ from functools import partial, reduce
 import numpy as np
 import torch
 
-from spatial_reduction.network import Network
+from spatial_reduction.networks.base import Network
+from spatial_reduction.saliency.base import Blocks, Context
 from spatial_reduction.saliency.batched import score_batches
-from spatial_reduction.saliency.scores import Blocks, Context
 
 
 def stream_scores(blocks: Blocks, context: Context) -> Iterator[np.ndarray]:

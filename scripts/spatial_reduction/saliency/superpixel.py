@@ -9,10 +9,10 @@ from skimage.color import rgb2lab
 from skimage.filters import threshold_otsu
 from skimage.segmentation import slic
 
-from spatial_reduction.network import Network
+from spatial_reduction.networks.base import Network
+from spatial_reduction.saliency.base import Blocks, Context
 from spatial_reduction.saliency.batched import score_batches
 from spatial_reduction.saliency.probability import log_odds
-from spatial_reduction.saliency.scores import Blocks, Context
 
 # After ISESS (arXiv 2112.00665); the numbers are this project's, for pictures of 64 to 512 pixels a side.
 PASSES = 3

@@ -1,0 +1,1 @@
+"""From the tables of all chains to contrasts and a verdict."""

@@ -1,0 +1,125 @@
+"""What `counts.h5` holds, counts of each test image, and every measure of any resample of the images made from them."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from spatial_reduction.evaluation.corruptions import CORRUPTED
+from spatial_reduction.metrics.boundary_iou import boundary_iou
+from spatial_reduction.metrics.calibration import BINS, calibration_error, mean_likelihood
+from spatial_reduction.metrics.overlap import iou, mean_over_classes, measure, merge_foreground, ratio, summary_measures
+from spatial_reduction.runtime.errors import InputError
+from spatial_reduction.runtime.files import open_hdf5, well_formed
+
+BACKGROUNDS = ("background_swapped", "background_blurred")
+BLOCK = 500  # resamples at once
+OBJECTS = "T1/objects/"  # then the measure
+Key = tuple[str, str, str]  # protocol, measure, class group
+
+
+def read_counts(path: str | Path) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Return {`PROTOCOL/QUANTITY`: counts (N, ...)} of the last iteration on the test images, and the class names.
+
+    The counts of objects are given by measure: {`T1/objects/MEASURE`: counts (N, 2)}.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    with open_hdf5(path, "counts") as file, well_formed(path):
+        found = {
+            f"{protocol}/{quantity}": dataset[-1]
+            for protocol, splits in file.items()
+            for quantity, dataset in splits.get("test", {}).items()
+            if quantity != "objects"
+        }
+        if "T1/test/objects" in file:
+            dataset = file["T1/test/objects"]
+            found |= {OBJECTS + str(name): dataset[-1, :, i] for i, name in enumerate(dataset.attrs["measures"])}
+        classes = [str(name) for name in file.attrs["classes"]]
+        _require_counts(path, found, len(classes))
+        return found, classes
+
+
+def _require_counts(path: str | Path, found: Mapping[str, np.ndarray], classes: int) -> None:
+    """Refuse counts that are not finite, not of these classes, or of other images than the intact ones."""
+    of_image = {"confusion": (classes, classes), "boundary": (classes, 2), "reliability": (BINS, 3), "nll": (2,)}
+    images = len(found["T1/confusion"])
+    for name, counts in found.items():
+        expected = (images, *of_image.get(name.rpartition("/")[2], (2,)))
+        if counts.shape != expected or not np.isfinite(counts).all():
+            raise InputError(f"{path}: {name} is {counts.shape}, expected finite {expected}; delete it and run again")
+
+
+def recorded_machines(paths: Iterable[str | Path]) -> tuple[set[str], set[str]]:
+    """Return the devices that chains were evaluated on, and the software with its versions.
+
+    Raises:
+        InputError: a file is damaged.
+    """
+    devices, software = set(), set()
+    for path in paths:
+        with open_hdf5(path, "counts") as file, well_formed(path):
+            devices.add(str(file.attrs["device"]))
+            software |= {str(name) for name in file.attrs["software"]}
+    return devices, software
+
+
+def pool(counts: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the counts summed over the images, (N, ...) -> (...)."""
+    return {name: values.sum(axis=0) for name, values in counts.items()}
+
+
+def pool_resamples(counts: Mapping[str, np.ndarray], weights: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the counts summed over each resample of the images, (N, ...) -> float64 (B, ...).
+
+    Args:
+        weights: (B, N), how often each image is drawn. One matrix product per block of resamples serves all counts.
+    """
+    flat = np.concatenate([values.reshape(len(values), -1) for values in counts.values()], axis=1, dtype=np.float32)
+    blocks = [weights[start : start + BLOCK].astype(np.float32) @ flat for start in range(0, len(weights), BLOCK)]
+    ends = np.cumsum([values[0].size for values in counts.values()])
+    parts = np.split(np.concatenate(blocks).astype(np.float64), ends[:-1], axis=1)
+    return {
+        name: part.reshape(len(weights), *values.shape[1:])
+        for (name, values), part in zip(counts.items(), parts, strict=True)
+    }
+
+
+def measure_counts(
+    pooled: Mapping[str, np.ndarray], classes: Sequence[str], groups: Mapping[str, Sequence[str]], front: Sequence[str]
+) -> dict[Key, np.ndarray]:
+    """Return every measure, in the unit it is stored in, that the pooled counts (..., C, C) and so on allow.
+
+    A drop is the value on intact images minus that on changed ones: of mean IoU, averaged over all corruptions, and of
+    the foreground's IoU for a swapped or blurred background.
+
+    Args:
+        groups: {name: class names} to average over; `all` is added.
+        front: names of the foreground classes.
+    """
+    foreground, everything = [list(classes).index(name) for name in front], range(len(classes))
+    values: dict[Key, np.ndarray] = {}
+    for protocol in ("T1", "T2", "T3"):
+        if f"{protocol}/confusion" in pooled:
+            for name, group, members in summary_measures(classes, groups):
+                values[protocol, name, group] = measure(pooled[f"{protocol}/confusion"], name, members, foreground)
+    if "T1/boundary" in pooled:
+        values["T1", "mean_boundary_iou", "all"] = mean_over_classes(boundary_iou(pooled["T1/boundary"]), everything)
+    if "T1/reliability" in pooled:
+        values["T1", "ece", "all"] = calibration_error(pooled["T1/reliability"])
+    if "T1/nll" in pooled:
+        values["T1", "nll", "all"] = mean_likelihood(pooled["T1/nll"])
+    for place in [place for place in pooled if place.startswith(OBJECTS)]:
+        values["T1", place.removeprefix(OBJECTS), "all"] = ratio(pooled[place][..., 0], pooled[place][..., 1])
+    corrupted = [pooled[f"{name}/confusion"] for name in CORRUPTED if f"{name}/confusion" in pooled]
+    if corrupted:
+        scores = np.mean([mean_over_classes(iou(each), everything) for each in corrupted], axis=0)
+        values["corrupted", "mean_iou", "all"] = scores
+        values["corrupted", "corruption_drop", "all"] = values["T1", "mean_iou", "all"] - scores
+    for protocol in BACKGROUNDS:
+        if f"{protocol}/confusion" in pooled:
+            scores = iou(merge_foreground(pooled[f"{protocol}/confusion"], foreground))[..., 1]
+            values[protocol, "binary_iou", "foreground"] = scores
+            values[protocol, f"{protocol}_drop", "foreground"] = values["T1", "binary_iou", "foreground"] - scores
+    return values

@@ -1,0 +1,3 @@
+"""The label that belongs to no class."""
+
+IGNORED = 255  # label of pixels that belong to no class

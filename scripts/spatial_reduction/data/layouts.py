@@ -1,0 +1,185 @@
+"""List the (image, labels) pairs of each supported folder layout."""
+
+import re
+from collections import defaultdict
+from pathlib import Path
+
+from spatial_reduction.data.decode import Pair
+from spatial_reduction.data.picture_file import count_pages
+from spatial_reduction.runtime.errors import InputError
+
+IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff"}
+
+
+def list_oxford_pet(root: Path) -> list[Pair]:
+    """List the pairs of the Oxford-IIIT Pet layout, sorted by name.
+
+    The names are those of annotations/trainval.txt and annotations/test.txt (lines "NAME class species
+    breed"), so stray files such as `._NAME.png` or .mat files in the folders play no part. The group of a
+    pair is its breed.
+    """
+    pairs = {}
+    for official in ("trainval", "test"):
+        listing = root / "annotations" / f"{official}.txt"
+        if not listing.is_file():
+            raise InputError(
+                f"{listing}: missing; dataset.root must hold images/ and annotations/{{trainval,test}}.txt"
+            )
+        for line in read_lines(listing):
+            if not line.strip() or line.startswith("#"):
+                continue
+            name = line.split()[0]
+            if "/" in name:
+                raise InputError(f"{listing}: {name} is no name, it leads to another folder")
+            if name in pairs:
+                raise InputError(f"{listing}: {name} is listed twice")
+            pairs[name] = Pair(
+                name=name,
+                image=root / "images" / f"{name}.jpg",
+                labels=root / "annotations" / "trimaps" / f"{name}.png",
+                group=name.rsplit("_", 1)[0],
+                official=official,
+            )
+    return [pairs[name] for name in sorted(pairs)]
+
+
+def read_lines(path: Path) -> list[str]:
+    """Return the lines of a text file.
+
+    Raises:
+        InputError: it cannot be read, or is not text.
+    """
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not a text file (UTF-8)") from error
+
+
+def list_folder(root: Path) -> list[Pair]:
+    """List images/STEM.* with masks/STEM.* below `root`, sorted by stem."""
+    return [Pair(stem, *paths) for stem, paths in sorted(_partners(root, "images", "masks").items())]
+
+
+def list_instances(root: Path) -> list[Pair]:
+    """List images/STEM.* with instances/STEM.* below `root`, sorted by stem."""
+    return [Pair(stem, *paths) for stem, paths in sorted(_partners(root, "images", "instances").items())]
+
+
+def list_isbi2012(root: Path) -> list[Pair]:
+    """List the slices of the ISBI 2012 challenge (electron microscopy) in order of their number.
+
+    They are the pages of train-volume.tif and train-labels.tif, or train/image/N.* with train/label/N.*. Both forms
+    give the same names, slice_00 to slice_29, whose alphabetical order is that of the slices.
+    """
+    stacks = root / "train-volume.tif", root / "train-labels.tif"
+    if any(path.exists() for path in stacks):
+        counts = [count_pages(path) for path in stacks]
+        if counts[0] != counts[1]:
+            raise InputError(f"{root}: train-volume.tif holds {counts[0]} slices, train-labels.tif {counts[1]}")
+        slices = {page: (*stacks, "", "", page) for page in range(counts[0])}
+    else:
+        partners = _partners(root, "train/image", "train/label")
+        unnumbered = sorted(stem for stem in partners if not stem.isdecimal())
+        if unnumbered:
+            raise InputError(
+                f"{root}/train/image: files must be named by the number of their slice, not {unnumbered[:10]}"
+            )
+        slices = {int(stem): paths for stem, paths in partners.items()}
+        if len(slices) < len(partners):
+            raise InputError(f"{root}/train/image: two files have the same number; there are {sorted(partners)[:10]}")
+    digits = len(str(max(slices, default=0)))
+    return [Pair(f"slice_{number:0{digits}}", *slices[number]) for number in sorted(slices)]
+
+
+def list_cell_tracking(root: Path) -> list[Pair]:
+    """List the labelled frames of the Cell Tracking Challenge's two-dimensional sequences 01 and 02.
+
+    Frame 01/t000.tif belongs to 01_GT/SEG/man_seg000.tif (gold truth) or, where a sequence has no folder 01_GT/SEG, to
+    01_ST/SEG/man_seg000.tif (silver truth); frames without a label picture are no pairs. The group is the sequence;
+    officially 01 is for training and validation, 02 for the test.
+    """
+    sequences = [name for name in ("01", "02") if (root / name).is_dir()]
+    if not sequences:
+        raise InputError(f"{root}: dataset.root must hold 01/ and 01_GT/SEG/ (or 01_ST/SEG/), or the same of 02")
+    return [pair for sequence in sequences for pair in _list_sequence(root, sequence)]
+
+
+def _list_sequence(root: Path, sequence: str) -> list[Pair]:
+    gold, silver = (root / f"{sequence}_{truth}" / "SEG" for truth in ("GT", "ST"))
+    frames, truth = _numbered(root / sequence, "t"), gold if gold.is_dir() else silver
+    labels = _numbered(truth, "man_seg")
+    lonely = [labels[number].name for number in sorted(labels.keys() - frames.keys())]
+    if lonely:
+        raise InputError(f"{truth}: {len(lonely)} label pictures have no frame in {sequence}/: {lonely[:10]}")
+    official = "trainval" if sequence == "01" else "test"
+    return [
+        Pair(f"{sequence}_{frames[number].stem}", frames[number], labels[number], sequence, official)
+        for number in sorted(labels)
+    ]
+
+
+def _numbered(folder: Path, prefix: str) -> dict[int, Path]:
+    """Return {number: path} of the files PREFIXnumber.tif of a folder."""
+    if not folder.is_dir():
+        raise InputError(f"{folder}: missing")
+    names = sorted(path.name for path in folder.iterdir() if path.name.startswith(prefix))
+    volumes = [name for name in names if name.startswith(f"{prefix}_")]
+    if volumes:
+        raise InputError(
+            f"{folder}: {volumes[0]} labels one slice of a volume; only two-dimensional sequences are read"
+        )
+    matches = [match for name in names if (match := re.fullmatch(rf"{prefix}(\d+)\.tiff?", name))]
+    numbered = {int(match[1]): folder / match[0] for match in matches}
+    if len(numbered) < len(matches):
+        raise InputError(f"{folder}: two files have the same number; there are {[match[0] for match in matches][:10]}")
+    return numbered
+
+
+def _partners(root: Path, images: str, labels: str) -> dict[str, tuple[Path, Path]]:
+    """Return {stem: (image, label picture)} of two folders that hold the same stems."""
+    found = []
+    for folder in (root / images, root / labels):
+        if not folder.is_dir():
+            raise InputError(f"{folder}: missing; dataset.root must hold {images}/ and {labels}/")
+        found.append(_by_stem(folder))
+    lonely = sorted(found[0].keys() ^ found[1].keys())
+    if lonely:
+        raise InputError(
+            f"{root}: {len(lonely)} files have no partner of equal stem in {images}/ and {labels}/: {lonely[:10]}"
+        )
+    return {stem: (path, found[1][stem]) for stem, path in found[0].items()}
+
+
+def _by_stem(folder: Path) -> dict[str, Path]:
+    files = defaultdict(list)
+    for path in folder.iterdir():
+        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith("."):
+            files[path.stem].append(path)
+    doubled = sorted(stem for stem, paths in files.items() if len(paths) > 1)
+    if doubled:
+        raise InputError(f"{folder}: more than one file has the stem {doubled[:10]}")
+    return {stem: paths[0] for stem, paths in files.items()}
+
+
+LAYOUTS = {
+    "synthetic": list_oxford_pet,
+    "oxford_pet": list_oxford_pet,
+    "folder": list_folder,
+    "instances": list_instances,
+    "isbi2012": list_isbi2012,
+    "cell_tracking": list_cell_tracking,
+}
+
+
+def list_pairs(source: str, root: str | Path, limit: int | None) -> list[Pair]:
+    """Return the pairs of a data source in sorted order, the first `limit` of them if given.
+
+    Raises:
+        InputError: the folder is not of the source's layout, or holds no pair.
+    """
+    pairs = LAYOUTS[source](Path(root))[:limit]
+    if not pairs:
+        raise InputError(f"{root}: holds no image for the source {source}")
+    return pairs

@@ -1,0 +1,80 @@
+"""Divide pairs into training, validation and test: seeded, stratified, the same on every machine."""
+
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from spatial_reduction.data.decode import Pair
+from spatial_reduction.runtime.errors import InputError
+
+SPLITS = ("train", "validation", "test")
+
+
+def split_pairs(pairs: Sequence[Pair], split: Mapping[str, Any]) -> dict[str, list[Pair]]:
+    """Return the pairs of each split as the section `dataset.split` of the configuration asks.
+
+    Methods: `official` (the release's test set; `validation_share` per cent of its trainval), `random`
+    (`validation_share` and `test_share` per cent of all), `ordered` (the same shares; the last pairs test, those before
+    them validate) and `lists` (one file of names per split).
+
+    Raises:
+        InputError: a split would be empty, or a listed name does not exist or stands in two lists.
+    """
+    method = split["method"]
+    if method == "lists":
+        parts = _listed(pairs, split["lists"])
+    elif method == "official":
+        trainval = [pair for pair in pairs if pair.official == "trainval"]
+        train, validation = draw_stratified(trainval, split["validation_share"], split["seed"])
+        parts = {"train": train, "validation": validation, "test": [p for p in pairs if p.official == "test"]}
+    elif method == "ordered":
+        shares = (Fraction(str(split[f"{name}_share"])) / 100 for name in ("validation", "test"))
+        validating, testing = (int(len(pairs) * share) for share in shares)
+        end = len(pairs) - testing
+        cut = max(0, end - validating)
+        parts = {"train": pairs[:cut], "validation": pairs[cut:end], "test": pairs[end:]}
+    else:
+        rest, test = draw_stratified(pairs, split["test_share"], split["seed"])
+        validating = int(len(pairs) * Fraction(str(split["validation_share"])) / 100)
+        train, validation = draw_stratified(rest, Fraction(100 * validating, max(1, len(rest))), split["seed"] + 1)
+        parts = {"train": train, "validation": validation, "test": test}
+    for name in SPLITS:
+        if not parts[name]:
+            raise InputError(f"dataset.split: the {name} split of {len(pairs)} images is empty (method {method})")
+    return parts
+
+
+def draw_stratified(pairs: Sequence[Pair], share: float | Fraction, seed: int) -> tuple[list[Pair], list[Pair]]:
+    """Draw `share` per cent of the pairs, evenly over the groups; return (rest, drawn), each sorted by name.
+
+    The pairs are shuffled within their groups and laid end to end; every (100/share)-th is drawn. So every
+    group gives its share to within one pair, and floor(n * share / 100) pairs are drawn in all.
+    """
+    order = np.random.default_rng(seed).permutation(len(pairs))
+    laid = sorted((pairs[index] for index in order), key=lambda pair: pair.group)
+    portion = Fraction(str(share)) / 100
+    is_drawn = [int((i + 1) * portion) > int(i * portion) for i in range(len(laid))]
+    rest = [pair for pair, drawn in zip(laid, is_drawn, strict=True) if not drawn]
+    taken = [pair for pair, drawn in zip(laid, is_drawn, strict=True) if drawn]
+    return sorted(rest, key=lambda pair: pair.name), sorted(taken, key=lambda pair: pair.name)
+
+
+def _listed(pairs: Sequence[Pair], lists: Mapping[str, str]) -> dict[str, list[Pair]]:
+    by_name = {pair.name: pair for pair in pairs}
+    parts, seen = {}, set()
+    for split in SPLITS:
+        try:
+            names = Path(lists[split]).read_text(encoding="utf-8").split()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "not a text file (UTF-8)"
+            raise InputError(f"dataset.split.lists.{split}: {lists[split]}: {reason}") from error
+        unknown = sorted(set(names) - by_name.keys())
+        repeated = sorted(seen.intersection(names)) or sorted({name for name in names if names.count(name) > 1})
+        if unknown or repeated:
+            raise InputError(f"{lists[split]}: unknown names {unknown[:10]}, repeated names {repeated[:10]}")
+        seen.update(names)
+        parts[split] = [by_name[name] for name in sorted(names)]
+    return parts

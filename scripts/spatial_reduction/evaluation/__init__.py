@@ -1,0 +1,1 @@
+"""What trained models do on test images, by every protocol, and on new pictures."""

@@ -1,0 +1,74 @@
+"""Apply masks to images: what the network sees where a pixel was removed."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from spatial_reduction.data.dataset_file import Dataset
+from spatial_reduction.masks.mask_file import open_mask
+
+BLUR_SIGMA = 0.1  # of the image side: no outline survives
+
+
+def reduced_blocks(
+    dataset: Dataset,
+    mask: str | Path,
+    fill: str,
+    seed: int,
+    removes: str = "input",
+    carriers: np.ndarray | None = None,
+) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
+    """Yield (position, images as the network sees them, true labels) of the training split, a block at a time.
+
+    Args:
+        removes: what removed pixels leave: `input`, `loss` (the images stay intact) or `input_and_loss`.
+        carriers: int (N_train,); image i is reduced by the mask of image `carriers[i]`. None: by its own.
+
+    Raises:
+        InputError: the mask file is damaged or made for other images.
+    """
+    with open_mask(mask, dataset.count("train"), dataset.image_shape[:2]) as masks:
+        for block, images, labels in dataset.blocks("train"):
+            if removes != "loss":
+                kept = masks.read(block if carriers is None else carriers[block])
+                images = reduce_images(images, kept, fill, dataset.mean, seed, range(block.start, block.stop))
+            yield block, images, labels
+
+
+def reduce_images(
+    images: np.ndarray, kept: np.ndarray, fill: str, mean: Sequence[float], seed: int, positions: Sequence[int]
+) -> np.ndarray:
+    """Replace the removed pixels of uint8 images, before any normalisation.
+
+    Args:
+        images: uint8 (N, H, W, C).
+        kept: bool (N, H, W).
+        fill: `black` (0), `mean` (the training split's channel mean), `blur` (the image under a Gaussian of
+            10 % of its side), `noise` (uniform, drawn from `seed` and the image's position), or `mask`: nothing of
+            the image is shown, kept pixels become 255 and removed ones 0.
+        mean: of each channel, in [0, 1].
+        positions: of the images in their split.
+
+    Returns:
+        uint8 (N, H, W, C); `images` itself where nothing is removed.
+    """
+    if kept.all():
+        return images
+    if fill == "mask":
+        return np.repeat(np.where(kept[..., None], np.uint8(255), np.uint8(0)), images.shape[3], axis=3)
+    return np.where(kept[..., None], images, _filling(images, fill, mean, seed, positions))
+
+
+def _filling(images: np.ndarray, fill: str, mean: Sequence[float], seed: int, positions: Sequence[int]) -> np.ndarray:
+    if fill == "black":
+        return np.zeros(1, dtype=np.uint8)
+    if fill == "mean":
+        return np.rint(255 * np.array(mean)).astype(np.uint8)
+    if fill == "blur":
+        from scipy import ndimage  # imported here: no other fill needs it
+
+        sigma = BLUR_SIGMA * images.shape[1]
+        return ndimage.gaussian_filter(images, sigma=(0, sigma, sigma, 0), mode="nearest")
+    generators = (np.random.default_rng((seed, position)) for position in positions)
+    return np.stack([generator.integers(0, 256, images.shape[1:], dtype=np.uint8) for generator in generators])

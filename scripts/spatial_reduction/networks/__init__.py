@@ -1,0 +1,1 @@
+"""The networks, their file, and how they are asked for a prediction."""

@@ -1,0 +1,192 @@
+"""The report page: verdict, figures, tables, data, cost and configuration in one file that needs no network."""
+
+import base64
+import re
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+import yaml
+
+from spatial_reduction.analysis.caveats import Evidence
+from spatial_reduction.analysis.counts_file import recorded_machines
+from spatial_reduction.analysis.measures import (
+    DECISIONS,
+    MEASURES,
+    PROTOCOLS,
+    describe_determinism,
+    format_p,
+    format_whole,
+    measured_group,
+)
+from spatial_reduction.analysis.tables import CHAIN, last_test_rows
+from spatial_reduction.analysis.verdict import reach_verdict, write_verdict
+from spatial_reduction.cluster.costs import profile_section
+from spatial_reduction.data.dataset_file import describe
+from spatial_reduction.runtime.files import written_whole
+from spatial_reduction.runtime.log import say
+
+PACKAGES = ("snakemake", "pandas", "seaborn", "scipy")  # of the analysis; counts.h5 records those of the network
+CAPTIONS = {
+    "contrasts": "Difference of every arm from the primary comparator, paired by seed, in the measure that decides "
+    "each hypothesis. An interval that leaves out 0 is a claim only if the test, adjusted for all arms, agrees.",
+    "heat_map": "Test score of the method: thresholds by iterations.",
+    "robustness": "Points of IoU that the last model loses on changed test images. A model that starts lower has less "
+    "to lose: see the scores on the changed images in contrasts.csv.",
+    "reliability": "How often a pixel of a given confidence is right, and how many pixels are that confident.",
+    "thresholds": "Test score after the last iteration against the percentage of pixels kept at each reduction.",
+    "iterations": "Test score of every iteration's model. Chains that begin alike share iteration 1, the single pass.",
+    "learning_curves": "Validation mean IoU against cumulative optimiser steps. equal_compute shows what longer "
+    "training alone gives.",
+    "kept_pixels": "What each iteration trains on: the share of all pixels, and of each true class, that is kept.",
+    "cost": "Test score against training time. A removed pixel costs as much as a kept one: convolutions are dense.",
+    "sources": "Test images, evenly spaced over the test split, scored by several sources of saliency that ask one "
+    "model. Above: the rank of each pixel's score within its image, as masks see it; below: what the mask leaves.",
+    "examples": "Test images through one chain, evenly spaced over the test split. Saliency is what the named "
+    "iteration's model finds relevant; the picture beside it is what the next iteration would train on.",
+}
+
+
+def write_report(
+    metrics: str | Path,
+    contrasts: str | Path,
+    history: str | Path,
+    costs: str | Path,
+    slurm_jobs: str | Path,
+    convergence: str | Path,
+    dataset: str | Path,
+    counts: Sequence[str | Path],
+    figures: Sequence[str | Path],
+    sources: Sequence[str | Path],
+    template: str | Path,
+    config: Mapping[str, Any],
+    method: Mapping[str, Any],
+    page: str | Path,
+    verdict: str | Path,
+) -> None:
+    """Write the page, and its verdict as Markdown.
+
+    Args:
+        costs, slurm_jobs: what the rules asked for and used; the second may have no rows.
+        counts: `counts.h5` of the chains; they record device and software.
+        figures: PNG files, embedded in this order.
+        sources: the table that goes with the figure of that name, or none.
+        config: the whole configuration, shown as it is.
+        method: the section `reduction` of the arm that the report is about.
+    """
+    measured, curves, compared, speed = (
+        pd.read_csv(path, dtype={"threshold": str}) for path in (metrics, history, contrasts, convergence)
+    )
+    rules = pd.read_csv(costs)
+    final, data = last_test_rows(measured), describe(dataset)
+    steps = curves.groupby(CHAIN)["cumulative_steps"].max().rename("steps").reset_index()
+    reached = reach_verdict(Evidence(compared, final, steps, data["class_share"]), config)
+    intact = final[final["protocol"] == "T1"]
+    about, primary = config["report"]["method"], config["evaluation"]["comparators"][0]
+    measure = config["report"]["measure"]
+    group = measured_group(measure, config["report"]["class_group"])
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {"p": format_p, "whole": format_whole}
+    text = environment.from_string(Path(template).read_text(encoding="utf-8")).render(
+        config=config,
+        method=method,
+        configuration=yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True),
+        verdict=reached,
+        decisions=DECISIONS,
+        measures=MEASURES,
+        protocols=PROTOCOLS,
+        figures=[(Path(path).stem, _caption(path), _embedded(path)) for path in figures],
+        sources=[row for path in sources for row in source_table(pd.read_csv(path, dtype={"threshold": str}))],
+        scores=score_table(intact, config["evaluation"]["measures"]),
+        contrasts=compared[(compared["measure"] == measure) & (compared["class"] == group)].to_dict("records"),
+        others=compared[(compared["arm"] == about) & (compared["comparator"] == primary)].to_dict("records"),
+        convergence=convergence_table(speed),
+        cost=cost_table(curves),
+        costs=rules.to_dict("records"),
+        profile=profile_section(rules),
+        slurm_jobs=pd.read_csv(slurm_jobs).to_dict("records"),
+        data=data,
+        software=sorted(recorded_machines(counts)[1] | {f"{name} {version(name)}" for name in PACKAGES}),
+        devices=sorted(set(curves["device"])),
+        determinism=describe_determinism(config["training"]["deterministic"], curves["device"]),
+    )
+    for path, content in ((page, text), (verdict, write_verdict(reached, config["report"]["title"]))):
+        with written_whole(path) as partial:
+            partial.write_text(content, encoding="utf-8")
+    say(f"{page}: written; open it in a browser")
+
+
+def score_table(final: pd.DataFrame, measures: Sequence[str]) -> list[dict[str, Any]]:
+    """Return, per arm and threshold, n and each measure's mean and standard deviation over seeds, as printed."""
+    rows = []
+    for (arm, threshold), runs in final.groupby(["arm", "threshold"], sort=False):
+        cells = {}
+        for (measure, group), values in runs.groupby(["measure", "class"], sort=False)["value"]:
+            if measure in measures:
+                scale = MEASURES[measure].scale
+                cells[measure, group] = (scale * values.mean(), scale * values.std())
+        rows.append({"arm": arm, "threshold": threshold, "n": runs["seed"].nunique(), "cells": cells})
+    return rows
+
+
+def source_table(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return, per source and threshold, cost (median, lowest, highest), recall by class, pixels decided by index."""
+    rows = []
+    for source, found in table.groupby("source", sort=False):
+        cost = found[found["measure"] == "relative_seconds"].iloc[0]
+        for threshold, kept in found[found["measure"] != "relative_seconds"].groupby("threshold", sort=False):
+            recall = kept[kept["measure"] == "recall"].set_index("class")["value"].to_dict()
+            tied = kept[kept["measure"] == "decided_by_index"]["value"].iloc[0]
+            rows.append(
+                {"source": source, "threshold": threshold, "recall": recall, "tied": tied, "images": kept["n"].max()}
+            )
+            rows[-1] |= {"repeats": cost["n"], "cost": tuple(cost[["value", "low", "high"]])}
+    return rows
+
+
+def convergence_table(speed: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return, per arm and threshold, n, area (per cent); per level the chains that reached it, their median steps."""
+    rows = []
+    for (arm, threshold), runs in speed.groupby(["arm", "threshold"], sort=False):
+        levels = {
+            level: (int(chains["reached"].sum()), chains["steps"].median()) for level, chains in runs.groupby("level")
+        }
+        area = 100 * runs.drop_duplicates("seed")["area"].mean()
+        rows.append({"arm": arm, "threshold": threshold, "n": runs["seed"].nunique(), "area": area, "levels": levels})
+    return rows
+
+
+def cost_table(curves: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return, per arm, steps, seconds (mean and range over the chains) and images per second of training."""
+    chains = curves.groupby(CHAIN).agg(
+        steps=("cumulative_steps", "max"), images=("cumulative_images", "max"), seconds=("cumulative_seconds", "max")
+    )
+    rows = []
+    for arm, runs in chains.groupby("arm", sort=False):
+        seconds = runs["seconds"]
+        rows.append(
+            {
+                "arm": arm,
+                "chains": len(runs),
+                "steps": int(runs["steps"].max()),
+                "seconds": seconds.mean(),
+                "fastest": seconds.min(),
+                "slowest": seconds.max(),
+                "rate": runs["images"].sum() / seconds.sum(),
+            }
+        )
+    return rows
+
+
+def _caption(path: str | Path) -> str:
+    kind = re.sub(r"_top_.*", "", Path(path).stem)  # examples_top_90
+    return CAPTIONS[kind]
+
+
+def _embedded(path: str | Path) -> str:
+    return "data:image/png;base64," + base64.b64encode(Path(path).read_bytes()).decode()

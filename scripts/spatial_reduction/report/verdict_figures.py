@@ -1,0 +1,206 @@
+"""The figures that the verdict rests on: contrasts, thresholds by iteration, robustness, calibration. No torch."""
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from spatial_reduction.analysis.counts_file import BACKGROUNDS, read_counts
+from spatial_reduction.analysis.measures import HYPOTHESES, MEASURES, deciding_measures, measured_group
+from spatial_reduction.analysis.tables import CHAIN, last_test_rows
+from spatial_reduction.evaluation.corruptions import CORRUPTED
+from spatial_reduction.report.figure_style import (
+    LAST_ONLY,
+    arm_styles,
+    at_threshold,
+    finish_figure,
+    list_thresholds,
+    read_metrics,
+    save_figure,
+)
+
+# Colours of seaborn's palette "colorblind", and a marker each for print without colour.
+DECISION_STYLES = {
+    "supported": {"color": "#029e73", "marker": "^"},
+    "refuted": {"color": "#d55e00", "marker": "v"},
+    "equivalent": {"color": "#0173b2", "marker": "s"},
+    "undecided": {"color": "#949494", "marker": "o"},
+}
+FEWEST_PIXELS = 1e-4  # share of the pixels below which a bin of confidence says nothing
+
+
+def plot_contrasts(
+    contrasts: str | Path, comparator: str, measure: str, class_group: str, margin: float, outputs: Sequence[str | Path]
+) -> None:
+    """Every arm and threshold against the comparator in the measure that decides each hypothesis, with intervals.
+
+    Args:
+        margin: of equivalence, in points, and a hundredth of it in other units: a grey band.
+    """
+    table = pd.read_csv(contrasts, dtype={"threshold": str})
+    table = table[table["comparator"] == comparator]
+    panels = {
+        name: table[(table["measure"] == decider) & (table["protocol"] == protocol) & (table["class"] == group)]
+        for name, (decider, protocol) in deciding_measures(measure).items()
+        for group in [measured_group(decider, class_group) if protocol == "T1" else _only_group(decider)]
+    }
+    panels = {name: rows for name, rows in panels.items() if len(rows)}
+    settings = list(dict.fromkeys(zip(table["arm"], table["threshold"], strict=True)))
+    if not panels:
+        return _save_note("Nothing is compared.", outputs)
+    size = (2.2 + 2.5 * len(panels), 1.3 + 0.24 * len(settings))
+    figure, row = plt.subplots(1, len(panels), figsize=size, sharey=True, squeeze=False)
+    for axes, (name, rows) in zip(row[0], panels.items(), strict=True):
+        _draw_contrasts(axes, rows, settings, margin)
+        axes.set_title(f"{name}, {HYPOTHESES[name]}")
+    labels = [arm if threshold == "100" else f"{arm}, top {threshold} %" for arm, threshold in settings]
+    row[0][0].set_yticks(range(len(settings)), labels)
+    row[0][0].set_ylim(len(settings) - 0.5, -0.5)
+    note = f"arm minus {comparator}, lines: 95 % intervals; grey band: no difference that matters"
+    finish_figure(figure, outputs, table, note)
+    return None
+
+
+def plot_heat_map(metrics: str | Path, measure: str, class_group: str, arm: str, outputs: Sequence[str | Path]) -> None:
+    """Mean test score of one arm, thresholds by iterations."""
+    table = read_metrics(metrics, measure, class_group)
+    table = table[table["arm"] == arm]
+    grid = table.pivot_table(index="threshold", columns="iteration", values="value", aggfunc="mean")
+    grid = grid.loc[sorted(grid.index, key=float, reverse=True)]
+    figure, axes = plt.subplots(figsize=(2.4 + 0.8 * grid.shape[1], 1.6 + 0.5 * grid.shape[0]))
+    about = MEASURES[measure]
+    label, form = f"test {about.name} ({about.score_unit})", f".{about.score_digits}f"
+    bar = {"label": textwrap.fill(label, 30)}
+    sns.heatmap(grid, ax=axes, annot=True, fmt=form, cmap="cividis", linewidths=0.5, cbar_kws=bar)
+    axes.set_yticks(axes.get_yticks(), [f"top {threshold} %" for threshold in grid.index], rotation=0)
+    axes.set_title(arm)
+    axes.set_xlabel("iteration")
+    axes.set_ylabel("")
+    note = LAST_ONLY if about.is_of_objects else "; iteration 1, on intact images, is the same for all rows"
+    finish_figure(figure, outputs, table, "mean over the seeds" + note)
+
+
+def plot_robustness(metrics: str | Path, arms: Sequence[str], outputs: Sequence[str | Path]) -> None:
+    """Loss of test IoU under every family of corruption and change of background; bars: mean, points: seeds."""
+    losses = measure_losses(pd.read_csv(metrics, dtype={"threshold": str}))
+    if losses.empty:
+        return _save_note("No corruption and no change of background was evaluated.", outputs)
+    families, styles, thresholds = list(losses.columns[3:]), arm_styles(arms), list_thresholds(losses)
+    width = max(1.05 * len(families), 0.13 * len(families) * len(set(losses["arm"])))
+    size = (width, 0.8 + 2.4 * len(thresholds))
+    figure, panels = plt.subplots(len(thresholds), 1, figsize=size, sharex=True, sharey=True, squeeze=False)
+    for axes, threshold in zip(panels[:, 0], thresholds, strict=True):
+        shown = at_threshold(threshold, losses)
+        present = [arm for arm in styles if arm in set(shown["arm"])]
+        for position, arm in enumerate(present):
+            values = shown[shown["arm"] == arm][families].to_numpy()
+            x = np.arange(len(families)) + 0.8 * ((position + 0.5) / len(present) - 0.5)
+            axes.bar(x, values.mean(axis=0), 0.8 / len(present), label=arm, color=styles[arm]["color"], alpha=0.75)
+            axes.scatter(np.tile(x, len(values)), values.ravel(), s=4, color="0.15", linewidths=0, zorder=3)
+        axes.axhline(0, color="0.3", linewidth=0.8)
+        axes.set_title(f"top {threshold} %")
+        axes.set_ylabel("loss of IoU (points)")
+        axes.grid(visible=False, axis="x")
+    panels[-1, 0].set_xticks(range(len(families)), [name.replace("_", "\n") for name in families], fontsize=8)
+    note = "bars: mean; points: seeds; mean IoU over severities, foreground IoU for backgrounds; lower is better"
+    finish_figure(figure, outputs, losses, note)
+    return None
+
+
+def measure_losses(metrics: pd.DataFrame) -> pd.DataFrame:
+    """Return arm, threshold, seed and a column per family: points lost on changed test images after the last iteration.
+
+    Args:
+        metrics: `metrics.csv`.
+    """
+    test = last_test_rows(metrics)
+    losses: dict[str, list[pd.Series]] = {}
+    for measure, group in (("mean_iou", "all"), ("binary_iou", "foreground")):
+        scores = test[(test["measure"] == measure) & (test["class"] == group)]
+        scores = 100 * scores.pivot_table(index=CHAIN, columns="protocol", values="value", sort=False)
+        for protocol in scores.columns:
+            if protocol in (CORRUPTED if measure == "mean_iou" else BACKGROUNDS):
+                name = CORRUPTED[protocol][0] if protocol in CORRUPTED else protocol
+                losses.setdefault(name, []).append(scores["T1"] - scores[protocol])
+    table = pd.DataFrame({name: sum(some) / len(some) for name, some in losses.items()})
+    return table.reset_index() if len(table) else pd.DataFrame(columns=CHAIN)
+
+
+def plot_reliability(
+    counts: Sequence[str | Path],
+    chains: Sequence[Sequence[str]],
+    arms: Sequence[str],
+    outputs: Sequence[str | Path],
+) -> None:
+    """Accuracy against confidence of the test pixels, and how many pixels are that confident; a column per threshold.
+
+    Args:
+        counts: `counts.h5` of each chain.
+        chains: (arm, threshold, seed) of each.
+    """
+    pooled: dict[tuple[str, str], np.ndarray] = {}
+    for path, (arm, threshold, _) in zip(counts, chains, strict=True):
+        found = read_counts(path)[0]
+        if "T1/reliability" in found:
+            pooled[arm, threshold] = pooled.get((arm, threshold), 0) + found["T1/reliability"].sum(axis=0)
+    if not pooled:
+        return _save_note("The confidence of the models was not evaluated.", outputs)
+    table, styles = pd.DataFrame(chains, columns=["arm", "threshold", "seed"]), arm_styles(arms)
+    thresholds = list_thresholds(table)
+    size = (1.0 + 2.9 * len(thresholds), 4.6)
+    grid = {"height_ratios": [3, 1]}
+    figure, panels = plt.subplots(
+        2, len(thresholds), figsize=size, sharex=True, sharey="row", squeeze=False, gridspec_kw=grid
+    )
+    for (above, below), threshold in zip(panels.T, thresholds, strict=True):
+        above.plot([0, 1], [0, 1], color="0.6", linewidth=0.8)
+        shown = at_threshold(threshold, table).drop_duplicates("arm")
+        for arm, place in zip(shown["arm"], shown["threshold"], strict=True):
+            _draw_reliability(above, below, pooled[arm, place], styles[arm], arm)
+        above.set_title(f"top {threshold} %")
+        below.set_xlabel("confidence")
+    panels[0, 0].set_ylabel("accuracy")
+    panels[1, 0].set_ylabel("pixels (%)")
+    note = "all seeds pooled; on the grey line confidence is right, below it too high"
+    finish_figure(figure, outputs, table.astype({"seed": int}), note)
+    return None
+
+
+def _draw_reliability(above: Axes, below: Axes, bins: np.ndarray, style: Mapping[str, object], arm: str) -> None:
+    pixels, confidence, correct = bins.T
+    enough = pixels > FEWEST_PIXELS * pixels.sum()
+    look = {**style, "markersize": 3.5, "linewidth": 1.2}
+    above.plot(confidence[enough] / pixels[enough], correct[enough] / pixels[enough], label=arm, **look)
+    below.plot(confidence[enough] / pixels[enough], 100 * pixels[enough] / pixels.sum(), **look)
+
+
+def _draw_contrasts(axes: Axes, rows: pd.DataFrame, settings: Sequence[tuple[str, str]], margin: float) -> None:
+    measure = MEASURES[rows["measure"].iloc[0]]
+    reach = margin * measure.scale / 100
+    axes.axvspan(-reach, reach, color="0.9", linewidth=0)
+    axes.axvline(0, color="0.3", linewidth=0.8)
+    for decision, some in rows.groupby("decision", sort=False):
+        y = [settings.index(place) for place in zip(some["arm"], some["threshold"], strict=True)]
+        reach = np.abs(some[["ci_low", "ci_high"]].to_numpy() - some[["difference"]].to_numpy()).T
+        style = DECISION_STYLES[decision]
+        look = {"fmt": style["marker"], "color": style["color"], "markersize": 5, "linewidth": 1.3}
+        axes.errorbar(some["difference"], y, xerr=reach, label=decision, **look)
+    better = "better \N{RIGHTWARDS ARROW}" if measure.higher_is_better else "\N{LEFTWARDS ARROW} better"
+    axes.set_xlabel(textwrap.fill(measure.name, 30) + f"\n({measure.unit}, {better})")
+
+
+def _only_group(measure: str) -> str:
+    return "foreground" if measure.startswith("background") else "all"
+
+
+def _save_note(text: str, outputs: Sequence[str | Path]) -> None:
+    """Save a figure that says why there is none."""
+    figure: Figure = plt.figure(figsize=(5, 1))
+    figure.text(0.5, 0.5, text, ha="center", va="center")
+    save_figure(figure, outputs)

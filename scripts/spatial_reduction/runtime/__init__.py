@@ -1,0 +1,1 @@
+"""What every job rests on: errors, the log, files written whole, devices, determinism."""

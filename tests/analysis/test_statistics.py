@@ -1,0 +1,177 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
+
+from spatial_reduction.analysis.statistics import (
+    FEWEST_SEEDS,
+    Contrast,
+    adjust_holm,
+    contrast,
+    decide,
+    equivalence_test,
+    image_weights,
+    signed_rank_test,
+    standard_errors,
+    t_test,
+)
+
+IMAGES = 200
+
+
+def contrast_of(differences, margin=0.5, image_noise=0.0):
+    return contrast(np.asarray(differences, dtype=float), image_noise**2, IMAGES, margin)
+
+
+def decision_of(result, p_holm):
+    return decide(result.p_equivalence, p_holm, result.difference)
+
+
+def test_image_weights_draw_as_many_images_as_there_are():
+    weights = image_weights(images=7, resamples=500, seed=0)
+    assert weights.shape == (500, 7)
+    assert (weights.sum(axis=1) == 7).all()
+    assert weights.mean() == 1
+    assert weights.var() == pytest.approx(1 - 1 / 7, rel=0.1)  # multinomial
+
+
+def test_without_image_noise_the_error_is_that_of_a_mean():
+    differences = np.array([0.1, 0.9, 0.4, 1.3, -0.2])
+    error, freedom = standard_errors(differences, 0.0, IMAGES)
+    assert error == pytest.approx([stats.sem(differences)] * 2)
+    assert freedom == pytest.approx([4, 4])
+
+
+def test_image_noise_shared_by_all_seeds_does_not_average_out():
+    error, freedom = standard_errors(np.zeros(10), 1.0, IMAGES)
+    assert error == pytest.approx([1, 0])
+    assert freedom == pytest.approx([IMAGES - 1, 9])
+
+
+def test_the_variances_of_seeds_and_images_add_with_satterthwaite_freedom():
+    differences = np.array([0.0, 2.0])  # variance of the mean: 1, with 1 degree of freedom
+    error, freedom = standard_errors(differences, 1.0, IMAGES)
+    assert error == pytest.approx([np.sqrt(2), 1])
+    assert freedom == pytest.approx([4 / (1 / 1 + 1 / (IMAGES - 1)), 1])
+
+
+def test_many_contrasts_at_once_are_those_one_by_one():
+    rng = np.random.default_rng(0)
+    differences, variances = rng.standard_normal((4, 3, 5)), rng.random((4, 3))
+    means = differences.mean(axis=-1)
+    errors = standard_errors(differences, variances, IMAGES)
+    for place in np.ndindex(4, 3):
+        one = contrast(differences[place], variances[place], IMAGES, 0.5)
+        assert t_test(means, *errors)[place] == pytest.approx(one.p_value)
+        assert equivalence_test(means, *errors, 0.5)[place] == pytest.approx(one.p_equivalence)
+
+
+@given(st.lists(st.floats(-3, 3), min_size=2, max_size=12), st.floats(0, 4))
+def test_the_p_value_is_below_the_level_where_the_interval_leaves_out_zero(differences, image_noise):
+    result = contrast_of(differences, image_noise=image_noise)
+    if abs(result.p_value - 0.05) > 1e-6:
+        assert (result.p_value < 0.05) == (result.ci_low > 0 or result.ci_high < 0)
+
+
+def test_seeds_that_happen_to_lie_close_do_not_make_an_interval_narrow():
+    close = contrast_of([1.0, 1.001, 0.999], image_noise=0.3)  # the images' error, with many degrees of freedom
+    assert (close.ci_high - close.ci_low) / 2 == pytest.approx(0.3 * stats.t.ppf(0.975, IMAGES - 1), rel=1e-3)
+    apart = contrast_of([1.0, 2.0, 0.0], image_noise=0.3)  # the seeds' own interval is the wider one
+    assert (apart.ci_high - apart.ci_low) / 2 == pytest.approx(stats.sem([0, 1, 2]) * stats.t.ppf(0.975, 2))
+
+
+def test_the_interval_is_that_of_the_t_distribution():
+    differences = [0.1, 0.9, 0.4, 1.3, -0.2]
+    result = contrast_of(differences)
+    low, high = stats.t.interval(0.95, 4, np.mean(differences), stats.sem(differences))
+    assert (result.ci_low, result.ci_high) == pytest.approx((low, high))
+    assert result.p_value == pytest.approx(stats.ttest_1samp(differences, 0).pvalue)
+
+
+def test_the_exact_wilcoxon_cannot_fall_below_its_floor():
+    for n in range(2, 8):
+        assert contrast_of(np.arange(1, n + 1)).p_wilcoxon == pytest.approx(2 / 2**n)
+    assert 2 / 2**FEWEST_SEEDS < 0.05 < 2 / 2 ** (FEWEST_SEEDS - 1)
+
+
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=12, unique=True), st.integers(0, 2**12 - 1))
+def test_without_ties_the_signed_rank_test_is_scipys(sizes, signs):
+    differences = np.array([size if signs >> i & 1 else -size for i, size in enumerate(sizes)], dtype=float)
+    assert signed_rank_test(differences) == pytest.approx(stats.wilcoxon(differences, method="exact").pvalue)
+
+
+def test_ties_and_infinities_share_their_ranks():
+    # Sizes 1, 1, inf: ranks 1.5, 1.5, 3. Of 8 signs, sums of 6 or more: one; of 4.5 or more: three.
+    assert signed_rank_test(np.array([1.0, 1.0, np.inf])) == 2 / 8
+    assert signed_rank_test(np.array([-1.0, 1.0, np.inf, 0.0])) == 6 / 8
+    assert signed_rank_test(np.zeros(4)) == 1
+
+
+def test_equal_arms_have_no_difference_and_are_equivalent():
+    result = contrast_of([0.0, 0.0, 0.0])
+    assert (result.difference, result.ci_low, result.ci_high) == (0, 0, 0)
+    assert (result.p_value, result.p_wilcoxon, result.p_equivalence, result.probability_better) == (1, 1, 0, 0.5)
+    assert decision_of(result, 1.0) == "equivalent"
+
+
+def test_one_seed_gives_a_difference_and_no_verdict():
+    result = contrast_of([3.0])
+    assert result.difference == 3
+    assert np.isnan([result.ci_low, result.p_value, result.p_equivalence]).all()
+    assert decision_of(result, np.nan) == "undecided"
+
+
+def test_probability_better_counts_ties_half():
+    assert contrast_of([1.0, 0.0, -1.0, 2.0]).probability_better == (1 + 0.5 + 0 + 1) / 4
+
+
+def test_equivalence_agrees_with_two_one_sided_t_tests():
+    differences = np.array([0.05, -0.1, 0.15, 0.0, 0.1, -0.05])
+    lower = stats.ttest_1samp(differences, -0.5, alternative="greater").pvalue
+    upper = stats.ttest_1samp(differences, 0.5, alternative="less").pvalue
+    assert contrast_of(differences).p_equivalence == pytest.approx(max(lower, upper))
+
+
+@pytest.mark.parametrize(
+    ("differences", "decision"),
+    [
+        ([2.0, 2.1, 1.9, 2.2, 2.0, 1.8], "supported"),
+        ([-2.0, -2.1, -1.9, -2.2, -2.0, -1.8], "refuted"),
+        ([0.1, -0.1, 0.05, 0.0, -0.05, 0.1], "equivalent"),
+        ([3.0, -2.0, 1.0, 0.5, -1.0, 2.0], "undecided"),
+    ],
+)
+def test_every_decision_can_be_reached(differences, decision):
+    result = contrast_of(differences)
+    assert decision_of(result, result.p_value) == decision
+
+
+def test_a_claim_needs_the_adjusted_p_value():
+    assert decision_of(contrast_of([2.0, 2.1, 1.9, 2.2, 2.0, 1.8]), 0.2) == "undecided"
+    noisy = contrast_of([2.0, 2.1, 1.9, 2.2, 2.0, 1.8], image_noise=3.0)
+    assert noisy.ci_low < 0
+    assert decision_of(noisy, noisy.p_value) == "undecided"
+
+
+def test_where_less_is_better_the_sign_of_the_gain_is_turned():
+    result = contrast(np.array([-2.0, -2.1, -1.9]), 0.0, IMAGES, 0.5, higher_is_better=False)
+    assert result.probability_better == 1
+    assert decide(result.p_equivalence, result.p_value, -result.difference) == "supported"
+
+
+def test_holm_by_hand_and_with_a_missing_test():
+    assert adjust_holm([0.01, np.nan, 0.04, 0.03]) == pytest.approx([0.03, np.nan, 0.06, 0.06], nan_ok=True)
+    assert np.isnan(adjust_holm([np.nan])).all()
+
+
+def test_holm_of_many_families_at_once_is_that_of_statsmodels():
+    families = np.random.default_rng(0).random((3, 7))
+    expected = [multipletests(family, method="holm")[1] for family in families]
+    assert adjust_holm(families) == pytest.approx(np.array(expected))
+
+
+def test_a_contrast_is_plain_numbers():
+    assert all(type(value) in (int, float) for value in vars(contrast_of([1.0, 2.0])).values())
+    assert isinstance(contrast_of([1.0]), Contrast)

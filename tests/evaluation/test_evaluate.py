@@ -1,0 +1,196 @@
+import shutil
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from experiments import PROTOCOLS, edited_hdf5
+from spatial_reduction.analysis.tables import collect_histories, collect_metrics
+from spatial_reduction.metrics.boundary_iou import boundary_counts, measure_boundaries
+from spatial_reduction.metrics.objects import OBJECT_MEASURES, measure_objects, object_counts
+from spatial_reduction.metrics.overlap import confusion_matrices, measure_all
+from spatial_reduction.networks.inference import to_input
+from spatial_reduction.networks.model_file import build_model, load_model, save_model
+from spatial_reduction.runtime.errors import InputError
+from spatial_reduction.runtime.files import open_hdf5
+
+
+def test_metrics_are_tidy_and_complete(evaluate):
+    table = evaluate()
+    columns = ["arm", "threshold", "seed", "iteration", "split", "protocol", "measure", "class", "value"]
+    assert list(table.columns) == columns
+    assert not table.duplicated(columns[:-1]).any()
+    assert set(table["threshold"]) == {"92.5"}
+    assert set(table["iteration"]) == {1, 2}
+    assert set(table["split"]) == {"validation", "test"}
+    names = set(zip(table["measure"], table["class"], strict=True))
+    assert {("iou", "pet"), ("dice", "border"), ("mean_iou", "all"), ("mean_dice", "pet_and_background")} <= names
+    assert {("binary_iou", "foreground"), ("pixel_accuracy", "all"), ("image_mean_iou", "all")} <= names
+    assert {("absent_images", name) for name in ("background", "pet", "border")} <= names
+
+
+def test_values_are_those_of_the_models_predictions(evaluate, dataset, tmp_path):
+    table = evaluate()
+    images, labels = dataset.pick("test", range(12))
+    with torch.inference_mode():
+        predictions = load_model(tmp_path / "2.safetensors").eval()(to_input(torch.from_numpy(images))).argmax(dim=1)
+    confusion = confusion_matrices(labels, predictions.numpy(), 3)
+    groups = {"pet_and_background": ["pet", "background"]}
+    expected = measure_all(confusion, dataset.classes, groups, ["pet", "border"])
+    expected += measure_boundaries(boundary_counts(labels, predictions.numpy(), 3), dataset.classes, groups)
+    found = table[(table["iteration"] == 2) & (table["split"] == "test")][: len(expected)]
+    assert list(zip(found["measure"], found["class"], strict=True)) == [row[:2] for row in expected]
+    assert found["value"].tolist() == pytest.approx([row[2] for row in expected], nan_ok=True)
+    with open_hdf5(tmp_path / "counts.h5", "counts") as file:
+        assert np.array_equal(file["T1/test/confusion"][1], confusion)
+
+
+def test_symmetries_average_every_protocol(evaluate, dataset, tmp_path):
+    section = {"name": "unet", "widths": [4, 8], "initialisation": "he"}
+    save_model(tmp_path / "he.safetensors", build_model(3, 3, section, seed=2))
+    evaluate(("he",), ("T1", "noise"), symmetries=8)
+    with open_hdf5(tmp_path / "counts.h5", "counts") as file:
+        found = file["T1/test/confusion"][0], file["noise_1/test/confusion"][0]
+    evaluate(("he",), ("T1", "noise"))
+    with open_hdf5(tmp_path / "counts.h5", "counts") as file:
+        assert all((file[f"{name}/test/confusion"][0] != found[i]).any() for i, name in enumerate(("T1", "noise_1")))
+    images, labels = dataset.pick("test", range(12))
+    model, total = load_model(tmp_path / "he.safetensors").eval(), 0
+    with torch.inference_mode():
+        for turns in range(4):
+            for mirrored in (images, images[:, ::-1]):
+                shown = np.rot90(mirrored, turns, axes=(1, 2)).copy()
+                seen = np.rot90(model(to_input(torch.from_numpy(shown))).softmax(dim=1).numpy(), -turns, axes=(2, 3))
+                total = total + (seen if mirrored is images else seen[:, :, ::-1])
+    assert np.array_equal(found[0], confusion_matrices(labels, total.argmax(axis=1).astype(np.uint8), 3))
+
+
+def test_the_file_of_counts_keeps_its_contract(evaluate, tmp_path):
+    table = evaluate(protocols=PROTOCOLS)
+    last = ((1, 12, 3, 3), "int64")
+    with h5py.File(tmp_path / "counts.h5") as file:
+        found = {}
+        file.visititems(
+            lambda name, item: found.update({name: (item.shape, str(item.dtype))} if hasattr(item, "shape") else {})
+        )
+        assert {"classes", "device", "software"} <= set(file.attrs)
+        confusion = file["T1/test/confusion"][-1]
+        reliability, nll = file["T1/test/reliability"][-1], file["T1/test/nll"][-1]
+    shown = ["T2", "T3", "noise_1", "noise_2", "noise_3", "background_swapped"]
+    assert found == {
+        "T1/validation/confusion": ((2, 2, 3, 3), "int64"),
+        "T1/test/confusion": ((2, 12, 3, 3), "int64"),
+        "T1/test/boundary": ((1, 12, 3, 2), "int64"),
+        "T1/test/reliability": ((1, 12, 15, 3), "float64"),
+        "T1/test/nll": ((1, 12, 2), "float64"),
+        **{f"{protocol}/test/confusion": last for protocol in shown},
+    }
+    assert set(table["protocol"]) == {"T1", *shown}
+    assert set(table[table["protocol"] != "T1"]["iteration"]) == {2}
+    pixels, right = confusion.sum(axis=(1, 2)), np.trace(confusion, axis1=1, axis2=2)
+    assert np.array_equal(reliability[:, :, 0].sum(axis=1), pixels)
+    assert np.array_equal(reliability[:, :, 2].sum(axis=1), right)
+    assert np.array_equal(nll[:, 1], pixels)
+
+
+def test_outlines_and_calibration_are_of_the_last_model_on_intact_test_images(evaluate):
+    table = evaluate(protocols=["T1", "T3"])
+    new = table[table["measure"].isin(["boundary_iou", "mean_boundary_iou", "ece", "nll"])]
+    assert set(zip(new["iteration"], new["split"], new["protocol"], strict=True)) == {(2, "test", "T1")}
+    assert set(zip(new["measure"], new["class"], strict=True)) == {
+        *(("boundary_iou", name) for name in ("background", "pet", "border")),
+        ("mean_boundary_iou", "all"),
+        ("mean_boundary_iou", "pet_and_background"),
+        ("ece", "all"),
+        ("nll", "all"),
+    }
+
+
+PETS = {"class": "pet", "connectivity": 2, "minimum_size": 3}
+
+
+@pytest.mark.parametrize("has_instances", [False, True])
+def test_objects_are_of_the_last_model_on_intact_test_images(evaluate, dataset, tmp_path, has_instances):
+    path = shutil.copy(dataset.path, tmp_path / "dataset.h5")
+    images, labels = dataset.pick("test", range(12))
+    instances = None
+    if has_instances:
+        instances = np.where(labels == 1, 1 + np.arange(16) // 8, 0).astype(np.uint16)  # two halves
+        with edited_hdf5(path) as file:
+            file["instances"] = np.zeros((24, 16, 16), dtype=np.uint16)
+            file["instances"][12:] = instances
+    table = evaluate(objects=PETS, dataset=path)
+    with torch.inference_mode():
+        predictions = load_model(tmp_path / "2.safetensors").eval()(to_input(torch.from_numpy(images))).argmax(dim=1)
+    expected = object_counts(labels, predictions.numpy(), instances, 1, 2, 3)
+    with h5py.File(tmp_path / "counts.h5") as file:
+        stored = file["T1/test/objects"]
+        assert (stored.shape, stored.dtype) == ((1, 12, len(OBJECT_MEASURES), 2), np.float64)
+        assert tuple(stored.attrs["measures"]) == OBJECT_MEASURES
+        assert np.array_equal(stored[0], expected)
+    rows = table[table["measure"].isin(OBJECT_MEASURES)]
+    assert set(zip(rows["iteration"], rows["split"], rows["protocol"], strict=True)) == {(2, "test", "T1")}
+    assert list(zip(rows["measure"], rows["class"], strict=True)) == [row[:2] for row in measure_objects(expected)]
+    assert rows["value"].tolist() == pytest.approx([row[2] for row in measure_objects(expected)], nan_ok=True)
+
+
+def test_measuring_objects_changes_no_other_row(evaluate, tmp_path):
+    evaluate()
+    without = (tmp_path / "metrics.csv").read_text()
+    evaluate(objects=PETS)
+    lines = (tmp_path / "metrics.csv").read_text().splitlines(keepends=True)
+    assert len(lines) == len(without.splitlines()) + len(OBJECT_MEASURES)
+    assert "".join(line for line in lines if not set(line.split(",")) & set(OBJECT_MEASURES)) == without
+
+
+@pytest.mark.parametrize(("models", "source"), [((2,), "probability"), ((1, 2), "oracle")])
+def test_a_chain_that_cannot_mask_itself_has_no_self_masked_rows(evaluate, models, source):
+    protocols = set(evaluate(models, ("T1", "T2", "T3"), source)["protocol"])
+    assert protocols == {"T1", "T3"}
+
+
+def test_a_chain_of_one_iteration_sees_whole_images_through_the_oracles_mask(evaluate):
+    table = evaluate((2,), ("T1", "T3"))
+    is_test = (table["split"] == "test") & ~table["measure"].str.contains("boundary|ece|nll")
+    intact, masked = (table[is_test & (table["protocol"] == name)]["value"].tolist() for name in ("T1", "T3"))
+    assert masked == pytest.approx(intact, nan_ok=True)
+
+
+def test_a_model_that_does_not_fit_the_data_is_refused_and_leaves_nothing(evaluate, tmp_path):
+    save_model(tmp_path / "2.safetensors", build_model(3, 4, {"name": "unet", "widths": [2, 4]}, seed=1))
+    with pytest.raises(InputError, match=r"2\.safetensors: model of another architecture"):
+        evaluate()
+    assert {path.name for path in tmp_path.iterdir()} == {"1.safetensors", "2.safetensors"}
+
+
+def test_logits_that_are_not_finite_stop_the_job(evaluate, tmp_path):
+    model = build_model(3, 3, {"name": "unet", "widths": [2, 4]}, seed=1)
+    torch.nn.init.constant_(model.head.bias, float("inf"))
+    save_model(tmp_path / "2.safetensors", model)
+    with pytest.raises(InputError, match=r"2\.safetensors on validation, T1: the model's logits are not finite"):
+        evaluate()
+
+
+def test_an_empty_cell_stands_for_a_measure_that_is_not_defined(evaluate, dataset_path, tmp_path):
+    table = evaluate()
+    assert table["value"].isna().sum() == (table["value"] != table["value"]).sum()
+    assert table[table["measure"] == "absent_images"]["value"].between(0, 12).all()
+
+
+def test_tables_of_chains_are_labelled_and_joined(tmp_path):
+    (tmp_path / "a.csv").write_text("arm,threshold,seed,value\nx,92.5,1,0.5\n")
+    (tmp_path / "b.csv").write_text("arm,threshold,seed,value\ny,100,1,\n")
+    collect_metrics([tmp_path / "a.csv", tmp_path / "b.csv"], tmp_path / "all.csv")
+    assert (tmp_path / "all.csv").read_text() == "arm,threshold,seed,value\nx,92.5,1,0.5\ny,100,1,\n"
+
+
+def test_a_history_that_chains_share_is_listed_for_each_of_them(tmp_path):
+    (tmp_path / "first.csv").write_text("epoch,train_loss\n1,0.5\n2,0.25\n")
+    paths, labels = [tmp_path / "first.csv"] * 2, [["x", "90", "1", 1], ["y", "80", "1", 1]]
+    collect_histories(paths, labels, tmp_path / "history.csv")
+    table = pd.read_csv(tmp_path / "history.csv")
+    assert table["arm"].tolist() == ["x", "x", "y", "y"]
+    assert table["threshold"].tolist() == [90, 90, 80, 80]
+    assert table["train_loss"].tolist() == [0.5, 0.25] * 2

@@ -1,0 +1,188 @@
+import os
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+import torch
+from PIL import Image
+
+from experiments import ROOT
+from spatial_reduction.data.layouts import IMAGE_SUFFIXES
+from spatial_reduction.evaluation.overlays import class_colours, outlines, write_overlay
+from spatial_reduction.evaluation.predict_images import predict_images
+from spatial_reduction.networks.inference import compute_logits
+from spatial_reduction.networks.model_file import build_model, load_model, save_model
+from spatial_reduction.runtime.errors import InputError
+from spatial_reduction.runtime.files import open_hdf5
+
+CLASSES = ["background", "pet", "border"]
+
+
+def draw(*shape, dtype="uint8"):
+    return np.random.default_rng(0).integers(0, np.iinfo(dtype).max, shape, dtype=dtype)
+
+
+@pytest.fixture
+def predict(tmp_path):
+    """Predict files of tmp_path; return the table. The folder of results is tmp_path/results."""
+
+    def run(names, colour="rgb", **changes):
+        section = {"name": "unet", "widths": [2, 4], "initialisation": "he"}
+        save_model(tmp_path / "model", build_model({"rgb": 3, "grey": 1}[colour], 3, section, seed=7))
+        settings = {"resize": True, "tile": 8, "symmetries": 1, "classes": CLASSES, "foreground": ["pet", "border"]}
+        settings |= {"image_size": 16, "intensity_range": None, "device": "cpu", "threads": 1}
+        table = tmp_path / "results/predictions.csv"
+        predict_images(
+            [tmp_path / name for name in names], tmp_path / "model", table, colour=colour, **settings | changes
+        )
+        return pd.read_csv(table)
+
+    return run
+
+
+def read(folder, name):
+    """Return (labels, probabilities) of one image as they were written."""
+    with open_hdf5(folder / f"results/probabilities/{name}.h5", "probabilities") as file:
+        assert list(file.attrs["classes"]) == CLASSES
+        probabilities = file["probabilities"][:]
+    return np.asarray(Image.open(folder / f"results/labels/{name}.png")), probabilities
+
+
+def test_any_common_picture_gives_results_of_its_own_size(predict, tmp_path):
+    Image.fromarray(draw(37, 53, 3)).save(tmp_path / "colour.png")
+    Image.fromarray(draw(20, 10, 3)).convert("CMYK").save(tmp_path / "cmyk.jpg")
+    tifffile.imwrite(tmp_path / "deep.tif", draw(9, 12, dtype="uint16"))
+    table = predict(["colour.png", "cmyk.jpg", "deep.tif"])
+    assert table.columns.tolist() == ["image", "height", "width", "class", "share"]
+    for name, size in (("colour", (37, 53)), ("cmyk", (20, 10)), ("deep", (9, 12))):
+        labels, probabilities = read(tmp_path, name)
+        assert labels.shape == size
+        assert probabilities.shape == (3, *size)
+        assert probabilities.dtype == np.float16
+        assert np.asarray(Image.open(tmp_path / f"results/overlays/{name}.png")).shape == (*size, 3)
+        rows = table[table["image"].str.startswith(name)]
+        assert rows[["height", "width"]].to_numpy().tolist() == [list(size)] * 3
+        assert rows["share"].tolist() == pytest.approx([(labels == index).mean() for index in range(3)])
+
+
+@pytest.mark.parametrize(("size", "resize"), [((16, 16), True), ((12, 20), False)])
+@pytest.mark.parametrize("colour", ["rgb", "grey"])
+def test_probabilities_and_labels_are_those_of_the_network(predict, tmp_path, size, resize, colour):
+    pixels = draw(*size, 3) if colour == "rgb" else draw(*size, 1)
+    Image.fromarray(pixels.squeeze()).save(tmp_path / "image.png")
+    predict(["image.png"], colour, resize=resize)
+    network = load_model(tmp_path / "model").eval()
+    expected = compute_logits(network, pixels[None], torch.device("cpu")).softmax(dim=1)[0].numpy()
+    labels, probabilities = read(tmp_path, "image")
+    assert np.array_equal(labels, expected.argmax(axis=0))
+    assert len(np.unique(labels)) > 1
+    assert np.allclose(probabilities, expected, rtol=2**-11, atol=1e-7)
+
+
+def test_a_resized_image_is_seen_as_in_training_and_its_result_has_the_images_size(predict, tmp_path):
+    pixels = Image.fromarray(draw(16, 16, 3)).resize((48, 32), Image.Resampling.NEAREST)
+    pixels.save(tmp_path / "image.png")
+    predict(["image.png"])
+    network = load_model(tmp_path / "model").eval()
+    seen = np.array(pixels.resize((16, 16), Image.Resampling.BILINEAR))
+    small = compute_logits(network, seen[None], torch.device("cpu")).softmax(dim=1)[0].numpy()
+    _, probabilities = read(tmp_path, "image")
+    # Oracle: Pillow's own bilinear resize of each map.
+    maps = [np.asarray(Image.fromarray(map_).resize((48, 32), Image.Resampling.BILINEAR)) for map_ in small]
+    assert np.allclose(probabilities, maps, atol=2e-3)
+
+
+def test_a_picture_that_cannot_be_read_is_named_and_the_others_are_done(predict, tmp_path, capfd):
+    Image.fromarray(draw(8, 8, 3)).save(tmp_path / "z.png")
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    with pytest.raises(InputError, match="1 of 2 images could not be read"):
+        predict(["broken.png", "z.png"])
+    assert f"left out: {tmp_path}/broken.png: cannot be decoded (no known image format)" in capfd.readouterr().err
+    assert read(tmp_path, "z")[0].shape == (8, 8)
+    assert not (tmp_path / "results/predictions.csv").exists()
+
+
+def test_results_of_other_images_do_not_stay(predict, tmp_path):
+    for name in ("old.png", "new.png"):
+        Image.fromarray(draw(8, 8, 3)).save(tmp_path / name)
+        predict([name])
+    assert [path.name for path in (tmp_path / "results/labels").iterdir()] == ["new.png"]
+
+
+def test_a_model_of_other_channels_is_refused(predict, tmp_path):
+    Image.fromarray(draw(8, 8, 3)).save(tmp_path / "image.png")
+    with pytest.raises(InputError, match="model of another architecture"):
+        predict(["image.png"], classes=[*CLASSES, "collar"])
+
+
+def test_symmetries_change_the_prediction(predict, tmp_path):
+    Image.fromarray(draw(10, 14, 3)).save(tmp_path / "image.png")
+    found = []
+    for symmetries, resize in ((1, True), (8, True), (1, False), (8, False)):
+        predict(["image.png"], symmetries=symmetries, resize=resize)
+        found.append(read(tmp_path, "image")[1])
+    assert not any(np.array_equal(found[i], found[i + 1]) for i in (0, 2))
+
+
+def test_class_colours_differ():
+    assert len(np.unique(class_colours(30), axis=0)) == 30
+
+
+def test_an_overlay_tints_the_foreground_and_outlines_it(tmp_path):
+    labels = np.zeros((5, 5), np.uint8)
+    labels[1:4, 1:4] = 1
+    assert outlines(labels).astype(int).tolist() == [
+        [0, 1, 1, 1, 0],
+        [1, 1, 1, 1, 1],
+        [1, 1, 0, 1, 1],
+        [1, 1, 1, 1, 1],
+        [0, 1, 1, 1, 0],
+    ]
+    write_overlay(tmp_path / "o.png", np.full((5, 5, 3), 100, np.uint8), labels, classes=2, foreground=[1])
+    overlay, colour = np.asarray(Image.open(tmp_path / "o.png")), class_colours(2)[1]
+    assert np.array_equal(overlay[0, 0], [100] * 3)  # background, even beside the outline
+    assert np.array_equal(overlay[1, 1], colour)
+    assert np.array_equal(overlay[2, 2], np.rint(0.65 * 100 + 0.35 * colour))
+
+
+@pytest.fixture
+def listing(tmp_path):
+    """List the new images of a folder by the function of paths.smk; a refusal exits with its line."""
+    config = {"prediction": {"images": None}}
+    defined = {"os": os, "config": config, "workflow": SimpleNamespace(basedir=str(ROOT))}
+    for rules in (ROOT / "workflow/rules/checks.smk", ROOT / "workflow/rules/paths.smk"):
+        exec(compile(rules.read_text(), rules, "exec"), defined)
+    assert set(defined["PICTURES"]) == IMAGE_SUFFIXES
+
+    def run(folder):
+        config["prediction"]["images"] = folder and str(folder)
+        return defined["new_images"](None)
+
+    return run
+
+
+def test_the_pictures_of_a_folder_are_listed(listing, tmp_path):
+    for name in ("b.PNG", "a b.tif", ".hidden.png", "notes.txt"):
+        (tmp_path / name).touch()
+    assert listing(tmp_path) == [f"{tmp_path}/a b.tif", f"{tmp_path}/b.PNG"]
+
+
+@pytest.mark.parametrize(
+    ("folder", "files", "message"),
+    [
+        (None, [], "prediction.images: names no folder"),
+        ("missing", [], "missing is not a folder"),
+        ("", ["notes.txt"], "holds no picture"),
+        ("", ["a.png", "a.tif"], "holds more than one picture named ['a']"),
+        ("", ["a{b}.png"], "'a{b}.png': a path must hold no <, >, brace or line break"),
+    ],
+)
+def test_a_folder_without_use_is_refused_in_one_line(listing, tmp_path, folder, files, message):
+    for name in files:
+        (tmp_path / name).touch()
+    with pytest.raises(SystemExit) as refused:
+        listing(None if folder is None else tmp_path / folder)
+    assert message in refused.value.code
+    assert "\n" not in refused.value.code

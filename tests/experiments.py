@@ -1,0 +1,125 @@
+"""What tests share beside fixtures: THE tiny experiment, and how a workflow is run on it."""
+
+import re
+import subprocess
+import sys
+from contextlib import contextmanager
+from copy import deepcopy
+from pathlib import Path
+
+import h5py
+import torch
+import yaml
+from snakemake.utils import update_config
+
+from spatial_reduction.runtime.checksum_footer import seal
+
+ROOT = Path(__file__).resolve().parent.parent
+SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
+PROTOCOLS = ["T1", "T2", "T3", "noise", "background_swapped"]
+
+# Laid over config/config.yaml: saliency has one reduction; it shares iteration 1 with single_pass.
+TINY = {
+    "seeds": [1],
+    "dataset": {"image_size": 16, "synthetic": {"images": 24, "side": 32}},
+    "model": {"widths": [2, 4]},
+    "training": {"epochs": 1, "batch_size": 4},
+    "reduction": {"thresholds": [50], "iterations": 2},
+    "arms": {"restarts": None, "random": None, "oracle": None},
+    "evaluation": {"resamples": 100},
+    "report": {"images": 2},
+}
+
+
+# Sections of a configuration as the library's functions take them.
+TRAINING = {
+    "epochs": 3,
+    "batch_size": 4,
+    "optimizer": "adam",
+    "learning_rate": 0.01,
+    "weight_decay": 0.0,
+    "momentum": 0.9,
+    "schedule": {"monitor": "validation", "factor": 0.5, "patience": 0},
+    "keep": "last",
+    "augmentation": [],
+    "precision": "auto",
+    "device": "cpu",
+}
+REDUCTION = {"fill": "black", "classes_of_interest": ["pet", "border"], "schedule": "compounding", "step": 0}
+REDUCTION |= {"rank": "highest", "shuffle": False, "removes": "input"}
+
+
+def tiny(**changes):
+    """Return a copy of the tiny experiment with changes laid over it."""
+    experiment = deepcopy(TINY)
+    update_config(experiment, changes)
+    return experiment
+
+
+def two_arms(**changes):
+    """Return the tiny experiment with the single pass and the method alone."""
+    return tiny(**({"arms": {"equal_compute": None}, "evaluation": {"comparators": ["single_pass"]}} | changes))
+
+
+def nested(path, value):
+    """Return {"a": {"b": value}} for the path "a.b"."""
+    for key in reversed(path.split(".")):
+        value = {key: value}
+    return value
+
+
+@contextmanager
+def edited_hdf5(path):
+    """Open an HDF5 file to change it; its checksum is made to agree."""
+    with h5py.File(path, "a") as file:
+        yield file
+    seal(path)
+
+
+def start_snakemake(directory, *arguments, overrides=None, configfiles=(), root=ROOT, environment=None, prefix=()):
+    """Start the workflow of the checkout `root` in a working directory; return the process.
+
+    `overrides` is laid over the named files of config/, and they over config/config.yaml. `prefix` is a command that
+    runs a command. What it prints is in `stdout.txt` and `stderr.txt` (a pipe that nobody reads would stop it).
+    """
+    files = [str(root / "config" / name) for name in configfiles]
+    if overrides is not None:
+        path = directory / "overrides.yaml"
+        path.write_text(yaml.safe_dump(overrides))
+        files.append(str(path))
+    command = [
+        *prefix,
+        sys.executable,
+        "-m",
+        "snakemake",
+        "--snakefile",
+        str(root / "Snakefile"),
+        "--directory",
+        str(directory),
+    ]
+    command += ["--cores", "2", *arguments, *(["--configfile", *files] if files else [])]
+    with open(directory / "stdout.txt", "w") as out, open(directory / "stderr.txt", "w") as err:
+        return subprocess.Popen(command, stdout=out, stderr=err, cwd=directory, env=environment)
+
+
+def run_snakemake(directory, *arguments, **options):
+    """Run the workflow as `start_snakemake` does; return the finished process."""
+    process = start_snakemake(directory, *arguments, **options)
+    process.wait(timeout=600)
+    out, err = ((directory / f"{name}.txt").read_text() for name in ("stdout", "stderr"))
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def equal(first, second):
+    """Return whether two sets of weights are the same bits."""
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def read_rules():
+    """Return {rule: its text below the line `rule name:`} of all rule files."""
+    text = "\n".join(path.read_text() for path in sorted((ROOT / "workflow/rules").glob("*.smk")))
+    header = r"^(?:rule (\w+)|use rule \w+ as (\w+) with):\n((?:(?:    .*)?\n)+)"
+    return {plain or derived: body for plain, derived, body in re.findall(header, text + "\n", re.MULTILINE)}
+
+
+RULES = read_rules()

@@ -1,0 +1,45 @@
+"""What the tests of faults share: an experiment of two arms, faults in its jobs, damage to its files."""
+
+import json
+import os
+from pathlib import Path
+
+from experiments import two_arms
+
+TWO_ARMS = two_arms(training={"epochs": 3})
+RESULTS = Path("results/demo")
+DATA = [str(RESULTS / name) for name in ("dataset.h5", "intact_mask.h5")]
+
+
+def injected(folder, plan):
+    """The environment in which the jobs of a run meet the planned faults; see faults/sitecustomize.py."""
+    counted = folder / "counted"
+    counted.mkdir()
+    faults = {"folder": str(counted), "plan": plan}
+    return os.environ | {"PYTHONPATH": str(Path(__file__).parent / "faults"), "FAULTS": json.dumps(faults)}
+
+
+def error_lines(done):
+    """What the jobs of a run that failed say is wrong."""
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr.split("RuleException")[0], done.stderr
+    return [line.removeprefix("error: ") for line in done.stderr.splitlines() if line.startswith("error: ")]
+
+
+def files_of(folder):
+    """The bytes of all files of the results, by path."""
+    results = folder / RESULTS
+    return {str(path.relative_to(results)): path.read_bytes() for path in results.rglob("*") if path.is_file()}
+
+
+def leftovers(folder):
+    return [path for path in folder.rglob("*partial*") if ".snakemake" not in path.parts]
+
+
+def damage(path, how):
+    """Cut a file in half, or flip one bit in its middle; its date stays."""
+    state, content = path.stat(), bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle] ^= 4
+    path.write_bytes(content[:middle] if how == "cut" else content)
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))

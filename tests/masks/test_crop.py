@@ -1,0 +1,102 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spatial_reduction.masks.crop import Windows, tight_boxes
+
+KEPT = np.array(
+    [
+        [[0, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0]],
+        [[0, 0, 0, 1], [0, 0, 0, 0], [0, 0, 0, 0], [1, 0, 0, 0]],
+        [[0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 1]],
+    ],
+    dtype=bool,
+)
+
+
+def test_boxes_of_hand_made_masks():
+    assert tight_boxes(KEPT).tolist() == [[1, 1, 2, 2], [0, 0, 4, 4], [3, 3, 1, 1]]
+
+
+def test_an_image_that_keeps_nothing_has_no_box():
+    with pytest.raises(ValueError, match="keeps no pixel"):
+        tight_boxes(np.zeros((1, 4, 4), dtype=bool))
+
+
+def pictures(count, side):
+    """Images whose pixels hold their own row and column, labels all 1."""
+    rows, columns = np.mgrid[:side, :side].astype(np.uint8)
+    pixels = torch.from_numpy(np.stack([rows, columns], axis=-1)).expand(count, -1, -1, -1)
+    return pixels, torch.ones((count, side, side), dtype=torch.uint8)
+
+
+def test_a_window_holds_its_box_in_the_middle_and_labels_nothing_else():
+    windows = Windows(torch.tensor([[5, 6, 3, 4]]), stride=4)
+    pixels, labels = windows.cut(*pictures(1, 16), chosen=torch.tensor([0]))
+    assert pixels.shape == (1, 4, 4, 2)
+    assert pixels[0, :, 0, 0].tolist() == [5, 6, 7, 8]  # one row more than the box has
+    assert pixels[0, 0, :, 1].tolist() == [6, 7, 8, 9]
+    assert (labels[0, :3] == 1).all()
+    assert (labels[0, 3] == 255).all()
+
+
+def test_windows_of_one_batch_have_the_size_of_the_largest_and_stay_inside():
+    windows = Windows(torch.tensor([[15, 0, 1, 1], [2, 4, 9, 6]]), stride=4)
+    pixels, labels = windows.cut(*pictures(2, 16), chosen=torch.tensor([0, 1]))
+    assert pixels.shape == (2, 12, 8, 2)
+    assert pixels[0, :, 0, 0].tolist() == list(range(4, 16))
+    assert pixels[0, 0, :, 1].tolist() == list(range(8))
+    assert np.argwhere(labels[0].numpy() != 255).tolist() == [[11, 0]]
+    assert int((labels[1] != 255).sum()) == 9 * 6
+
+
+def test_a_window_is_at_least_a_quarter_of_the_side():
+    windows = Windows(torch.tensor([[0, 0, 1, 1]]), stride=2)
+    assert windows.cut(*pictures(1, 32), chosen=torch.tensor([0]))[1].shape == (1, 8, 8)
+
+
+def test_windows_have_few_sizes():
+    windows = Windows(torch.tensor([[0, 0, side, side] for side in range(1, 65)]), stride=2)
+    sizes = {tuple(windows.cut(*pictures(1, 64), chosen=torch.tensor([index]))[1].shape[1:]) for index in range(64)}
+    assert sizes == {(side, side) for side in range(16, 65, 4)}  # a sixteenth of 64 is 4
+
+
+@given(seed=st.integers(0, 1000), stride=st.sampled_from([1, 2, 4, 8]))
+def test_every_kept_pixel_is_in_its_window_with_its_label(seed, stride):
+    rng = np.random.default_rng(seed)
+    kept = rng.random((3, 16, 16)) < rng.choice([0.01, 0.1])
+    kept[:, 3, 5] = True
+    _, labels = pictures(3, 16)
+    pixels = torch.from_numpy(kept.astype(np.uint8))[..., None]
+    cut, labelled = Windows(torch.from_numpy(tight_boxes(kept)), stride).cut(pixels, labels, chosen=torch.arange(3))
+    assert torch.equal(cut.sum(dim=(1, 2, 3)), torch.from_numpy(kept.sum(axis=(1, 2))))
+    assert (labelled[cut[..., 0] == 1] == 1).all()
+    assert all(size % stride == 0 for size in labelled.shape[1:])
+
+
+@given(count=st.integers(1, 300), size=st.integers(1, 9), seed=st.integers(0, 5))
+def test_groups_are_as_many_batches_with_every_image_once_by_the_order_alone(count, size, seed):
+    rng = np.random.default_rng(seed)
+    boxes = torch.from_numpy(rng.integers(1, 65, (count, 4)))
+    order = torch.from_numpy(rng.permutation(count))
+    groups = Windows(boxes, 4).group(order, size)
+    assert len(groups) == -(-count // size)
+    assert sum(len(group) == size for group in groups) >= count // size
+    assert sorted(torch.cat(groups).tolist()) == list(range(count))
+    assert all(torch.equal(*pair) for pair in zip(groups, Windows(boxes, 4).group(order, size), strict=True))
+
+
+def test_images_of_similar_box_come_together():
+    boxes = torch.tensor([[0, 0, side, side] for side in (8, 64) * 8])
+    groups = Windows(boxes, 4).group(torch.from_numpy(np.random.default_rng(0).permutation(16)), 4)
+    assert all(len(boxes[group, 2].unique()) == 1 for group in groups)
+
+
+def test_boxes_of_equal_size_keep_the_order():
+    boxes, order = (
+        torch.tensor([[0, 0, 16, 16]]).expand(40, 4),
+        torch.from_numpy(np.random.default_rng(0).permutation(40)),
+    )
+    assert torch.equal(torch.cat(Windows(boxes, 4).group(order, 4)), order)

@@ -1,0 +1,294 @@
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from spatial_reduction.data.dataset_file import Dataset
+from spatial_reduction.masks.apply_mask import reduce_images, reduced_blocks
+from spatial_reduction.masks.mask_file import write_mask
+from spatial_reduction.masks.score_pixels import compute_saliency, open_scores
+from spatial_reduction.masks.shrink import write_intact_mask
+from spatial_reduction.networks.inference import to_input
+from spatial_reduction.networks.model_file import build_model, save_model
+from spatial_reduction.networks.window_sampling import draw_balanced
+from spatial_reduction.runtime.errors import InputError
+from spatial_reduction.training import checkpoint
+from spatial_reduction.training.batches import Images, load_images
+from spatial_reduction.training.epoch import Trainer, segmentation_loss
+from spatial_reduction.training.image_store import AHEAD, InMemory, read_ahead
+from spatial_reduction.training.train import train_model
+
+CPU = torch.device("cpu")
+PLAIN = {"fill": "black", "removes": "input", "intact_share": 0, "crop": False}
+MODES = {
+    "loss_only": {"removes": "loss"},
+    "input_and_loss": {"removes": "input_and_loss"},
+    "mixed": {"intact_share": 50},
+    "mask_only": {"fill": "mask"},
+    "crop": {"crop": True},
+}
+WINDOWS = {
+    "model": {"name": "sliding_window", "widths": [2, 3, 4], "window": 13},
+    "training": {"windows": 8},
+}
+EVERY_MODE = [pytest.param({}, mode, id=mode) for mode in MODES]
+EVERY_MODE += [pytest.param(WINDOWS, mode, id=f"sliding_window-{mode}") for mode in MODES if mode != "crop"]
+TRAINING = {
+    "epochs": 4,
+    "batch_size": 4,
+    "optimizer": "adam",
+    "learning_rate": 0.01,
+    "weight_decay": 0.0,
+    "momentum": 0.9,
+    "schedule": {"monitor": "validation", "factor": 0.5, "patience": 0},
+    "keep": "last",
+    "augmentation": [],
+    "precision": "float32",
+    "device": "cpu",
+}
+
+
+@pytest.fixture
+def half(tmp_path):
+    """A mask of the 10 training images: rows 4 to 11 and columns 2 to 9 of 16 x 16 are kept."""
+    kept = np.zeros((10, 16, 16), dtype=bool)
+    kept[:, 4:12, 2:10] = True
+    write_mask(tmp_path / "half.h5", iter([kept]), (16, 16), {})
+    return tmp_path / "half.h5", kept
+
+
+@pytest.fixture
+def train(dataset_path, half, tmp_path):
+    """Train on the half mask in tmp_path; return the weights."""
+
+    def run(name="model", training=None, **changes):
+        settings = {
+            "dataset": dataset_path,
+            "mask": half[0],
+            "previous_model": None,
+            "previous_history": None,
+            "output": tmp_path / f"{name}.safetensors",
+            "history": tmp_path / f"{name}.csv",
+            "checkpoint": tmp_path / f"{name}.checkpoint",
+            "model": {"name": "unet", "widths": [2, 4]},
+            "training": TRAINING | (training or {}),
+            "start": "warm",
+            "fill": "black",
+            "seed": 1,
+            "threads": 1,
+        }
+        train_model(**(settings | changes))
+        return load_file(tmp_path / f"{name}.safetensors")
+
+    return run
+
+
+def equal(first, second):
+    return all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize("removes", ["input", "loss", "input_and_loss"])
+def test_removed_pixels_leave_the_input_the_loss_or_both(dataset, half, removes):
+    path, kept = half
+    images, labels = dataset.pick("train", range(10))
+    shown, _ = load_images(dataset, path, PLAIN | {"removes": removes}, 1, CPU, stride=2)
+    black = reduce_images(images, kept, "black", dataset.mean, 1, range(10))
+    assert np.array_equal(shown.store.tensors[0], images if removes == "loss" else black)
+    assert np.array_equal(shown.store.tensors[1], labels if removes == "input" else np.where(kept, labels, 255))
+
+
+def test_windows_are_cut_around_pixels_that_train(dataset, half):
+    path, kept = half
+    shown, _ = load_images(dataset, path, PLAIN | {"removes": "loss"}, 1, CPU, stride=1)
+    assert kept[draw_balanced(shown.store.tensors[1], 500)].all()
+
+
+def test_pixels_that_left_the_loss_have_no_gradient_and_the_others_do(dataset, half):
+    path, kept = half
+    shown, _ = load_images(dataset, path, PLAIN | {"removes": "loss"}, 1, CPU, stride=2)
+    logits = build_model(3, 3, {"name": "unet", "widths": [2, 4]}, seed=1)(to_input(shown.store.tensors[0]))
+    logits.retain_grad()
+    segmentation_loss(logits, shown.store.tensors[1]).backward()
+    gradient = logits.grad.abs().sum(dim=1).numpy()
+    assert (gradient[~kept] == 0).all()
+    assert (gradient[kept] > 0).all()
+
+
+def test_saliency_is_that_of_the_images_as_the_network_saw_them(dataset, dataset_path, half, tmp_path):
+    path, kept = half
+    images, labels = dataset.pick("train", range(10))
+    for removes, expected in (
+        ("loss", images),
+        ("input", reduce_images(images, kept, "black", dataset.mean, 1, range(10))),
+    ):
+        blocks = list(reduced_blocks(dataset, path, "black", 1, removes))
+        assert np.array_equal(np.concatenate([pixels for _, pixels, _ in blocks]), expected)
+        assert np.array_equal(np.concatenate([true for _, _, true in blocks]), labels)  # for the oracle
+
+
+def test_a_shown_mask_is_white_where_kept_and_holds_nothing_of_the_image(dataset, half):
+    path, kept = half
+    shown, _ = load_images(dataset, path, PLAIN | {"fill": "mask"}, 1, CPU, stride=2)
+    assert np.array_equal(shown.store.tensors[0], np.where(kept[..., None], 255, 0).repeat(3, axis=3))
+    assert np.array_equal(shown.store.tensors[1], dataset.pick("train", range(10))[1])
+
+
+def test_a_network_that_is_shown_masks_is_not_steered_by_intact_validation_images(train):
+    steered = {"schedule": {"monitor": "training", "factor": 0.5, "patience": 0}}
+    by_training = train("training", steered, fill="mask")
+    assert equal(train("best", {"keep": "best"}, fill="mask"), by_training)
+    assert equal(train("validation", fill="mask"), by_training)
+
+
+def numbered(count, share):
+    """Images of one pixel: 0, 1, 2, ...; intact ones 100, 101, 102, ..."""
+    labels = torch.arange(count, dtype=torch.uint8).reshape(-1, 1, 1)
+    intact = InMemory(((labels + 100)[..., None], labels))
+    return Images(InMemory((labels[..., None], labels)), CPU, intact, share)
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "share", "expected"),
+    [
+        (12, 4, 50, [2, 2, 2]),
+        (10, 4, 50, [2, 2, 1]),
+        (9, 3, 50, [1, 2, 1]),
+        (4, 1, 50, [0, 1, 0, 1]),
+        (10, 5, 20, [1, 1]),
+        (4, 2, 100, [2, 2]),
+        (4, 2, 0, [0, 0]),
+    ],
+)
+def test_the_wanted_share_of_every_batch_is_intact_and_every_image_comes_once(count, size, share, expected):
+    order = torch.from_numpy(np.random.default_rng(0).permutation(count))
+    batches = list(numbered(count, share).batches(order, size))
+    assert [int((pixels >= 100).sum()) for pixels, _ in batches] == expected
+    assert torch.equal(torch.cat([pixels.flatten() % 100 for pixels, _ in batches]), order.to(torch.uint8))
+    assert torch.equal(torch.cat([labels.flatten() for _, labels in batches]), order.to(torch.uint8))
+
+
+def test_intact_images_keep_the_labels_that_reduced_ones_lose(dataset, half):
+    path, _ = half
+    images, _ = load_images(dataset, path, PLAIN | {"removes": "input_and_loss", "intact_share": 50}, 1, CPU, stride=2)
+    pixels, labels = next(images.batches(torch.arange(10), 10))
+    true = dataset.pick("train", range(10))
+    assert np.array_equal(pixels[:5], true[0][:5])
+    assert np.array_equal(labels[:5], true[1][:5])
+    assert np.array_equal(pixels[5:], images.store.tensors[0][5:])
+    assert (labels[5:] == 255).any(dim=(1, 2)).all()
+
+
+def test_all_intact_is_a_training_on_intact_images(train, dataset_path, tmp_path):
+    write_intact_mask(dataset_path, tmp_path / "intact.h5")
+    assert equal(train("all", intact_share=100), train("intact", mask=tmp_path / "intact.h5"))
+
+
+@pytest.mark.parametrize(("network", "mode"), EVERY_MODE)
+def test_every_mode_trains_differently_and_changes_nothing_on_an_intact_mask(
+    network, mode, train, dataset_path, tmp_path
+):
+    write_intact_mask(dataset_path, tmp_path / "intact.h5")
+    monitored = {"epochs": 2, "schedule": {"monitor": "training", "factor": 0.5, "patience": 0}}
+    plain = {**network, "training": {**monitored, **network.get("training", {})}}
+    assert not equal(train("plain", **plain), train("mode", **plain, **MODES[mode]))
+    assert pd.read_csv(tmp_path / "mode.csv")["cumulative_steps"].tolist() == [3, 6]  # 10 images in batches of 4
+    intact = {**plain, "mask": tmp_path / "intact.h5"}
+    assert equal(train("plain_intact", **intact), train("mode_intact", **intact, **MODES[mode]))
+
+
+def interrupt(monkeypatch, run):
+    """Stop a training before its third epoch."""
+    run_epoch = Trainer.run_epoch
+
+    def interrupted(trainer, epoch):
+        if epoch == 3:
+            raise KeyboardInterrupt
+        return run_epoch(trainer, epoch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "run_epoch", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run()
+
+
+@pytest.mark.parametrize(("network", "mode"), EVERY_MODE)
+def test_every_mode_resumes_with_the_same_bits(network, mode, train, monkeypatch, capfd):
+    monkeypatch.setattr(checkpoint, "SHARE_OF_TIME", np.inf)  # one after every epoch
+    settings = {**network, **MODES[mode]}
+    undisturbed = train("undisturbed", **settings)
+    interrupt(monkeypatch, lambda: train("stopped", **settings))
+    assert equal(train("stopped", **settings), undisturbed)
+    assert "resuming after epoch 2" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("changes", [{}, {"fill": "noise"}, {"fill": "blur"}, *MODES.values()], ids=str)
+def test_images_that_do_not_fit_into_memory_are_read_again_and_train_to_the_same_bits(changes, train, capfd):
+    in_memory = train("in_memory", **changes)
+    assert "read" not in capfd.readouterr().err
+    assert equal(train("in_files", memory_mb=0.01, **changes), in_memory)  # the images take 15 kB or more
+    assert "exceed half of the job's 0.01 MB: every epoch reads their files" in capfd.readouterr().err
+
+
+def test_weights_of_the_border_stay_beside_images_that_are_read_again(train):
+    balanced = {"border_weight": {"weight": 0, "sigma": 5, "balance": True}}
+    weighted = train("in_memory", balanced)
+    assert equal(train("in_files", balanced, memory_mb=0.01), weighted)
+    assert not equal(train("plain"), weighted)
+
+
+def test_a_file_that_is_damaged_while_it_is_read_ahead_is_named(dataset_path, half, tmp_path):
+    copy = tmp_path / "dataset.h5"
+    content = bytearray(dataset_path.read_bytes())
+    with h5py.File(dataset_path) as file:
+        place = file["images"].id.get_chunk_info(0).byte_offset
+    content[place + 100] ^= 1
+    copy.write_bytes(content)
+    images, _ = load_images(Dataset.open(copy), half[0], PLAIN, 1, CPU, stride=2, memory_mb=0.01)
+    with pytest.raises(InputError, match=r"dataset\.h5: damaged, a checksum differs"):
+        list(images.batches(torch.arange(10), 4))
+
+
+def test_reading_ahead_keeps_the_order_and_stops_when_nobody_reads_on():
+    asked = []
+
+    def items():
+        for number in range(100):
+            asked.append(number)
+            yield number
+
+    assert list(read_ahead(items())) == list(range(100))
+    asked.clear()
+    some = read_ahead(items())
+    assert [next(some), next(some)] == [0, 1]
+    some.close()
+    assert len(asked) <= 2 + AHEAD + 1
+
+
+def test_a_checkpoint_of_another_mode_is_not_used(train, monkeypatch, capfd):
+    expected = train("expected", removes="loss")
+    interrupt(monkeypatch, lambda: train("stopped"))
+    assert equal(train("stopped", removes="loss"), expected)
+    assert "checkpoint of another training" in capfd.readouterr().err
+
+
+def test_the_scores_of_a_loss_only_arm_are_of_intact_images(dataset, dataset_path, half, tmp_path):
+    save_model(tmp_path / "model", build_model(3, 3, {"name": "unet", "widths": [2, 4]}, seed=1))
+    scores = []
+    for name, changes in (("a", {"removes": "loss"}), ("b", {"saliency_images": "intact"})):
+        settings = {"source": "probability", "saliency_images": "reduced", "fill": "black", "device": "cpu"} | changes
+        compute_saliency(
+            dataset_path,
+            tmp_path / "model",
+            half[0],
+            tmp_path / name,
+            classes_of_interest=["pet"],
+            seed=1,
+            iteration=3,
+            threads=1,
+            **settings,
+        )
+        with open_scores(tmp_path / name, 10, (16, 16)) as values:
+            scores.append(values[:])
+    assert np.array_equal(*scores)

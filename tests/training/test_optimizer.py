@@ -1,0 +1,59 @@
+import pytest
+import torch
+
+from spatial_reduction.training.optimizer import Optimizer, Plateau
+
+OPTIMISERS = {
+    "adam": (torch.optim.Adam, {}),
+    "adamw": (torch.optim.AdamW, {}),
+    "sgd": (torch.optim.SGD, {"momentum": 0.9}),
+}
+
+
+def network():
+    torch.manual_seed(0)
+    return torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.Conv2d(4, 2, 3))
+
+
+def take_steps(model, optimizer, steps):
+    for step in steps:
+        images = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(step))
+        optimizer.zero_grad()
+        model(images).pow(2).mean().backward()
+        optimizer.step()
+
+
+def settings(kind):
+    return {"optimizer": kind, "momentum": 0.9, "learning_rate": 0.01, "weight_decay": 0.02}
+
+
+@pytest.mark.parametrize("kind", OPTIMISERS)
+def test_every_optimiser_steps_bit_for_bit_as_pytorch_does(kind):
+    reference, options = OPTIMISERS[kind]
+    ours, theirs = network(), network()
+    take_steps(ours, Optimizer(ours.parameters(), settings(kind)), range(5))
+    take_steps(theirs, reference(theirs.parameters(), lr=0.01, weight_decay=0.02, fused=True, **options), range(5))
+    assert all(torch.equal(a, b) for a, b in zip(ours.parameters(), theirs.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("kind", OPTIMISERS)
+def test_a_restored_optimiser_goes_on_bit_for_bit(kind):
+    whole, halved = network(), network()
+    take_steps(whole, Optimizer(whole.parameters(), settings(kind)), range(6))
+    first = Optimizer(halved.parameters(), settings(kind))
+    take_steps(halved, first, range(3))
+    second = Optimizer(halved.parameters(), settings(kind))
+    second.load_state({name: tensor.clone() for name, tensor in first.state.items()})
+    take_steps(halved, second, range(3, 6))
+    assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), halved.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("patience", [0, 2])
+def test_the_plateau_lowers_the_rate_when_pytorch_does(patience):
+    reference = torch.optim.SGD(network().parameters(), lr=0.1)
+    theirs = torch.optim.lr_scheduler.ReduceLROnPlateau(reference, factor=0.5, patience=patience)
+    ours, rate = Plateau(factor=0.5, patience=patience), 0.1
+    for loss in [1.0, 0.9, 0.9, 0.91, 0.89999, 0.95, 0.5, 0.6, 0.6, 0.6, 0.6, 0.4]:
+        rate = ours.next_rate(loss, rate)
+        theirs.step(loss)
+        assert rate == reference.param_groups[0]["lr"]

@@ -1,0 +1,283 @@
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from experiments import ROOT, TRAINING, equal
+from spatial_reduction.masks.mask_file import write_mask
+from spatial_reduction.networks.model_file import build_model, load_model, save_model
+from spatial_reduction.runtime.errors import InputError
+from spatial_reduction.training import checkpoint
+from spatial_reduction.training import train as training
+from spatial_reduction.training.augmentation import build_augmentation
+from spatial_reduction.training.checkpoint import Pace
+from spatial_reduction.training.epoch import segmentation_loss
+from spatial_reduction.training.train import train_model
+
+NETWORKS = {
+    "unet": {"model": {"name": "unet", "widths": [2, 4]}},
+    "sliding_window": {
+        "model": {"name": "sliding_window", "widths": [3, 4, 5], "window": 13},
+        "training": {"windows": 16},
+    },
+}
+every_network = pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
+
+
+def test_the_loss_of_one_labelled_pixel_is_minus_its_log_probability():
+    logits = torch.tensor([0.2, 0.5, 0.3]).log().reshape(1, 3, 1, 1).expand(1, 3, 1, 2)
+    labels = torch.tensor([[[1, 255]]], dtype=torch.uint8)
+    assert segmentation_loss(logits, labels).item() == pytest.approx(-np.log(0.5), rel=1e-6)
+
+
+def test_a_batch_without_a_labelled_pixel_has_loss_zero():
+    assert segmentation_loss(torch.rand(1, 3, 2, 2), torch.full((1, 2, 2), 255, dtype=torch.uint8)).item() == 0
+
+
+@every_network
+def test_training_twice_gives_the_same_bits_and_another_seed_does_not(train, network):
+    first, _ = train("first", **network)
+    again, _ = train("again", **network)
+    other, _ = train("other", seed=2, **network)
+    assert equal(first, again)
+    assert not equal(first, other)
+
+
+@every_network
+def test_history_counts_epochs_steps_and_images(train, network):
+    _, history = train(**network)
+    assert history["epoch"].tolist() == [1, 2, 3]
+    assert history["cumulative_steps"].tolist() == [3, 6, 9]  # 10 images in batches of 4
+    assert history["cumulative_images"].tolist() == [10, 20, 30]
+    assert history["cumulative_seconds"].is_monotonic_increasing
+
+
+def test_the_next_iteration_carries_the_counts_on_and_starts_warm(train, tmp_path):
+    train("first")
+    warm, history = train("second", previous="first", training={"learning_rate": 1e-12})
+    assert history["cumulative_epoch"].tolist() == [4, 5, 6]
+    assert history["cumulative_steps"].tolist() == [12, 15, 18]
+    first = load_file(tmp_path / "first.safetensors")
+    assert all(torch.allclose(warm[name], first[name], atol=1e-9) for name in first)
+
+
+def test_a_scratch_start_forgets_the_last_iteration(train, tmp_path):
+    train("first")
+    scratch, history = train("second", previous="first", start="scratch", training={"learning_rate": 1e-12})
+    fresh = build_model(3, 3, {"name": "unet", "widths": [2, 4]}, seed=1).state_dict()
+    assert all(torch.allclose(scratch[name], fresh[name], atol=1e-9) for name in fresh)
+    assert history["cumulative_epoch"].tolist() == [4, 5, 6]
+
+
+def test_the_images_come_in_the_order_of_the_cumulative_epoch(train):
+    whole, _ = train(
+        "whole",
+        training={
+            "epochs": 2,
+            "optimizer": "sgd",
+            "momentum": 0.0,
+            "schedule": {"monitor": "none", "factor": 0.5, "patience": 1},
+        },
+    )
+    train("first", training={"epochs": 1, "optimizer": "sgd", "momentum": 0.0})
+    chain, _ = train("second", previous="first", training={"epochs": 1, "optimizer": "sgd", "momentum": 0.0})
+    assert equal(whole, chain)  # a chain on intact images without optimiser state is one long training
+
+
+def test_the_mask_decides_what_is_seen(train, tmp_path):
+    intact, _ = train("intact")
+    write_mask(tmp_path / "half.h5", iter([np.tile(np.arange(16) < 8, (10, 16, 1))]), (16, 16), {})
+    reduced, _ = train("reduced", mask=tmp_path / "half.h5")
+    assert not equal(intact, reduced)
+
+
+def test_the_rate_falls_when_the_monitored_loss_stops_falling(train):
+    _, history = train(training={"epochs": 8, "learning_rate": 0.3})
+    rates, losses = history["learning_rate"], history["validation_loss"]
+    rises = losses[1:].to_numpy() >= np.minimum.accumulate(losses)[:-1].to_numpy()
+    assert rises[:-1].any()
+    assert ((rates[2:].to_numpy() < rates[1:-1].to_numpy()) == rises[:-1]).all()
+
+
+def test_the_best_epoch_is_kept_when_asked_for(train):
+    training = {"epochs": 8, "learning_rate": 0.3, "keep": "best"}
+    best, history = train("best", training=training)
+    epoch = int(history["validation_loss"].idxmin()) + 1
+    assert epoch < 8
+    upto, _ = train("upto", training={**training, "epochs": epoch, "keep": "last"})
+    assert equal(best, upto)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
+def test_every_optimiser_lowers_the_loss(train, optimizer):
+    _, history = train(training={"optimizer": optimizer, "epochs": 6})
+    assert history["train_loss"].iloc[-1] < history["train_loss"].iloc[0]
+
+
+def test_more_windows_are_another_training_of_as_many_steps(train):
+    few, _ = train("few", **NETWORKS["sliding_window"])
+    many, history = train("many", **(NETWORKS["sliding_window"] | {"training": {"windows": 32}}))
+    assert not equal(few, many)
+    assert history["cumulative_steps"].tolist() == [3, 6, 9]
+
+
+def test_the_published_training_works_image_by_image(train):
+    model = {"name": "unet", "widths": [2, 4], "padding": "valid", "dropout": 0.5, "initialisation": "he"}
+    published = {"optimizer": "sgd", "momentum": 0.99, "batch_size": 1, "epochs": 6, "learning_rate": 0.001}
+    weights, history = train(model=model, training=published)
+    assert history["cumulative_steps"].tolist() == [10 * epoch for epoch in range(1, 7)]
+    assert history["train_loss"].iloc[-1] < history["train_loss"].iloc[0]
+    again, _ = train("again", model=model, training=published)
+    assert equal(weights, again)
+
+
+def test_bfloat16_trains_to_almost_the_same_loss(train):
+    _, full = train("full")
+    _, half = train("half", training={"precision": "bfloat16"})
+    assert half["train_loss"].to_numpy() == pytest.approx(full["train_loss"].to_numpy(), rel=0.02)
+    assert half["train_loss"].tolist() != full["train_loss"].tolist()
+
+
+def test_a_loss_that_is_not_finite_names_epoch_batch_and_seed(train, tmp_path):
+    with pytest.raises(InputError, match=r"not finite in batch \d+ \(cumulative epoch \d+, seed 1"):
+        train(training={"learning_rate": 1e30, "epochs": 5})
+    assert not (tmp_path / "model.safetensors").exists()
+
+
+def test_a_warm_start_from_another_architecture_is_refused(train, tmp_path):
+    train("first")
+    save_model(tmp_path / "first.safetensors", build_model(3, 3, {"name": "unet", "widths": [2, 8]}, seed=1))
+    with pytest.raises(InputError, match=r"first\.safetensors: model of another architecture"):
+        train("second", previous="first")
+
+
+KILLED = """
+import json, sys
+from spatial_reduction.joblog import logged
+from spatial_reduction.training import train_model
+arguments = json.loads(sys.argv[1])
+with logged(arguments["output"] + ".log"):
+    train_model(**arguments)
+"""
+
+
+@pytest.mark.parametrize(("keep", "number"), [("last", signal.SIGKILL), ("best", signal.SIGTERM)])
+def test_a_stopped_training_resumes_and_ends_with_the_same_bits(train, dataset_path, tmp_path, keep, number, capfd):
+    training = TRAINING | {"epochs": 60, "learning_rate": 0.001, "keep": keep}
+    undisturbed, _ = train("undisturbed", training=training)
+    arguments = {
+        "dataset": str(dataset_path),
+        "mask": str(tmp_path / "mask.h5"),
+        "previous_model": None,
+        "previous_history": None,
+        **{key: str(tmp_path / f"killed.{key}") for key in ("output", "history", "checkpoint")},
+        "model": {"name": "unet", "widths": [2, 4]},
+        "training": training,
+        "start": "warm",
+        "fill": "black",
+        "seed": 1,
+        "threads": 1,
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-c", KILLED, json.dumps(arguments)], env={"PYTHONPATH": str(ROOT / "scripts")}
+    )
+    while not (tmp_path / "killed.checkpoint").exists():
+        time.sleep(0.01)
+        assert process.poll() is None
+    process.send_signal(number)
+    assert process.wait() == {signal.SIGKILL: -9, signal.SIGTERM: 128 + 15}[number]
+    assert not (tmp_path / "killed.output").exists()
+    if number == signal.SIGTERM:
+        assert not list(tmp_path.glob(".killed*"))  # half-written files
+        assert (tmp_path / "killed.output.log").read_text().startswith("stopped by SIGTERM")
+    capfd.readouterr()
+    train_model(**arguments)
+    resumed = capfd.readouterr().err
+    assert "resuming after epoch" in resumed
+    assert equal(load_model(tmp_path / "killed.output").state_dict(), undisturbed)
+    assert pd.read_csv(tmp_path / "killed.history")["epoch"].tolist() == list(range(1, 61))
+
+
+@pytest.mark.parametrize("keep", ["last", "best"])
+def test_a_training_that_ended_is_not_computed_again_when_its_outputs_are_deleted(train, tmp_path, keep, capfd):
+    outputs = [tmp_path / "ended.safetensors", tmp_path / "ended.csv"]
+    train("ended", training={"keep": keep})
+    written = [path.read_bytes() for path in outputs]
+    for path in outputs:
+        path.unlink()
+    train("ended", training={"keep": keep})
+    assert f"resuming after epoch {TRAINING['epochs']}" in capfd.readouterr().err
+    assert [path.read_bytes() for path in outputs] == written  # the seconds, too
+
+
+def test_checkpoints_take_a_twentieth_of_the_time_at_most(monkeypatch):
+    clock = 100.0
+    monkeypatch.setattr(time, "perf_counter", lambda: clock)
+    pace, written = Pace(), []
+    for second in range(1, 101):  # an epoch takes a second, writing a checkpoint two
+        clock += 1
+        if pace.is_due():
+            with pace.timed():
+                clock += 2
+            written.append(second)
+    assert written == [1, 41, 81]
+
+
+def test_a_long_training_does_not_write_every_epoch_and_ends_with_a_checkpoint(train, monkeypatch):
+    saved = []
+    monkeypatch.setattr(training, "save_checkpoint", lambda *arguments: saved.append(arguments[2].epoch))
+    monkeypatch.setattr(checkpoint, "SHARE_OF_TIME", 1e-9)
+    train(training={"epochs": 6})
+    assert saved == [1, 6]
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", None])
+def test_a_damaged_or_foreign_checkpoint_is_not_used(train, tmp_path, content, capfd):
+    expected, _ = train("expected")
+    if content is None:  # a well-formed file, but no checkpoint of this training
+        save_model(tmp_path / "foreign.checkpoint", build_model(3, 3, {"name": "unet", "widths": [2, 4]}, seed=7))
+    else:
+        (tmp_path / "foreign.checkpoint").write_bytes(content)
+    begun, _ = train("foreign")
+    assert equal(begun, expected)
+    assert "training begins at the first epoch" in capfd.readouterr().err
+
+
+def test_augmentation_moves_image_and_labels_together():
+    torch.manual_seed(0)
+    labels = torch.randint(0, 3, (8, 16, 16), dtype=torch.uint8)
+    images = (labels * 100)[..., None].expand(-1, -1, -1, 3).contiguous()
+    changed, moved = build_augmentation(["flip"], 16)(images, labels)
+    assert changed.shape == images.shape
+    assert torch.equal(changed[..., 0], moved * 100)
+    assert not torch.equal(moved, labels)
+
+
+def test_colour_changes_images_only_and_elastic_keeps_labels_labels():
+    torch.manual_seed(0)
+    labels = torch.randint(0, 3, (2, 16, 16), dtype=torch.uint8)
+    images = torch.randint(0, 256, (2, 16, 16, 3), dtype=torch.uint8)
+    coloured, same = build_augmentation(["colour"], 16)(images, labels)
+    assert torch.equal(same, labels)
+    assert not torch.equal(coloured, images)
+    _, bent = build_augmentation(["elastic"], 16)(images, labels)
+    assert set(bent.unique().tolist()) <= {0, 1, 2, 255}
+    assert not torch.equal(bent, labels)
+
+
+@every_network
+def test_an_augmented_training_repeats_itself(train, network):
+    training = network.get("training", {})
+    augmented = network | {"training": {**training, "augmentation": ["flip", "colour", "elastic"]}}
+    first, _ = train("first", **augmented)
+    again, _ = train("again", **augmented)
+    plain, _ = train("plain", **network)
+    assert equal(first, again)
+    assert not equal(first, plain)

@@ -1,0 +1,229 @@
+import ast
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from experiments import ROOT, RULES
+
+SCRIPTS = sorted((ROOT / "scripts").glob("*.py"))
+LIBRARY = sorted((ROOT / "scripts/spatial_reduction").rglob("*.py"))
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+DIRECTIVES = [
+    "input",
+    "output",
+    "log",
+    "benchmark",
+    "wildcard_constraints",
+    "retries",
+    "conda",
+    "threads",
+    "resources",
+]
+DIRECTIVES += ["params", "script"]
+PRINTS = {"preflight": "output"}  # and leaves nothing
+INHERITED = {"train_single_pass": "train_model"}
+
+# Import name or conda name -> name in pyproject.toml, where they differ. seaborn brings matplotlib.
+PACKAGES = {"pytorch": "torch", "PIL": "pillow", "yaml": "pyyaml", "skimage": "scikit-image", "matplotlib": "seaborn"}
+
+# Prints {script: {"modules": files of the library that it loads, "packages": all top-level modules so far}}.
+IMPORT_ALL = """
+import importlib, json, sys
+loaded = {}
+for script in sys.argv[1:]:
+    for name in [name for name in sys.modules if name.startswith("spatial_reduction")]:
+        del sys.modules[name]
+    importlib.import_module(script)
+    modules = [m.__file__ for name, m in sys.modules.items() if name.split(".")[0] == "spatial_reduction"]
+    loaded[script] = {"modules": modules, "packages": sorted({name.split(".")[0] for name in sys.modules})}
+print(json.dumps(loaded))
+"""
+
+
+ANALYSIS = [name for name, body in RULES.items() if "envs/analysis.yaml" in body]
+
+
+def requirements(lines):
+    """Return {name as in pyproject.toml: its version specifier}."""
+    parsed = [Requirement(line) for line in lines]
+    return {PACKAGES.get(entry.name, canonicalize_name(entry.name)): entry.specifier for entry in parsed}
+
+
+def read_environment(name):
+    return requirements(yaml.safe_load((ROOT / "envs" / name).read_text())["dependencies"])
+
+
+@pytest.fixture(scope="module")
+def loaded():
+    """Import all scripts in one process, those that must do without torch first."""
+    names = sorted((path.stem for path in SCRIPTS), key=lambda name: (name not in ANALYSIS, name))
+    command = [sys.executable, "-c", IMPORT_ALL, *names]
+    process = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT / "scripts")
+    return json.loads(process.stdout)
+
+
+@pytest.fixture(scope="module")
+def library():
+    """The function `library` of paths.smk."""
+    rules = ROOT / "workflow/rules/paths.smk"
+    defined = {"os": os, "workflow": SimpleNamespace(basedir=str(ROOT))}
+    exec(compile(rules.read_text(), rules, "exec"), defined)
+    return defined["library"]
+
+
+def test_rules_and_scripts_have_the_same_names():
+    assert sorted(set(RULES) - set(INHERITED)) == [path.stem for path in SCRIPTS]
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_rule_states_all_it_must_in_one_order(rule):
+    own, base = RULES[rule], RULES[INHERITED.get(rule, rule)]
+    directives = [re.findall(r"^    (\w+):", body, re.MULTILINE) for body in (own, base)]
+    for found in directives:
+        assert found == sorted(found, key=DIRECTIVES.index)
+    needed = {"log", "benchmark", "conda", "threads", "resources", "script"} | ({"output"} - {PRINTS.get(rule)})
+    assert needed <= set().union(*directives)
+    assert re.match(r'    """[A-Z].+\."""\n', base)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_rule_its_script_its_log_and_its_benchmark_share_one_name(rule):
+    body = RULES[rule]
+    assert re.search(rf'^    log:\n        "<logs>/{rule}[./]', body, re.MULTILINE)
+    assert re.search(rf'^    benchmark:\n        "<benchmarks>/{rule}[./]', body, re.MULTILINE)
+    if rule not in INHERITED:
+        assert f'    script:\n        "../../scripts/{rule}.py"\n' in body
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
+def test_a_script_is_wiring_only(path):
+    text = path.read_text()
+    docstring, *imports, main = ast.parse(text).body
+    assert len(text.splitlines()) <= 30
+    assert isinstance(docstring.value.value, str)
+    assert all(isinstance(node, ast.Import | ast.ImportFrom) for node in imports)
+    assert ast.unparse(main.test) == "__name__ == '__main__'"
+    assert not [node for node in ast.walk(main) if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Lambda)]
+
+
+def test_scripts_of_the_analysis_environment_import_no_torch(loaded):
+    needed = {"shrink_mask", "collect_tables", "compare_arms", "plot_examples", "plot_thresholds", "write_report"}
+    assert needed <= set(ANALYSIS)
+    assert [name for name in ANALYSIS if {"torch", "torchvision"} & set(loaded[name]["packages"])] == []
+    assert "torch" in loaded["train_model"]["packages"]
+
+
+@pytest.mark.parametrize("script", [path.stem for path in SCRIPTS])
+def test_the_listed_code_of_a_script_is_what_it_imports(library, loaded, script):
+    listed = {str(Path(path).resolve()) for path in library(script)}
+    assert listed == set(loaded[script]["modules"]) | {str(ROOT / "scripts" / f"{script}.py")}
+
+
+def test_the_library_does_not_know_the_workflow():
+    assert [path.name for path in LIBRARY if re.search(r"\bsnakemake\.", path.read_text())] == []
+
+
+def test_module_names_say_what_is_inside():
+    assert {path.stem for path in (*LIBRARY, *SCRIPTS)}.isdisjoint({"utils", "helpers", "misc"})
+
+
+def test_environments_agree_with_the_project():
+    bounds = requirements(PROJECT["project"]["dependencies"]) | {"python": PROJECT["project"]["requires-python"]}
+    for path in sorted((ROOT / "envs").glob("*.yaml")):
+        environment = read_environment(path.name)
+        assert {name: str(specifier) for name, specifier in environment.items()} == {
+            name: str(bounds[name]) for name in environment
+        }
+
+
+@pytest.mark.parametrize("environment", ["analysis", "training"])
+def test_an_environment_holds_what_its_rules_import(library, environment):
+    rules = [rule for rule, body in RULES.items() if f"envs/{environment}.yaml" in body]
+    sources = [
+        f"saliency.{path.stem}" for path in LIBRARY if path.parent.name == "saliency" and path.stem != "__init__"
+    ]
+    files = {path for rule in rules for path in library(rule, *(sources if rule == "compute_saliency" else []))}
+    nodes = [node for path in files for node in ast.walk(ast.parse(Path(path).read_text()))]
+    imported = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    imported |= {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
+    packages = {name.split(".")[0] for name in imported} - set(sys.stdlib_module_names) - {"spatial_reduction"}
+    assert {PACKAGES.get(name, name) for name in packages} <= set(read_environment(f"{environment}.yaml"))
+
+
+def test_every_requirement_is_one_version_that_the_project_allows():
+    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    assert [line for line in lines if not re.fullmatch(r"[\w.-]+==[\w.]+( ; [^/@]+)?", line)] == []
+    pins = {name: str(specifier).removeprefix("==") for name, specifier in requirements(lines).items()}
+    bounds = requirements(PROJECT["project"]["dependencies"] + PROJECT["dependency-groups"]["test"])
+    assert {name: pins[name] for name, bound in bounds.items() if not bound.contains(pins[name])} == {}
+
+
+def test_a_licence_is_named_for_every_package():
+    section = (ROOT / "README.md").read_text().partition("## Licence and citation")[2].lower()
+    names = {Requirement(line).name for line in PROJECT["project"]["dependencies"]} - {
+        "snakemake-executor-plugin-slurm"
+    }
+    assert [name for name in sorted(names) if name not in section] == []
+
+
+# What runs code that a file holds, hands text to a shell, or reaches the network.
+BANNED = {
+    "pickle",
+    "cPickle",
+    "dill",
+    "joblib",
+    "shelve",
+    "marshal",
+    "cloudpickle",
+    "eval",
+    "exec",
+    "__import__",
+    "compile",
+}
+BANNED |= {
+    "torch.load",
+    "np.load",
+    "pd.read_pickle",
+    "yaml.load",
+    "yaml.unsafe_load",
+    "os.system",
+    "os.popen",
+    "os.chmod",
+}
+REACHES = {"socket", "urllib", "urllib.request", "http.client", "requests", "urlopen"}
+
+
+def named_in(path):
+    """Return the modules that a file imports and the functions that it calls, as written."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {node.module, *(alias.name for alias in node.names)}
+        elif isinstance(node, ast.Call):
+            found.add(ast.unparse(node.func))
+            found |= {"shell=True" for keyword in node.keywords if keyword.arg == "shell"}
+    return found
+
+
+@pytest.mark.parametrize("path", [*LIBRARY, *SCRIPTS], ids=lambda path: path.stem)
+def test_no_code_unpickles_evaluates_or_uses_a_shell_and_one_module_reaches_the_network(path):
+    named = named_in(path)
+    assert named & (BANNED | {"shell=True"}) == set()
+    assert bool(named & REACHES) == (path.stem == "download")
+
+
+def test_the_page_on_security_is_short():
+    lines = [line for line in (ROOT / "SECURITY.md").read_text().splitlines() if line.strip()]
+    assert len(lines) <= 13
