@@ -146,7 +146,7 @@ def evaluate(dataset_path, tmp_path):
     for seed in (1, 2):
         save_model(tmp_path / f"{seed}.safetensors", build_model(3, 3, {"name": "unet", "widths": [2, 4]}, seed))
 
-    def run(models=(1, 2), protocols=("T1",), source="probability", objects=None, dataset=dataset_path, **changes):
+    def run(models=(1, 2), protocols=("intact",), source="probability", objects=None, dataset=dataset_path, **changes):
         evaluate_model(
             dataset=dataset,
             models=[tmp_path / f"{name}.safetensors" for name in models],

@@ -12,11 +12,11 @@ import torch
 import yaml
 from snakemake.utils import update_config
 
-from spatial_reduction.runtime.checksum_footer import seal
+from spatial_reduction.runtime.checksum_footer import append_checksum
 
 ROOT = Path(__file__).resolve().parent.parent
 SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
-PROTOCOLS = ["T1", "T2", "T3", "noise", "background_swapped"]
+PROTOCOLS = ["intact", "self_masked", "label_masked", "noise", "background_swapped"]
 
 # Laid over config/config.yaml: saliency has one reduction; it shares iteration 1 with single_pass.
 TINY = {
@@ -73,7 +73,7 @@ def edited_hdf5(path):
     """Open an HDF5 file to change it; its checksum is made to agree."""
     with h5py.File(path, "a") as file:
         yield file
-    seal(path)
+    append_checksum(path)
 
 
 def start_snakemake(directory, *arguments, overrides=None, configfiles=(), root=ROOT, environment=None, prefix=()):

@@ -45,7 +45,7 @@ def compare(tmp_path):
             for seed, value in enumerate(values):
                 chains.append([arm, threshold, str(seed)])
                 paths.append(tmp_path / f"{arm}_{threshold}_{seed}.h5")
-                write_counts(paths[-1], value if isinstance(value, dict) else {"T1": value})
+                write_counts(paths[-1], value if isinstance(value, dict) else {"intact": value})
                 history += [(*chains[-1], step, 0.1 * step) for step in (1, 2)]
         columns = ["arm", "threshold", "seed", "cumulative_steps", "validation_mean_iou"]
         pd.DataFrame(history, columns=columns).to_csv(tmp_path / "history.csv", index=False)
@@ -70,7 +70,13 @@ def test_contrasts_are_paired_differences_in_points(compare):
     )
     assert list(table.columns) == COLUMNS
     row = only(table, threshold="90", measure="pixel_accuracy")
-    assert (row["arm"], row["comparator"], row["protocol"], row["class"], row["n"]) == ("arm", "base", "T1", "all", 3)
+    assert (row["arm"], row["comparator"], row["protocol"], row["class"], row["n"]) == (
+        "arm",
+        "base",
+        "intact",
+        "all",
+        3,
+    )
     assert row["difference"] == pytest.approx(10)
     assert row["ci_low"] < 10 < row["ci_high"]
     assert only(table, threshold="50", measure="pixel_accuracy")["difference"] == pytest.approx(-10)
@@ -91,8 +97,8 @@ def test_a_comparator_that_reduces_is_compared_at_the_same_threshold(compare):
 
 
 def test_a_smaller_loss_on_changed_images_is_better(compare):
-    base = [{"T1": 0.9, "noise_1": 0.5 + seed / 50, "blur_3": 0.7, "background_swapped": 0.5} for seed in range(4)]
-    arm = [{"T1": 0.9, "noise_1": 0.8 + seed / 50, "blur_3": 0.8, "background_swapped": 0.3} for seed in range(4)]
+    base = [{"intact": 0.9, "noise_1": 0.5 + seed / 50, "blur_3": 0.7, "background_swapped": 0.5} for seed in range(4)]
+    arm = [{"intact": 0.9, "noise_1": 0.8 + seed / 50, "blur_3": 0.8, "background_swapped": 0.3} for seed in range(4)]
     table = compare({("base", "100"): base, ("arm", "90"): arm})
     drop = only(table, measure="corruption_drop")
     assert (drop["protocol"], drop["decision"], drop["probability_better"]) == ("corrupted", "supported", 1)
@@ -109,10 +115,16 @@ def test_a_smaller_loss_on_changed_images_is_better(compare):
 
 
 def test_a_comparator_without_masks_segments_the_intact_image(compare):
-    base, arm = [{"T1": 0.6}, {"T1": 0.7}], [{"T1": 0.5, "T2": 0.8, "T3": 0.9}, {"T1": 0.5, "T2": 0.9, "T3": 0.9}]
+    base, arm = (
+        [{"intact": 0.6}, {"intact": 0.7}],
+        [
+            {"intact": 0.5, "self_masked": 0.8, "label_masked": 0.9},
+            {"intact": 0.5, "self_masked": 0.9, "label_masked": 0.9},
+        ],
+    )
     table = compare({("base", "100"): base, ("arm", "90"): arm}, measures=["pixel_accuracy"])
     found = table[table["measure"] == "pixel_accuracy"].set_index("protocol")["difference"]
-    assert found.to_dict() == pytest.approx({"T1": -15, "T2": 20, "T3": 25})
+    assert found.to_dict() == pytest.approx({"intact": -15, "self_masked": 20, "label_masked": 25})
 
 
 def test_arms_are_compared_with_random_over_all_thresholds(compare, tmp_path):
@@ -131,7 +143,9 @@ def test_an_experiment_of_one_arm_has_a_table_without_rows(compare):
 
 def test_holm_is_over_the_arms_against_one_comparator_in_one_measure_and_protocol(compare):
     arms = {("base", "100"): [0.5, 0.6, 0.7], ("arm", "90"): [0.6, 0.72, 0.78], ("arm", "50"): [0.4, 0.52, 0.6]}
-    design = {place: [{"T1": value, "T2": value - 0.1} for value in values] for place, values in arms.items()}
+    design = {
+        place: [{"intact": value, "self_masked": value - 0.1} for value in values] for place, values in arms.items()
+    }
     families = compare(design).groupby(["comparator", "protocol", "measure", "class"])
     assert len(families) > 5
     for _, family in families:
@@ -155,10 +169,10 @@ def test_the_same_files_give_the_same_bytes(compare, tmp_path):
 
 def test_every_measure_of_a_resample_is_that_of_the_images_drawn(tmp_path):
     rng = np.random.default_rng(0)
-    shapes = {"T1/test/confusion": (2, 2), "T1/test/boundary": (2, 2), "T1/test/reliability": (15, 3)}
+    shapes = {"intact/test/confusion": (2, 2), "intact/test/boundary": (2, 2), "intact/test/reliability": (15, 3)}
     shapes |= {
-        "T1/test/objects": (2, 2),
-        "T1/test/nll": (2,),
+        "intact/test/objects": (2, 2),
+        "intact/test/nll": (2,),
         "jpeg_2/test/confusion": (2, 2),
         "background_blurred/test/confusion": (2, 2),
     }
@@ -166,30 +180,30 @@ def test_every_measure_of_a_resample_is_that_of_the_images_drawn(tmp_path):
         file.attrs["classes"] = CLASSES
         for name, shape in shapes.items():
             file[name] = rng.integers(1, 50, (2, 9, *shape))
-        file["T1/test/objects"].attrs["measures"] = ["seg", "warping_error"]
+        file["intact/test/objects"].attrs["measures"] = ["seg", "warping_error"]
     counts, classes = read_counts(tmp_path / "counts.h5")
     weights = image_weights(9, 600, seed=0)
     resampled = measure_counts(pool_resamples(counts, weights), classes, {}, ["pet"])
     drawn = {name: np.repeat(values, weights[599], axis=0) for name, values in counts.items()}
     expected = {key: float(value) for key, value in measure_counts(pool(drawn), classes, {}, ["pet"]).items()}
-    assert {("T1", "ece", "all"), ("T1", "seg", "all"), ("T1", "warping_error", "all")} <= set(expected)
+    assert {("intact", "ece", "all"), ("intact", "seg", "all"), ("intact", "warping_error", "all")} <= set(expected)
     assert {key: value[599] for key, value in resampled.items()} == pytest.approx(expected, rel=1e-5)
 
 
 def test_calibration_and_boundaries_by_hand(tmp_path):
     with create_hdf5(tmp_path / "counts.h5", "counts") as file:
         file.attrs["classes"] = CLASSES
-        file["T1/test/confusion"] = confusion(0.8, images=2)
-        file["T1/test/boundary"] = np.array([[[[1, 4], [0, 0]], [[1, 4], [3, 4]]]])
+        file["intact/test/confusion"] = confusion(0.8, images=2)
+        file["intact/test/boundary"] = np.array([[[[1, 4], [0, 0]], [[1, 4], [3, 4]]]])
         reliability = np.zeros((1, 2, 15, 3))
         reliability[0, :, 7], reliability[0, 1, 14] = (10, 5.0, 7.0), (20, 19.0, 15.0)
-        file["T1/test/reliability"] = reliability
-        file["T1/test/nll"] = np.array([[[30.0, 100.0], [10.0, 100.0]]])
+        file["intact/test/reliability"] = reliability
+        file["intact/test/nll"] = np.array([[[30.0, 100.0], [10.0, 100.0]]])
     counts, classes = read_counts(tmp_path / "counts.h5")
     values = measure_counts(pool(counts), classes, {}, ["pet"])
-    assert values["T1", "mean_boundary_iou", "all"] == pytest.approx((2 / 8 + 3 / 4) / 2)
-    assert values["T1", "ece", "all"] == pytest.approx((4 + 4) / 40)
-    assert values["T1", "nll", "all"] == pytest.approx(0.2)
+    assert values["intact", "mean_boundary_iou", "all"] == pytest.approx((2 / 8 + 3 / 4) / 2)
+    assert values["intact", "ece", "all"] == pytest.approx((4 + 4) / 40)
+    assert values["intact", "nll", "all"] == pytest.approx(0.2)
 
 
 @pytest.fixture
@@ -200,9 +214,9 @@ def compare_objects(tmp_path):
         for name, measures in (("base", base), ("arm", arm)):
             with create_hdf5(tmp_path / f"{name}.h5", "counts") as file:
                 file.attrs["classes"] = CLASSES
-                file["T1/test/confusion"] = confusion(0.8, images=4)
-                file["T1/test/objects"] = np.stack(list(measures.values()), axis=1)[None].astype(float)
-                file["T1/test/objects"].attrs["measures"] = list(measures)
+                file["intact/test/confusion"] = confusion(0.8, images=4)
+                file["intact/test/objects"] = np.stack(list(measures.values()), axis=1)[None].astype(float)
+                file["intact/test/objects"].attrs["measures"] = list(measures)
         chains = [["base", "100", "1"], ["arm", "90", "1"]]
         columns = ["arm", "threshold", "seed", "cumulative_steps", "validation_mean_iou"]
         pd.DataFrame([(*chain, 1, 0.1) for chain in chains], columns=columns).to_csv(
@@ -237,7 +251,7 @@ def test_measures_of_objects_by_hand(compare_objects):
     assert differences == pytest.approx(
         {"rand_error": -20, "variation_of_information": 0.25 / 3, "seg": 25, "object_f1": 25}
     )
-    assert {(row["protocol"], row["class"]) for row in found.values()} == {("T1", "all")}
+    assert {(row["protocol"], row["class"]) for row in found.values()} == {("intact", "all")}
     better = {name: row["probability_better"] for name, row in found.items()}
     assert better == {"rand_error": 1, "variation_of_information": 0, "seg": 1, "object_f1": 1}
 
@@ -253,7 +267,7 @@ def test_chains_of_other_test_images_are_refused(compare, tmp_path):
     compare({("base", "100"): [0.5]})
     with create_hdf5(tmp_path / "other.h5", "counts") as file:
         file.attrs["classes"] = CLASSES
-        file["T1/test/confusion"] = confusion(0.5, images=3)
+        file["intact/test/confusion"] = confusion(0.5, images=3)
     paths, chains = [tmp_path / "base_100_0.h5", tmp_path / "other.h5"], [["base", "100", "0"], ["arm", "90", "0"]]
     with pytest.raises(InputError, match=r"other\.h5: 3 test images, others have 20"):
         compare_arms(

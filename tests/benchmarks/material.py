@@ -108,7 +108,7 @@ class Stage:
             "prepare": ("spatial_reduction.data.prepare:prepare_dataset", preparation),
             "saliency": (f"{scores}:compute_saliency", self.saliency(threads)),
             "mask": ("spatial_reduction.masks.shrink:shrink_masks", self.shrinking()),
-            "evaluate": ("spatial_reduction.evaluation.evaluate:evaluate_model", self.evaluation(["T1"], threads)),
+            "evaluate": ("spatial_reduction.evaluation.evaluate:evaluate_model", self.evaluation(["intact"], threads)),
             "train": ("spatial_reduction.training.train:train_model", self.training(threads)),
         }
 

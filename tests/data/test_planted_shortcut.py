@@ -139,8 +139,9 @@ class Instrument:
 
 @pytest.mark.slow
 def test_background_swapped_finds_the_models_that_learnt_the_shortcut(config, tmp_path):
-    # Measured, seeds 1 to 6, drop of binary IoU from T1 to background_swapped in points, mean and standard deviation:
-    # 28.0 +- 6.6 with the shortcut, 16.8 +- 3.2 without; T1 falls from 90 to 69 % where the test colours are random.
+    # Measured, seeds 1 to 6, drop of binary IoU from intact to background_swapped in points, mean and standard
+    # deviation: 28.0 +- 6.6 with the shortcut, 16.8 +- 3.2 without; the intact score falls from 90 to 69 % where the
+    # test colours are random.
     instrument = Instrument(config, tmp_path)
     tied = instrument.prepare("tied")
     free = instrument.prepare("free", shortcut=0)
@@ -149,9 +150,9 @@ def test_background_swapped_finds_the_models_that_learnt_the_shortcut(config, tm
     for data, seed in [(data, seed) for data in drops for seed in SEEDS]:
         model = instrument.train(data, seed)
         scores = instrument.measure(data, model)
-        drops[data].append(scores["T1"] - scores["background_swapped"])
+        drops[data].append(scores["intact"] - scores["background_swapped"])
         if data is tied:
-            falls.append(scores["T1"] - instrument.measure(shuffled, model)["T1"])
+            falls.append(scores["intact"] - instrument.measure(shuffled, model)["intact"])
     assert min(drops[tied]) > np.mean(drops[free])
     assert np.mean(drops[tied]) > np.mean(drops[free]) + 3
     assert np.mean(falls) > 5  # they did learn it

@@ -44,18 +44,20 @@ def test_values_are_those_of_the_models_predictions(evaluate, dataset, tmp_path)
     assert list(zip(found["measure"], found["class"], strict=True)) == [row[:2] for row in expected]
     assert found["value"].tolist() == pytest.approx([row[2] for row in expected], nan_ok=True)
     with open_hdf5(tmp_path / "counts.h5", "counts") as file:
-        assert np.array_equal(file["T1/test/confusion"][1], confusion)
+        assert np.array_equal(file["intact/test/confusion"][1], confusion)
 
 
 def test_symmetries_average_every_protocol(evaluate, dataset, tmp_path):
     section = {"name": "unet", "widths": [4, 8], "initialisation": "he"}
     save_model(tmp_path / "he.safetensors", build_model(3, 3, section, seed=2))
-    evaluate(("he",), ("T1", "noise"), symmetries=8)
+    evaluate(("he",), ("intact", "noise"), test_time_augmentation=8)
     with open_hdf5(tmp_path / "counts.h5", "counts") as file:
-        found = file["T1/test/confusion"][0], file["noise_1/test/confusion"][0]
-    evaluate(("he",), ("T1", "noise"))
+        found = file["intact/test/confusion"][0], file["noise_1/test/confusion"][0]
+    evaluate(("he",), ("intact", "noise"))
     with open_hdf5(tmp_path / "counts.h5", "counts") as file:
-        assert all((file[f"{name}/test/confusion"][0] != found[i]).any() for i, name in enumerate(("T1", "noise_1")))
+        assert all(
+            (file[f"{name}/test/confusion"][0] != found[i]).any() for i, name in enumerate(("intact", "noise_1"))
+        )
     images, labels = dataset.pick("test", range(12))
     model, total = load_model(tmp_path / "he.safetensors").eval(), 0
     with torch.inference_mode():
@@ -76,19 +78,19 @@ def test_the_file_of_counts_keeps_its_contract(evaluate, tmp_path):
             lambda name, item: found.update({name: (item.shape, str(item.dtype))} if hasattr(item, "shape") else {})
         )
         assert {"classes", "device", "software"} <= set(file.attrs)
-        confusion = file["T1/test/confusion"][-1]
-        reliability, nll = file["T1/test/reliability"][-1], file["T1/test/nll"][-1]
-    shown = ["T2", "T3", "noise_1", "noise_2", "noise_3", "background_swapped"]
+        confusion = file["intact/test/confusion"][-1]
+        reliability, nll = file["intact/test/reliability"][-1], file["intact/test/nll"][-1]
+    shown = ["self_masked", "label_masked", "noise_1", "noise_2", "noise_3", "background_swapped"]
     assert found == {
-        "T1/validation/confusion": ((2, 2, 3, 3), "int64"),
-        "T1/test/confusion": ((2, 12, 3, 3), "int64"),
-        "T1/test/boundary": ((1, 12, 3, 2), "int64"),
-        "T1/test/reliability": ((1, 12, 15, 3), "float64"),
-        "T1/test/nll": ((1, 12, 2), "float64"),
+        "intact/validation/confusion": ((2, 2, 3, 3), "int64"),
+        "intact/test/confusion": ((2, 12, 3, 3), "int64"),
+        "intact/test/boundary": ((1, 12, 3, 2), "int64"),
+        "intact/test/reliability": ((1, 12, 15, 3), "float64"),
+        "intact/test/nll": ((1, 12, 2), "float64"),
         **{f"{protocol}/test/confusion": last for protocol in shown},
     }
-    assert set(table["protocol"]) == {"T1", *shown}
-    assert set(table[table["protocol"] != "T1"]["iteration"]) == {2}
+    assert set(table["protocol"]) == {"intact", *shown}
+    assert set(table[table["protocol"] != "intact"]["iteration"]) == {2}
     pixels, right = confusion.sum(axis=(1, 2)), np.trace(confusion, axis1=1, axis2=2)
     assert np.array_equal(reliability[:, :, 0].sum(axis=1), pixels)
     assert np.array_equal(reliability[:, :, 2].sum(axis=1), right)
@@ -96,9 +98,9 @@ def test_the_file_of_counts_keeps_its_contract(evaluate, tmp_path):
 
 
 def test_outlines_and_calibration_are_of_the_last_model_on_intact_test_images(evaluate):
-    table = evaluate(protocols=["T1", "T3"])
+    table = evaluate(protocols=["intact", "label_masked"])
     new = table[table["measure"].isin(["boundary_iou", "mean_boundary_iou", "ece", "nll"])]
-    assert set(zip(new["iteration"], new["split"], new["protocol"], strict=True)) == {(2, "test", "T1")}
+    assert set(zip(new["iteration"], new["split"], new["protocol"], strict=True)) == {(2, "test", "intact")}
     assert set(zip(new["measure"], new["class"], strict=True)) == {
         *(("boundary_iou", name) for name in ("background", "pet", "border")),
         ("mean_boundary_iou", "all"),
@@ -126,12 +128,12 @@ def test_objects_are_of_the_last_model_on_intact_test_images(evaluate, dataset, 
         predictions = load_model(tmp_path / "2.safetensors").eval()(to_input(torch.from_numpy(images))).argmax(dim=1)
     expected = object_counts(labels, predictions.numpy(), instances, 1, 2, 3)
     with h5py.File(tmp_path / "counts.h5") as file:
-        stored = file["T1/test/objects"]
+        stored = file["intact/test/objects"]
         assert (stored.shape, stored.dtype) == ((1, 12, len(OBJECT_MEASURES), 2), np.float64)
         assert tuple(stored.attrs["measures"]) == OBJECT_MEASURES
         assert np.array_equal(stored[0], expected)
     rows = table[table["measure"].isin(OBJECT_MEASURES)]
-    assert set(zip(rows["iteration"], rows["split"], rows["protocol"], strict=True)) == {(2, "test", "T1")}
+    assert set(zip(rows["iteration"], rows["split"], rows["protocol"], strict=True)) == {(2, "test", "intact")}
     assert list(zip(rows["measure"], rows["class"], strict=True)) == [row[:2] for row in measure_objects(expected)]
     assert rows["value"].tolist() == pytest.approx([row[2] for row in measure_objects(expected)], nan_ok=True)
 
@@ -147,14 +149,16 @@ def test_measuring_objects_changes_no_other_row(evaluate, tmp_path):
 
 @pytest.mark.parametrize(("models", "source"), [((2,), "probability"), ((1, 2), "oracle")])
 def test_a_chain_that_cannot_mask_itself_has_no_self_masked_rows(evaluate, models, source):
-    protocols = set(evaluate(models, ("T1", "T2", "T3"), source)["protocol"])
-    assert protocols == {"T1", "T3"}
+    protocols = set(evaluate(models, ("intact", "self_masked", "label_masked"), source)["protocol"])
+    assert protocols == {"intact", "label_masked"}
 
 
 def test_a_chain_of_one_iteration_sees_whole_images_through_the_oracles_mask(evaluate):
-    table = evaluate((2,), ("T1", "T3"))
+    table = evaluate((2,), ("intact", "label_masked"))
     is_test = (table["split"] == "test") & ~table["measure"].str.contains("boundary|ece|nll")
-    intact, masked = (table[is_test & (table["protocol"] == name)]["value"].tolist() for name in ("T1", "T3"))
+    intact, masked = (
+        table[is_test & (table["protocol"] == name)]["value"].tolist() for name in ("intact", "label_masked")
+    )
     assert masked == pytest.approx(intact, nan_ok=True)
 
 
@@ -169,7 +173,7 @@ def test_logits_that_are_not_finite_stop_the_job(evaluate, tmp_path):
     model = build_model(3, 3, {"name": "unet", "widths": [2, 4]}, seed=1)
     torch.nn.init.constant_(model.head.bias, float("inf"))
     save_model(tmp_path / "2.safetensors", model)
-    with pytest.raises(InputError, match=r"2\.safetensors on validation, T1: the model's logits are not finite"):
+    with pytest.raises(InputError, match=r"2\.safetensors on validation, intact: the model's logits are not finite"):
         evaluate()
 
 

@@ -31,7 +31,13 @@ def predict(tmp_path):
     def run(names, colour="rgb", **changes):
         section = {"name": "unet", "widths": [2, 4], "initialisation": "he"}
         save_model(tmp_path / "model", build_model({"rgb": 3, "grey": 1}[colour], 3, section, seed=7))
-        settings = {"resize": True, "tile": 8, "symmetries": 1, "classes": CLASSES, "foreground": ["pet", "border"]}
+        settings = {
+            "resize": True,
+            "tile": 8,
+            "test_time_augmentation": 1,
+            "classes": CLASSES,
+            "foreground": ["pet", "border"],
+        }
         settings |= {"image_size": 16, "intensity_range": None, "device": "cpu", "threads": 1}
         table = tmp_path / "results/predictions.csv"
         predict_images(
@@ -121,7 +127,7 @@ def test_symmetries_change_the_prediction(predict, tmp_path):
     Image.fromarray(draw(10, 14, 3)).save(tmp_path / "image.png")
     found = []
     for symmetries, resize in ((1, True), (8, True), (1, False), (8, False)):
-        predict(["image.png"], symmetries=symmetries, resize=resize)
+        predict(["image.png"], test_time_augmentation=symmetries, resize=resize)
         found.append(read(tmp_path, "image")[1])
     assert not any(np.array_equal(found[i], found[i + 1]) for i in (0, 2))
 

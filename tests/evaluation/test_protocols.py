@@ -16,7 +16,7 @@ from spatial_reduction.saliency.base import Context
 from spatial_reduction.saliency.oracle import signed_distance
 from spatial_reduction.saliency.probability import stream_scores as log_odds
 
-EVERYTHING = ["T1", "T2", "T3", "noise", "blur", "brightness", "contrast", "jpeg", "occlusion"]
+EVERYTHING = ["intact", "self_masked", "label_masked", "noise", "blur", "brightness", "contrast", "jpeg", "occlusion"]
 EVERYTHING += ["background_swapped", "background_blurred"]
 KEPT = kept_count(16 * 16, 30)
 REDUCTION = {"source": "probability", "rank": "highest", "shuffle": False, "fill": "black", "removes": "input"}
@@ -60,9 +60,9 @@ def test_a_family_of_corruptions_stands_for_its_three_severities(dataset, contex
     views = build_views(EVERYTHING, dataset, ["pet", "border"], REDUCTION, KEPT, context)
     families = ("noise", "blur", "brightness", "contrast", "jpeg", "occlusion")
     corrupted = [f"{family}_{severity}" for family in families for severity in (1, 2, 3)]
-    assert list(views) == ["T2", "T3", *corrupted, "background_swapped", "background_blurred"]
-    assert list(build_views(["T1"], dataset, ["pet"], REDUCTION, KEPT, context)) == []
-    assert list(build_views(["T1", "blur"], dataset, ["pet"], REDUCTION | {"source": "oracle"}, KEPT, context)) == [
+    assert list(views) == ["self_masked", "label_masked", *corrupted, "background_swapped", "background_blurred"]
+    assert list(build_views(["intact"], dataset, ["pet"], REDUCTION, KEPT, context)) == []
+    assert list(build_views(["intact", "blur"], dataset, ["pet"], REDUCTION | {"source": "oracle"}, KEPT, context)) == [
         "blur_1",
         "blur_2",
         "blur_3",
@@ -76,7 +76,7 @@ def test_views_do_not_depend_on_the_division_into_blocks(dataset, context, sourc
     for images in (12, 5, 1):
         monkeypatch.setattr(dataset_module, "BLOCK_PIXELS", images * 16 * 16)
         assert dataset.block_count("test") == -(-12 // images)
-        names = EVERYTHING if fill == "noise" else ["T2", "T3"]
+        names = EVERYTHING if fill == "noise" else ["self_masked", "label_masked"]
         arm = REDUCTION | {"source": source, "fill": fill}
         views = build_views(names, dataset, ["pet", "border"], arm, KEPT, context)
         seen.append({name: gathered(view(dataset.blocks("test"))) for name, view in views.items()})
@@ -89,7 +89,7 @@ def test_views_do_not_depend_on_the_division_into_blocks(dataset, context, sourc
 
 
 def test_self_masked_images_keep_what_the_previous_model_finds_most_relevant(show, intact, context):
-    images, labels = show("T2", "T2")
+    images, labels = show("self_masked", "self_masked")
     scores = next(log_odds([intact], context)).reshape(12, -1)
     kept = ~is_removed(images).reshape(12, -1)
     assert not is_removed(intact[0]).any()
@@ -101,28 +101,30 @@ def test_self_masked_images_keep_what_the_previous_model_finds_most_relevant(sho
 
 
 def test_the_least_relevant_pixels_are_the_rest_of_the_most_relevant(show):
-    best, worst = (is_removed(show("T2", "T2", kept=128, rank=rank)[0]) for rank in ("highest", "lowest"))
+    best, worst = (
+        is_removed(show("self_masked", "self_masked", kept=128, rank=rank)[0]) for rank in ("highest", "lowest")
+    )
     assert np.array_equal(best, ~worst)
 
 
 def test_exchanged_masks_are_those_of_other_test_images(show, context):
-    own, exchanged = (is_removed(show("T2", "T2", shuffle=shuffle)[0]) for shuffle in (False, True))
+    own, exchanged = (is_removed(show("self_masked", "self_masked", shuffle=shuffle)[0]) for shuffle in (False, True))
     assert np.array_equal(exchanged[mask_carriers(12, context.seed)], own)
 
 
 def test_an_arm_that_leaves_its_images_intact_does_not_mask_itself(dataset, context):
     arm = REDUCTION | {"removes": "loss"}
-    assert list(build_views(["T2", "T3"], dataset, ["pet"], arm, KEPT, context)) == ["T3"]
+    assert list(build_views(["self_masked", "label_masked"], dataset, ["pet"], arm, KEPT, context)) == ["label_masked"]
 
 
 def test_self_masking_does_not_see_the_labels(dataset, context):
-    view = build_views(["T2"], dataset, ["pet"], REDUCTION, KEPT, context)["T2"]
+    view = build_views(["self_masked"], dataset, ["pet"], REDUCTION, KEPT, context)["self_masked"]
     blocks = [(block, images, np.zeros_like(labels)) for block, images, labels in dataset.blocks("test")]
     assert np.array_equal(gathered(view(blocks))[0], gathered(view(dataset.blocks("test")))[0])
 
 
 def test_oracle_masked_images_keep_the_pixels_deepest_in_the_foreground(show, intact):
-    images, _ = show("T3", "T3", kept=20)
+    images, _ = show("label_masked", "label_masked", kept=20)
     kept = ~is_removed(images)
     assert (kept.sum(axis=(1, 2)) == 20).all()
     for label, is_kept in zip(intact[1], kept, strict=True):
@@ -132,7 +134,9 @@ def test_oracle_masked_images_keep_the_pixels_deepest_in_the_foreground(show, in
 
 def test_without_an_iteration_before_nothing_masks_itself(dataset, context):
     first = replace(context, iteration=1, model=Path("none"))
-    assert list(build_views(["T2", "T3"], dataset, ["pet"], REDUCTION, 256, first)) == ["T3"]
+    assert list(build_views(["self_masked", "label_masked"], dataset, ["pet"], REDUCTION, 256, first)) == [
+        "label_masked"
+    ]
 
 
 def test_a_pet_stands_on_another_images_background(show, intact):

@@ -18,7 +18,7 @@ from spatial_reduction.masks.mask_file import open_mask, write_mask
 from spatial_reduction.masks.score_pixels import open_scores
 from spatial_reduction.masks.shrink import shrink_masks
 from spatial_reduction.networks.model_file import build_model, load_model, save_model
-from spatial_reduction.runtime.checksum_footer import MAGIC, is_broken, seal
+from spatial_reduction.runtime.checksum_footer import MAGIC, append_checksum, has_wrong_checksum
 from spatial_reduction.runtime.errors import InputError
 from spatial_reduction.runtime.files import create_hdf5
 from spatial_reduction.runtime.tensor_file import save_tensors
@@ -87,7 +87,7 @@ def files(dataset_path, tmp_path_factory):
         file.create_dataset("scores", data=values, chunks=(1, 16, 16), fletcher32=True)
     with create_hdf5(folder / "counts", "counts") as file:
         file.attrs["classes"], file.attrs["device"], file.attrs["software"] = ["a", "b"], "cpu", ["torch 9"]
-        for protocol in ("T1", "T2"):
+        for protocol in ("intact", "self_masked"):
             confusion = rng.integers(0, 50, (1, 12, 2, 2))
             file.create_dataset(f"{protocol}/test/confusion", data=confusion, chunks=(1, 12, 2, 2), fletcher32=True)
     model = build_model(3, 3, SMALL, seed=1)
@@ -134,7 +134,7 @@ def test_every_flipped_bit_outside_of_an_array_is_told_before_hdf5_reads_the_fil
         changed = bytearray(content)
         changed[place] ^= 1
         path.write_bytes(changed)
-        if not is_broken(path):
+        if not has_wrong_checksum(path):
             with pytest.raises(InputError, match="a checksum differs"):
                 read_mask(path)
 
@@ -142,11 +142,11 @@ def test_every_flipped_bit_outside_of_an_array_is_told_before_hdf5_reads_the_fil
 def test_a_seal_is_as_good_after_the_file_was_read_and_changed_again(files, tmp_path):
     path = tmp_path / "mask"
     shutil.copy(files / "mask", path)
-    assert not is_broken(path)
+    assert not has_wrong_checksum(path)
     content = bytearray(path.read_bytes())
     content[600] ^= 1
     path.write_bytes(content)
-    assert is_broken(path)
+    assert has_wrong_checksum(path)
 
 
 def test_what_hdf5_itself_changes_has_no_seal_until_it_is_sealed_again(files, tmp_path):
@@ -155,10 +155,10 @@ def test_what_hdf5_itself_changes_has_no_seal_until_it_is_sealed_again(files, tm
     with h5py.File(path, "a") as file:
         file.attrs["iteration"] = 3
     assert MAGIC not in path.read_bytes()
-    assert not is_broken(path)
-    seal(path)
+    assert not has_wrong_checksum(path)
+    append_checksum(path)
     assert path.read_bytes().endswith(MAGIC)
-    assert not is_broken(path)
+    assert not has_wrong_checksum(path)
 
 
 # ---- well formed, and wrong ----------------------------------------------------------------------------------------
@@ -223,14 +223,14 @@ WRONG = {
         "a group": lambda file: (file.__delitem__("scores"), file.create_group("scores")),
     },
     "counts": {
-        "no intact images": lambda file: file.__delitem__("T1"),
+        "no intact images": lambda file: file.__delitem__("intact"),
         "other classes": lambda file: file.attrs.__setitem__("classes", ["a", "b", "c"]),
         "no classes": lambda file: file.attrs.__delitem__("classes"),
         "no device": lambda file: file.attrs.__delitem__("device"),
-        "counts that are not finite": at("T1/test/confusion", lambda values: values * np.nan),
-        "fewer images under a protocol": at("T2/test/confusion", lambda values: values[:, :5]),
-        "no model": at("T1/test/confusion", lambda values: values[:0]),
-        "an array for a protocol": lambda file: replaced(file, "T2", np.zeros(3)),
+        "counts that are not finite": at("intact/test/confusion", lambda values: values * np.nan),
+        "fewer images under a protocol": at("self_masked/test/confusion", lambda values: values[:, :5]),
+        "no model": at("intact/test/confusion", lambda values: values[:0]),
+        "an array for a protocol": lambda file: replaced(file, "self_masked", np.zeros(3)),
     },
 }
 
@@ -241,7 +241,7 @@ def test_a_file_of_other_contents_is_refused_in_one_line(files, tmp_path, kind, 
     shutil.copy(files / kind, path)
     with h5py.File(path, "a") as file:
         WRONG[kind][what](file)
-    seal(path)
+    append_checksum(path)
     with pytest.raises(InputError) as refusal:
         READERS[kind](path)
     assert str(refusal.value).startswith(f"{path}: ")

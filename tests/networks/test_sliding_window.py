@@ -101,7 +101,7 @@ def test_the_smallest_windows_work():
 
 def test_the_deepest_features_have_the_size_of_the_image():
     network, shapes = SlidingWindow(1, 2, [3, 4, 5], 15), []
-    network.deepest.register_forward_hook(lambda module, inputs, output: shapes.append(output.shape))
+    network.bottleneck.register_forward_hook(lambda module, inputs, output: shapes.append(output.shape))
     network(torch.rand(2, 1, 9, 12))
     assert shapes == [(2, 5, 9, 12)]
 

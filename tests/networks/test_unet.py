@@ -125,7 +125,7 @@ def test_dropout_is_at_the_end_of_the_contracting_path():
     shapes = []
     model.dropout.register_forward_hook(lambda *called: shapes.append(tuple(called[2].shape)))
     model(torch.rand(1, 3, 8, 8))
-    assert shapes == [(1, 4, 4, 4), (1, 8, 2, 2)]  # the last-but-one block and the deepest, as in the released net
+    assert shapes == [(1, 4, 4, 4), (1, 8, 2, 2)]  # the last-but-one block and the bottleneck, as in the released net
 
 
 @pytest.mark.parametrize("padding", ["same", "valid"])
@@ -136,7 +136,7 @@ def test_the_deepest_features_of_a_bright_square_lie_on_it_when_enlarged(padding
     for parameter in network.parameters():
         torch.nn.init.constant_(parameter, 0 if parameter.ndim == 1 else 1)
     kept = []
-    network.deepest.register_forward_hook(lambda module, inputs, output: kept.append(output))
+    network.bottleneck.register_forward_hook(lambda module, inputs, output: kept.append(output))
     side, square = 16 * network.period, 2 * network.period
     for top, left in [(4 * network.period, 8 * network.period), (8 * network.period, 6 * network.period)]:
         image = torch.zeros(1, 1, side, side)

@@ -41,7 +41,7 @@ def tables(request, tmp_path):
             for seed in (1, 2):
                 for iteration in range(1, iterations + 1):
                     place = {"arm": arm, "threshold": threshold, "seed": seed, "iteration": iteration}
-                    score = {"split": "test", "protocol": "T1", "measure": "mean_iou", "class": "all"}
+                    score = {"split": "test", "protocol": "intact", "measure": "mean_iou", "class": "all"}
                     metrics.append(place | score | {"value": rng.random()})
                     counts = {"cumulative_steps": 10 * iteration, "cumulative_seconds": 2.0 * iteration}
                     history.append(place | counts | {"validation_mean_iou": rng.random()})
@@ -70,7 +70,10 @@ def test_every_figure_can_be_drawn_of_every_design_twice_with_the_same_bytes(tab
 
 @pytest.mark.parametrize(("measure", "scale"), [("mean_iou", 100), ("seg", 100), ("variation_of_information", 1)])
 def test_scores_are_read_in_their_printed_unit(tmp_path, measure, scale):
-    rows = [("a", "90", 1, 2, "test", "T1", measure, "all", 0.25), ("a", "90", 1, 2, "test", "T2", measure, "all", 0.5)]
+    rows = [
+        ("a", "90", 1, 2, "test", "intact", measure, "all", 0.25),
+        ("a", "90", 1, 2, "test", "self_masked", measure, "all", 0.5),
+    ]
     columns = ["arm", "threshold", "seed", "iteration", "split", "protocol", "measure", "class", "value"]
     pd.DataFrame(rows, columns=columns).to_csv(tmp_path / "metrics.csv", index=False)
     assert read_metrics(tmp_path / "metrics.csv", measure, "all")["value"].tolist() == [0.25 * scale]
@@ -78,8 +81,8 @@ def test_scores_are_read_in_their_printed_unit(tmp_path, measure, scale):
 
 def test_objects_are_drawn_in_their_unit(tmp_path):
     columns = ["arm", "threshold", "seed", "iteration", "split", "protocol", "measure", "class", "value"]
-    rows = [("saliency", at, 1, 3, "test", "T1", "vi_split", "all", 0.5) for at in ("90", "70")]
-    rows.append(("single_pass", "100", 1, 1, "test", "T1", "vi_split", "all", 0.75))
+    rows = [("saliency", at, 1, 3, "test", "intact", "vi_split", "all", 0.5) for at in ("90", "70")]
+    rows.append(("single_pass", "100", 1, 1, "test", "intact", "vi_split", "all", 0.75))
     pd.DataFrame(rows, columns=columns).to_csv(tmp_path / "metrics.csv", index=False)
     scores = {"metrics": tmp_path / "metrics.csv", "measure": "vi_split", "class_group": "all"}
     plot_iterations(**scores, arms=ARMS, outputs=[tmp_path / "a.svg"])
@@ -100,7 +103,7 @@ def test_an_arm_looks_the_same_whatever_other_arms_a_figure_shows():
 def changed_images(tmp_path):
     """metrics.csv of two seeds; the last iteration loses 10, 20 and 30 points to noise, 40 to another background."""
     keys = ["arm", "threshold", "seed", "iteration", "split", "protocol", "measure", "class", "value"]
-    scores = {"T1": 0.8, "noise_1": 0.7, "noise_2": 0.6, "noise_3": 0.5, "background_swapped": 0.4}
+    scores = {"intact": 0.8, "noise_1": 0.7, "noise_2": 0.6, "noise_3": 0.5, "background_swapped": 0.4}
     rows = [
         ("saliency", "90", seed, iteration, "test", protocol, *measure, value - 0.1 * (iteration == 1))
         for seed in (1, 2)
@@ -121,7 +124,7 @@ def test_losses_are_means_over_severities_after_the_last_iteration(changed_image
 @pytest.mark.parametrize("decisions", [["supported", "undecided"], ["refuted", "equivalent"], []])
 def test_contrasts_of_every_decision_can_be_drawn(tmp_path, decisions):
     columns = ["arm", "threshold", "comparator", "protocol", "measure", "class", "n", "difference", "ci_low", "ci_high"]
-    about = [("mean_iou", "T1", "all"), ("validation_area", "validation", "all")]
+    about = [("mean_iou", "intact", "all"), ("validation_area", "validation", "all")]
     rows = [
         ("saliency", threshold, "equal_compute", protocol, measure, group, 2, 1.0, -1.0, 3.0, decision)
         for threshold, decision in zip(("100", "70"), decisions, strict=False)
@@ -136,12 +139,12 @@ def test_contrasts_of_every_decision_can_be_drawn(tmp_path, decisions):
 def test_the_figures_of_robustness_and_calibration_tell_when_there_is_nothing(changed_images, tmp_path, is_evaluated):
     if not is_evaluated:
         table = pd.read_csv(changed_images)
-        table[table["protocol"] == "T1"].to_csv(changed_images, index=False)
+        table[table["protocol"] == "intact"].to_csv(changed_images, index=False)
     with create_hdf5(tmp_path / "counts.h5", "counts") as file:
         file.attrs["classes"] = ["background", "pet"]
-        file["T1/test/confusion"] = np.ones((1, 3, 2, 2))
+        file["intact/test/confusion"] = np.ones((1, 3, 2, 2))
         if is_evaluated:
-            file["T1/test/reliability"] = np.ones((1, 3, 15, 3))
+            file["intact/test/reliability"] = np.ones((1, 3, 15, 3))
     plot_robustness(changed_images, ARMS, [tmp_path / "robustness.png"])
     plot_reliability([tmp_path / "counts.h5"], [["saliency", "90", "1"]], ARMS, [tmp_path / "reliability.png"])
     plot_heat_map(changed_images, "mean_iou", "all", "saliency", [tmp_path / "heat.png"])

@@ -13,7 +13,7 @@ from spatial_reduction.analysis.verdict import describe_contrast, reach_verdict,
 from spatial_reduction.metrics.objects import OBJECT_MEASURES
 from spatial_reduction.report.page import convergence_table, cost_table, score_table
 
-DECIDING = {"H1": ("mean_iou", "T1", "all"), "H1b": ("corruption_drop", "corrupted", "all")}
+DECIDING = {"H1": ("mean_iou", "intact", "all"), "H1b": ("corruption_drop", "corrupted", "all")}
 DECIDING |= {"H2": ("validation_area", "validation", "all")}
 DECIDING |= {"H3": ("background_swapped_drop", "background_swapped", "foreground")}
 
@@ -44,7 +44,7 @@ def contrast_row(threshold, difference, decision, n=6, about=DECIDING["H1"], com
 
 def final_rows(mean_iou, ious, others=()):
     rows = [
-        (arm, "90", 1, "T1", measure, group, value)
+        (arm, "90", 1, "intact", measure, group, value)
         for arm in ("saliency", "equal_compute")
         for measure, group, value in [("mean_iou", "all", mean_iou), *(("iou", f"c{i}", v) for i, v in enumerate(ious))]
     ]
@@ -84,28 +84,30 @@ def test_thresholds_that_disagree_are_told_apart(settings):
 
 def test_another_comparator_another_class_group_and_other_images_decide_nothing(settings):
     rows = [contrast_row("90", 1.0, "equivalent"), contrast_row("90", 1.0, "supported", comparator="single_pass")]
-    rows.append(contrast_row("90", 1.0, "supported", about=("mean_iou", "T1", "pet_and_background")))
-    rows.append(contrast_row("90", 1.0, "supported", about=("mean_iou", "T2", "all")))
-    rows.append(contrast_row("90", 1.0, "supported", about=("mean_iou", "T2", "all"), comparator="single_pass"))
+    rows.append(contrast_row("90", 1.0, "supported", about=("mean_iou", "intact", "pet_and_background")))
+    rows.append(contrast_row("90", 1.0, "supported", about=("mean_iou", "self_masked", "all")))
+    rows.append(
+        contrast_row("90", 1.0, "supported", about=("mean_iou", "self_masked", "all"), comparator="single_pass")
+    )
     answer = verdict_of(rows, settings).answers[0]
     assert answer.decision == "equivalent"
-    assert (len(answer.findings), len(answer.beside)) == (1, 2)  # the other comparator, the masked images
+    assert (len(answer.findings), len(answer.secondary)) == (1, 2)  # the other comparator, the masked images
 
 
 def test_a_measure_of_objects_can_decide_and_the_others_stand_beside_it(settings):
     about = {"evaluation": {**settings["evaluation"], "measures": ["mean_iou", "rand_error", "vi_merge"]}}
     about["report"] = {**settings["report"], "measure": "rand_error", "class_group": "pet_and_background"}
     names = ["rand_error", "vi_merge", "seg"]
-    rows = [contrast_row("90", -0.5, "supported", about=(name, "T1", "all")) for name in names]
-    rows.append(contrast_row("90", 1.0, "refuted", about=("mean_iou", "T1", "pet_and_background")))
+    rows = [contrast_row("90", -0.5, "supported", about=(name, "intact", "all")) for name in names]
+    rows.append(contrast_row("90", 1.0, "refuted", about=("mean_iou", "intact", "pet_and_background")))
     answer = verdict_of(rows, settings | about).answers[0]
     assert answer.decision == "supported"
     assert "adapted Rand error on intact test images is 0.500 points lower" in answer.findings[0]
-    assert [sentence.split(" on ")[0].split(": ")[1] for sentence in answer.beside] == [
+    assert [sentence.split(" on ")[0].split(": ")[1] for sentence in answer.secondary] == [
         "mean IoU",
         "variation of information, mergers",
     ]
-    assert "is 0.5000 bits lower" in answer.beside[1]
+    assert "is 0.5000 bits lower" in answer.secondary[1]
 
 
 def test_a_finding_carries_effect_interval_n_and_p():
@@ -142,9 +144,12 @@ def test_unequal_compute_is_warned_of_where_it_matters(settings):
 
 
 def test_a_baseline_below_its_gate_is_warned_of(settings):
-    gated = {**settings, "report": {**settings["report"], "gate": 0.68}}
+    gated = {**settings, "report": {**settings["report"], "least_baseline_iou": 0.68}}
     rows = [contrast_row("90", 1.0, "supported")]
-    assert any("below the gate of 68.0 %" in warning for warning in verdict_of(rows, gated).warnings)
+    assert any(
+        "below the 68.0 % that report.least_baseline_iou asks for" in warning
+        for warning in verdict_of(rows, gated).warnings
+    )
     assert verdict_of(rows, gated, mean_iou=0.7).warnings == []
 
 
@@ -156,11 +161,13 @@ def test_a_run_that_predicts_one_class_everywhere_is_warned_of(settings):
     assert verdict_of(rows, settings, mean_iou=0.24, ious=(0.4, 0.3, 0.02)).warnings == []
 
 
-@pytest.mark.parametrize(("protocol", "score", "leaks"), [("T1", 0.9, False), ("T2", 0.21, True), ("T2", 0.2, False)])
+@pytest.mark.parametrize(
+    ("protocol", "score", "leaks"), [("intact", 0.9, False), ("self_masked", 0.21, True), ("self_masked", 0.2, False)]
+)
 def test_masks_that_tell_the_labels_are_warned_of(settings, protocol, score, leaks):
     # Always background: IoU .6 of background, 0 of two others, mean .2; the margin is half a point.
     others = [("mask_only", "90", 1, protocol, "mean_iou", "all", score)]
-    others.append(("mask_only", "90", 1, "T3", "mean_iou", "all", 0.9))  # from the labels: no leak
+    others.append(("mask_only", "90", 1, "label_masked", "mean_iou", "all", 0.9))  # from the labels: no leak
     settings["arms"] = {"saliency": {}, "oracle": None, "mask_only": {"fill": "mask"}}
     verdict = verdict_of([contrast_row("90", 1.0, "supported")], settings, others=others)
     assert bool([each for each in verdict.answers[0].warnings if each.startswith("The masks leak")]) == leaks
@@ -201,7 +208,7 @@ def test_a_negative_result_is_written_as_large_as_a_positive_one(settings):
 
 def test_scores_are_of_the_last_iteration_on_the_test_split():
     last, others = [(1, 2, "test", 0.4), (2, 2, "test", 0.6)], [(2, 1, "test", 0.9), (1, 2, "validation", 0.8)]
-    rows = [("a", "90", seed, i, split, "T1", "mean_iou", "all", value) for seed, i, split, value in last + others]
+    rows = [("a", "90", seed, i, split, "intact", "mean_iou", "all", value) for seed, i, split, value in last + others]
     columns = ["arm", "threshold", "seed", "iteration", "split", "protocol", "measure", "class", "value"]
     final = last_test_rows(pd.DataFrame(rows, columns=columns))
     row = score_table(final, ["mean_iou"])[0]

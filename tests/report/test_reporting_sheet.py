@@ -62,11 +62,11 @@ def test_a_guard_says_whether_it_is_active(config):
     assert "Growing kept shares: refused." in plain
     assert "equal_compute (20): all arms but single_pass (10)." in plain
     loose = deepcopy(config)
-    loose["dataset"]["on_error"], loose["report"]["gate"] = "skip", 0.68
+    loose["dataset"]["on_error"], loose["report"]["least_baseline_iou"] = "skip", 0.68
     for entry in loose["dataset"]["classes"]:
         del entry["share"]
     text = "\n".join(list_guards(loose, {"a": {**ARM, "reduction": {"allow_growth": True}}}, {"equal_compute": 20}))
-    for sentence in ("not bounded", "left out and listed", "allowed for a", "all arms.", "equal_compute): 0.68"):
+    for sentence in ("not bounded", "left out and listed", "allowed for a", "all arms.", "equal_compute: 0.68"):
         assert sentence in text
 
 

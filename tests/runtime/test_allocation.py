@@ -9,7 +9,7 @@ BLOCKS, PAGES = 6, 1 << 14
 # Prints how many pages the kernel cleared for blocks that are made and dropped in turn; only if told, they are kept.
 COUNT_FAULTS = f"""
 import resource, sys
-from spatial_reduction.allocation import keep_freed_memory
+from spatial_reduction.runtime.allocation import keep_freed_memory
 if sys.argv[1] == "kept" and not keep_freed_memory():
     sys.exit(3)
 for _ in range({BLOCKS}):

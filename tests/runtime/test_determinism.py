@@ -150,7 +150,7 @@ def test_a_source_of_saliency_calls_nothing_that_differs_from_run_to_run(determi
 
 def test_an_evaluation_calls_nothing_that_differs_from_run_to_run(deterministic, evaluate):
     with Dispatched() as seen:
-        evaluate(protocols=PROTOCOLS, symmetries=8, deterministic=True)
+        evaluate(protocols=PROTOCOLS, test_time_augmentation=8, deterministic=True)
     assert seen.raising == set()
 
 

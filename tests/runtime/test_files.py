@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from spatial_reduction.runtime.checksum_footer import seal
+from spatial_reduction.runtime.checksum_footer import append_checksum
 from spatial_reduction.runtime.errors import InputError
 from spatial_reduction.runtime.files import (
     create_hdf5,
@@ -157,7 +157,7 @@ def test_a_flipped_bit_in_an_hdf5_file_is_told_by_its_checksum(tmp_path):
     content = bytearray((tmp_path / "a.h5").read_bytes())
     content[place + 123] ^= 4
     (tmp_path / "a.h5").write_bytes(content)
-    seal(tmp_path / "a.h5")  # as if the file were too large to be compared with its own checksum
+    append_checksum(tmp_path / "a.h5")  # as if the file were too large to be compared with its own checksum
     with pytest.raises(InputError, match=r"a\.h5: damaged, a checksum differs") as error:  # noqa: SIM117
         with open_hdf5(tmp_path / "a.h5", "mask") as file:
             file["kept"][:]

@@ -63,7 +63,7 @@ def test_any_other_exception_leaves_its_traceback_and_exit_status_1(tmp_path, ca
     log = (tmp_path / "job.log").read_text()
     assert log.startswith("Traceback (most recent call last):\n")
     assert log.endswith("ZeroDivisionError: of the job\n")
-    assert "test_joblog.py" in log
+    assert "test_log.py" in log
     assert capsys.readouterr().err == log
 
 

@@ -38,7 +38,7 @@ class PointNetwork(Network):
         self.head.bias.data = torch.tensor(bias, dtype=torch.float32)
 
     @property
-    def deepest(self):
+    def bottleneck(self):
         return self.features
 
     def forward(self, images):
@@ -98,7 +98,7 @@ def test_the_class_activation_of_a_u_net_is_what_its_gradients_say():
     network = build_model(3, 3, {"name": "unet", "widths": [4, 8]}, seed=1).eval()
     images = torch.rand(3, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     kept = []
-    with network.deepest.register_forward_hook(lambda module, arguments, output: kept.append(output)):
+    with network.bottleneck.register_forward_hook(lambda module, arguments, output: kept.append(output)):
         logits = network(images)
     winners = logits.argmax(dim=1, keepdim=True)
     total = logits.gather(1, winners)[winners > 0].sum()

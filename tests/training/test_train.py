@@ -160,8 +160,8 @@ def test_a_warm_start_from_another_architecture_is_refused(train, tmp_path):
 
 KILLED = """
 import json, sys
-from spatial_reduction.joblog import logged
-from spatial_reduction.training import train_model
+from spatial_reduction.runtime.log import logged
+from spatial_reduction.training.train import train_model
 arguments = json.loads(sys.argv[1])
 with logged(arguments["output"] + ".log"):
     train_model(**arguments)

@@ -126,7 +126,7 @@ def test_two_arms_that_are_the_same_are_not_said_to_differ(snakemake, tmp_path):
     for measure, protocol in deciding_measures("mean_iou").values():
         rows = contrasts[(contrasts["measure"] == measure) & (contrasts["protocol"] == protocol)]
         assert set(rows["decision"]) <= {"undecided", "equivalent"}
-    accuracy = contrasts[(contrasts["measure"] == "mean_iou") & (contrasts["protocol"] == "T1")]
+    accuracy = contrasts[(contrasts["measure"] == "mean_iou") & (contrasts["protocol"] == "intact")]
     assert len(accuracy) == 2  # class groups
     assert (accuracy["difference"] != 0).all()  # trainings of their own, and not collapsed
 
@@ -149,7 +149,7 @@ GOLDEN_SHARES = [62.5, 16.1, 21.4]  # per cent of the training pixels; backgroun
 def test_the_measures_are_those_of_the_golden_run(whole_run):
     metrics = pd.read_csv(whole_run / "results/demo/metrics.csv", dtype={"threshold": str})
     final = last_test_rows(metrics)
-    final = final[(final["protocol"] == "T1") & final["class"].isin(["all", "foreground"])]
+    final = final[(final["protocol"] == "intact") & final["class"].isin(["all", "foreground"])]
     means = final.groupby(["arm", "measure"])["value"].mean()
     for (arm, measure), (expected, tolerance) in GOLDEN.items():
         assert means[arm, measure] == pytest.approx(expected, abs=tolerance), (arm, measure)

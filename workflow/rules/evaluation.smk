@@ -36,7 +36,7 @@ rule evaluate_model:
         reduction=arm_setting("source", "rank", "shuffle", "fill", "removes", "classes_of_interest", "schedule", "step"),
         device=config["training"]["device"],
         deterministic=config["training"]["deterministic"],
-        symmetries=config["evaluation"]["symmetries"],
+        test_time_augmentation=config["evaluation"]["test_time_augmentation"],
     script:
         "../../scripts/evaluate_model.py"
 

@@ -176,7 +176,7 @@ def examples_code(wildcards):
 
 
 def evaluation_code(wildcards):
-    """Code of an evaluation: by T3 the oracle masks the test images, by T2 the source of an arm that has reductions."""
+    """Code of an evaluation: the oracle makes the masks of `label_masked`, the arm's source those of `self_masked`."""
     reduction = ARMS[wildcards.arm]["reduction"]
     own = [f"saliency.{reduction['source']}"] if reduction["iterations"] > 1 else []
     return library("evaluate_model", "saliency.oracle", *own)

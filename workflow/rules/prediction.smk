@@ -36,7 +36,7 @@ rule predict_images:
             **{key: config["dataset"][key] for key in ("image_size", "colour", "intensity_range")},
         },
         prediction={key: config["prediction"][key] for key in ("resize", "tile")},
-        evaluation={key: config["evaluation"][key] for key in ("foreground", "symmetries")},
+        evaluation={key: config["evaluation"][key] for key in ("foreground", "test_time_augmentation")},
         device=config["training"]["device"],
         deterministic=config["training"]["deterministic"],
     script:

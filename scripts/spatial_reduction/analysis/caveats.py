@@ -42,15 +42,15 @@ def warn_of_few_seeds(seeds: int) -> list[str]:
     ]
 
 
-def warn_of_weak_baseline(evidence: Evidence, primary: str, gate: float | None) -> list[str]:
-    """Warn of a primary comparator whose mean IoU on intact test images is below the gate."""
-    base = _mean_iou(evidence.final, primary, "T1")
-    if gate is None or not base < gate:
+def warn_of_weak_baseline(evidence: Evidence, primary: str, least: float | None) -> list[str]:
+    """Warn of a primary comparator whose mean IoU on intact test images is below `report.least_baseline_iou`."""
+    base = _mean_iou(evidence.final, primary, "intact")
+    if least is None or not base < least:
         return []
     return [
         (
-            f"Weak baseline: {primary} reaches mean IoU {100 * base:.1f} %, below the gate of {100 * gate:.1f} %; "
-            "it is not trained well enough to be the yardstick."
+            f"Weak baseline: {primary} reaches mean IoU {100 * base:.1f} %, below the {100 * least:.1f} % that "
+            "report.least_baseline_iou asks for; it is not trained well enough to be the yardstick."
         )
     ]
 
@@ -71,7 +71,7 @@ def warn_of_unequal_compute(evidence: Evidence, method: str, primary: str) -> li
 def warn_of_collapse(evidence: Evidence) -> list[str]:
     """Warn of every arm and threshold with a last model that predicts one class everywhere."""
     final = evidence.final
-    ious = final[(final["measure"] == "iou") & (final["protocol"] == "T1")]
+    ious = final[(final["measure"] == "iou") & (final["protocol"] == "intact")]
     predicted = ious[ious["value"] > 0].groupby(CHAIN).size()
     collapsed = predicted[predicted == 1].reset_index().groupby(["arm", "threshold"], sort=False)["seed"]
     return [
@@ -85,14 +85,14 @@ def warn_of_mask_leak(evidence: Evidence, config: Mapping[str, Any]) -> list[str
     """Warn where an arm that sees masks alone beats the predictor of the commonest class by more than the margin.
 
     Such an arm has the fill `mask`. That predictor has the commonest class's share as its IoU and 0 in the others. The
-    arm is asked on masked test images (T2): it knows no intact ones (T1), and the masks of T3 are made from the
+    arm is asked on self-masked test images: it knows no intact ones, and the masks of `label_masked` are made from the
     labels. The shape of the removed region is a leak that ROAD describes (arXiv 2202.00449).
     """
     shares = evidence.class_share.values()
     constant = 100 * max(shares) / sum(shares) / len(shares)
     warnings = []
     for name, arm in config["arms"].items():
-        reached = 100 * _mean_iou(evidence.final, name, "T2")
+        reached = 100 * _mean_iou(evidence.final, name, "self_masked")
         if (arm or {}).get("fill") == "mask" and reached - constant > config["evaluation"]["margin"]:
             warnings.append(
                 f"The masks leak: a network that sees the masks alone ({name}) reaches mean IoU {reached:.1f} %, where "
@@ -108,7 +108,7 @@ def warn_of_low_start(evidence: Evidence, config: Mapping[str, Any], measure: st
     table = table[(table["arm"] == method) & (table["comparator"] == config["evaluation"]["comparators"][0])]
     start = "mean_iou" if measure == "corruption_drop" else "binary_iou"
     whole = "all" if measure == "corruption_drop" else "foreground"
-    is_start = (table["measure"] == start) & (table["class"] == whole) & (table["protocol"] == "T1")
+    is_start = (table["measure"] == start) & (table["class"] == whole) & (table["protocol"] == "intact")
     lower = table[is_start & (table["decision"] == "refuted")]["threshold"]
     smaller = table[(table["measure"] == measure) & (table["decision"] == "supported")]["threshold"]
     return [

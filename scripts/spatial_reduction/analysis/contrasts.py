@@ -52,7 +52,8 @@ def compare_arms(
     A difference is arm minus comparator at each arm's last iteration, paired by seed, in the measure's unit
     (`wording.MEASURES`: percentage points, nats, bits, steps); "supported" always means that the arm is better. A
     comparator with several thresholds is paired with the arm's own, and left out where it has not that one. A
-    comparator that masks nothing stands beside the masked test images of an arm (T2, T3) with its score on intact ones.
+    comparator that masks nothing stands beside an arm's masked test images (self_masked, label_masked) with its score
+    on intact ones.
     Columns as in `statistics.Contrast`, with `p_holm` (over all arms and thresholds against one comparator in one
     measure and protocol) and `decision` (see `statistics.decide`). The margin of equivalence is that of the
     configuration in points, and a hundredth of it in nats and bits. Memory does not grow with the seeds.
@@ -73,7 +74,7 @@ def compare_arms(
     table = pd.DataFrame(rows, columns=[name for name in COLUMNS if name not in ("p_holm", "decision")])
     table["p_holm"] = table.groupby(FAMILY)["p_value"].transform(lambda values: adjust_holm(values.to_numpy()))
     table["decision"] = decide(table["p_equivalence"], table["p_holm"], _gain(table))
-    curves = {place: some.points["T1", "mean_iou", "all"] for place, some in scores.items()}
+    curves = {place: some.points["intact", "mean_iou", "all"] for place, some in scores.items()}
     areas = pd.DataFrame(measure_relative_areas(curves, evaluation["margin"]), columns=AREA_COLUMNS)
     for path, written in ((contrasts, table[COLUMNS]), (racu, areas)):
         with written_whole(path) as partial:
@@ -94,8 +95,8 @@ def _contrasts(
         for key in scores[ours].points:
             protocol, name, group = key
             other = key
-            if key not in scores[theirs].points and protocol in ("T2", "T3"):
-                other = ("T1", name, group)
+            if key not in scores[theirs].points and protocol in ("self_masked", "label_masked"):
+                other = ("intact", name, group)
             if name not in evaluation["measures"] or other not in scores[theirs].points:
                 continue
             differences = np.subtract(scores[ours].points[key], scores[theirs].points[other])
@@ -114,7 +115,7 @@ def _score_chains(
     weights = None
     for path, (arm, threshold, _) in progress(zip(paths, chains, strict=True), len(paths), "comparing", "chains"):
         counts, classes = read_counts(path)
-        images = len(counts["T1/confusion"])
+        images = len(counts["intact/confusion"])
         if weights is None:
             weights = image_weights(images, evaluation["resamples"], SEED)
         if images != weights.shape[1]:

@@ -14,14 +14,14 @@ from spatial_reduction.runtime.files import open_hdf5, well_formed
 
 BACKGROUNDS = ("background_swapped", "background_blurred")
 BLOCK = 500  # resamples at once
-OBJECTS = "T1/objects/"  # then the measure
+OBJECTS = "intact/objects/"  # then the measure
 Key = tuple[str, str, str]  # protocol, measure, class group
 
 
 def read_counts(path: str | Path) -> tuple[dict[str, np.ndarray], list[str]]:
     """Return {`PROTOCOL/QUANTITY`: counts (N, ...)} of the last iteration on the test images, and the class names.
 
-    The counts of objects are given by measure: {`T1/objects/MEASURE`: counts (N, 2)}.
+    The counts of objects are given by measure: {`intact/objects/MEASURE`: counts (N, 2)}.
 
     Raises:
         InputError: the file is damaged.
@@ -33,8 +33,8 @@ def read_counts(path: str | Path) -> tuple[dict[str, np.ndarray], list[str]]:
             for quantity, dataset in splits.get("test", {}).items()
             if quantity != "objects"
         }
-        if "T1/test/objects" in file:
-            dataset = file["T1/test/objects"]
+        if "intact/test/objects" in file:
+            dataset = file["intact/test/objects"]
             found |= {OBJECTS + str(name): dataset[-1, :, i] for i, name in enumerate(dataset.attrs["measures"])}
         classes = [str(name) for name in file.attrs["classes"]]
         _require_counts(path, found, len(classes))
@@ -44,7 +44,7 @@ def read_counts(path: str | Path) -> tuple[dict[str, np.ndarray], list[str]]:
 def _require_counts(path: str | Path, found: Mapping[str, np.ndarray], classes: int) -> None:
     """Refuse counts that are not finite, not of these classes, or of other images than the intact ones."""
     of_image = {"confusion": (classes, classes), "boundary": (classes, 2), "reliability": (BINS, 3), "nll": (2,)}
-    images = len(found["T1/confusion"])
+    images = len(found["intact/confusion"])
     for name, counts in found.items():
         expected = (images, *of_image.get(name.rpartition("/")[2], (2,)))
         if counts.shape != expected or not np.isfinite(counts).all():
@@ -100,26 +100,28 @@ def measure_counts(
     """
     foreground, everything = [list(classes).index(name) for name in front], range(len(classes))
     values: dict[Key, np.ndarray] = {}
-    for protocol in ("T1", "T2", "T3"):
+    for protocol in ("intact", "self_masked", "label_masked"):
         if f"{protocol}/confusion" in pooled:
             for name, group, members in summary_measures(classes, groups):
                 values[protocol, name, group] = measure(pooled[f"{protocol}/confusion"], name, members, foreground)
-    if "T1/boundary" in pooled:
-        values["T1", "mean_boundary_iou", "all"] = mean_over_classes(boundary_iou(pooled["T1/boundary"]), everything)
-    if "T1/reliability" in pooled:
-        values["T1", "ece", "all"] = calibration_error(pooled["T1/reliability"])
-    if "T1/nll" in pooled:
-        values["T1", "nll", "all"] = mean_likelihood(pooled["T1/nll"])
+    if "intact/boundary" in pooled:
+        values["intact", "mean_boundary_iou", "all"] = mean_over_classes(
+            boundary_iou(pooled["intact/boundary"]), everything
+        )
+    if "intact/reliability" in pooled:
+        values["intact", "ece", "all"] = calibration_error(pooled["intact/reliability"])
+    if "intact/nll" in pooled:
+        values["intact", "nll", "all"] = mean_likelihood(pooled["intact/nll"])
     for place in [place for place in pooled if place.startswith(OBJECTS)]:
-        values["T1", place.removeprefix(OBJECTS), "all"] = ratio(pooled[place][..., 0], pooled[place][..., 1])
+        values["intact", place.removeprefix(OBJECTS), "all"] = ratio(pooled[place][..., 0], pooled[place][..., 1])
     corrupted = [pooled[f"{name}/confusion"] for name in CORRUPTED if f"{name}/confusion" in pooled]
     if corrupted:
         scores = np.mean([mean_over_classes(iou(each), everything) for each in corrupted], axis=0)
         values["corrupted", "mean_iou", "all"] = scores
-        values["corrupted", "corruption_drop", "all"] = values["T1", "mean_iou", "all"] - scores
+        values["corrupted", "corruption_drop", "all"] = values["intact", "mean_iou", "all"] - scores
     for protocol in BACKGROUNDS:
         if f"{protocol}/confusion" in pooled:
             scores = iou(merge_foreground(pooled[f"{protocol}/confusion"], foreground))[..., 1]
             values[protocol, "binary_iou", "foreground"] = scores
-            values[protocol, f"{protocol}_drop", "foreground"] = values["T1", "binary_iou", "foreground"] - scores
+            values[protocol, f"{protocol}_drop", "foreground"] = values["intact", "binary_iou", "foreground"] - scores
     return values

@@ -77,9 +77,9 @@ MEASURES = {
     ),
 }
 PROTOCOLS = {
-    "T1": "intact test images",
-    "T2": "test images masked by the model of the iteration before",
-    "T3": "test images masked by their labels",
+    "intact": "intact test images",
+    "self_masked": "test images masked by the model of the iteration before",
+    "label_masked": "test images masked by their labels",
     "corrupted": "corrupted test images",
     "background_swapped": "test images with another image's background",
     "background_blurred": "test images with a blurred background",
@@ -97,7 +97,7 @@ DECISIONS = {
 def deciding_measures(measure: str) -> dict[str, tuple[str, str]]:
     """Return the (measure, protocol) that decides each hypothesis; `measure` is the one of the report."""
     return {
-        "H1": (measure, "T1"),
+        "H1": (measure, "intact"),
         "H1b": ("corruption_drop", "corrupted"),
         "H2": ("validation_area", "validation"),
         "H3": ("background_swapped_drop", "background_swapped"),

@@ -42,7 +42,7 @@ class Answer:
         decision: supported, refuted, equivalent, undecided, mixed (thresholds disagree) or "not measured".
         headline: one sentence.
         findings: one sentence per contrast that decides.
-        beside: one per contrast that is reported with it and decides nothing.
+        secondary: one per contrast that is reported with it and decides nothing.
         warnings: what touches this claim, to be read before it.
     """
 
@@ -51,7 +51,7 @@ class Answer:
     decision: str
     headline: str
     findings: list[str]
-    beside: list[str]
+    secondary: list[str]
     warnings: list[str]
 
 
@@ -81,24 +81,30 @@ def reach_verdict(evidence: Evidence, config: Mapping[str, Any]) -> Verdict:
     measure, method = config["report"]["measure"], config["report"]["method"]
     primary = config["evaluation"]["comparators"][0]
     compute, leak = warn_of_unequal_compute(evidence, method, primary), warn_of_mask_leak(evidence, config)
-    beside = {
-        "H1": [(measure, "T2"), (measure, "T3"), *_other_qualities(measure, config["evaluation"]["measures"])],
+    secondary = {
+        "H1": [
+            (measure, "self_masked"),
+            (measure, "label_masked"),
+            *_other_qualities(measure, config["evaluation"]["measures"]),
+        ],
         "H1b": [("mean_iou", "corrupted")],
         "H2": [("steps_to_95", "validation")],
         "H3": [("background_blurred_drop", "background_blurred"), ("binary_iou", "background_swapped")],
     }
-    doubts = {
+    caveats = {
         "H1": compute + leak,
         "H1b": compute + warn_of_low_start(evidence, config, "corruption_drop"),
         "H2": [],
         "H3": warn_of_low_start(evidence, config, "background_swapped_drop"),
     }
     answers = [
-        _answer(hypothesis, decider, beside[hypothesis], doubts[hypothesis], evidence.contrasts, config)
+        _answer(hypothesis, decider, secondary[hypothesis], caveats[hypothesis], evidence.contrasts, config)
         for hypothesis, decider in deciding_measures(measure).items()
     ]
     warnings = warn_of_few_seeds(len(config["seeds"]))
-    warnings += warn_of_weak_baseline(evidence, primary, config["report"]["gate"]) + warn_of_collapse(evidence)
+    warnings += warn_of_weak_baseline(evidence, primary, config["report"]["least_baseline_iou"]) + warn_of_collapse(
+        evidence
+    )
     return Verdict(answers, warnings)
 
 
@@ -125,7 +131,7 @@ def write_verdict(verdict: Verdict, title: str) -> str:
     for each in verdict.answers:
         lines += ["", f"## {each.hypothesis}. {each.question} {each.decision.capitalize()}", ""]
         lines += [*_bullets(each.warnings, "**Read first.** "), each.headline, "", *_bullets(each.findings)]
-        lines += ["Beside it, deciding nothing:", "", *_bullets(each.beside)] if each.beside else []
+        lines += ["Secondary outcomes:", "", *_bullets(each.secondary)] if each.secondary else []
         lines = lines if lines[-1] else lines[:-1]
     return "\n".join(lines) + "\n"
 
@@ -133,14 +139,14 @@ def write_verdict(verdict: Verdict, title: str) -> str:
 def _answer(
     hypothesis: str,
     deciding: tuple[str, str],
-    beside: Sequence[tuple[str, str]],
+    secondary: Sequence[tuple[str, str]],
     warnings: list[str],
     table: pd.DataFrame,
     config: Mapping[str, Any],
 ) -> Answer:
     """Answer by one (measure, protocol) against the primary comparator.
 
-    Its contrasts with the other comparators, and the measures beside it, are described and decide nothing.
+    Its contrasts with the other comparators, and the secondary outcomes, are described and decide nothing.
     """
     method, primary = config["report"]["method"], config["evaluation"]["comparators"][0]
     group = config["report"]["class_group"]
@@ -149,9 +155,16 @@ def _answer(
             (table["arm"] == method)
             & (table["measure"] == measure)
             & (table["protocol"] == protocol)
-            & (table["class"] == (measured_group(measure, group) if protocol in ("T1", "T2", "T3") else table["class"]))
+            & (
+                table["class"]
+                == (
+                    measured_group(measure, group)
+                    if protocol in ("intact", "self_masked", "label_masked")
+                    else table["class"]
+                )
+            )
         ]
-        for measure, protocol in (deciding, *beside)
+        for measure, protocol in (deciding, *secondary)
     ]
     main, *beneath = (rows[rows["comparator"] == primary] for rows in about)
     others = about[0][about[0]["comparator"] != primary]
@@ -163,7 +176,7 @@ def _answer(
         decision=decision,
         headline=_headline(main, decision, method, primary, _named(*deciding)),
         findings=[describe_contrast(row) for _, row in main.iterrows()],
-        beside=[describe_contrast(row) for rows in (others, *beneath) for _, row in rows.iterrows()],
+        secondary=[describe_contrast(row) for rows in (others, *beneath) for _, row in rows.iterrows()],
         warnings=warnings if len(main) else [],
     )
 
@@ -172,7 +185,7 @@ def _other_qualities(measure: str, measures: Sequence[str]) -> list[tuple[str, s
     """List what else is told of the quality on intact images where objects are measured."""
     overlap = ["mean_iou"] if MEASURES[measure].is_of_objects else []
     objects = [name for name in measures if MEASURES[name].is_of_objects and name != measure]
-    return [(name, "T1") for name in overlap + objects]
+    return [(name, "intact") for name in overlap + objects]
 
 
 def _headline(main: pd.DataFrame, decision: str, method: str, primary: str, what: str) -> str:

@@ -59,12 +59,12 @@ def read_lines(path: Path) -> list[str]:
 
 def list_folder(root: Path) -> list[Pair]:
     """List images/STEM.* with masks/STEM.* below `root`, sorted by stem."""
-    return [Pair(stem, *paths) for stem, paths in sorted(_partners(root, "images", "masks").items())]
+    return [Pair(stem, *paths) for stem, paths in sorted(_paired_files(root, "images", "masks").items())]
 
 
 def list_instances(root: Path) -> list[Pair]:
     """List images/STEM.* with instances/STEM.* below `root`, sorted by stem."""
-    return [Pair(stem, *paths) for stem, paths in sorted(_partners(root, "images", "instances").items())]
+    return [Pair(stem, *paths) for stem, paths in sorted(_paired_files(root, "images", "instances").items())]
 
 
 def list_isbi2012(root: Path) -> list[Pair]:
@@ -80,15 +80,15 @@ def list_isbi2012(root: Path) -> list[Pair]:
             raise InputError(f"{root}: train-volume.tif holds {counts[0]} slices, train-labels.tif {counts[1]}")
         slices = {page: (*stacks, "", "", page) for page in range(counts[0])}
     else:
-        partners = _partners(root, "train/image", "train/label")
-        unnumbered = sorted(stem for stem in partners if not stem.isdecimal())
+        paired = _paired_files(root, "train/image", "train/label")
+        unnumbered = sorted(stem for stem in paired if not stem.isdecimal())
         if unnumbered:
             raise InputError(
                 f"{root}/train/image: files must be named by the number of their slice, not {unnumbered[:10]}"
             )
-        slices = {int(stem): paths for stem, paths in partners.items()}
-        if len(slices) < len(partners):
-            raise InputError(f"{root}/train/image: two files have the same number; there are {sorted(partners)[:10]}")
+        slices = {int(stem): paths for stem, paths in paired.items()}
+        if len(slices) < len(paired):
+            raise InputError(f"{root}/train/image: two files have the same number; there are {sorted(paired)[:10]}")
     digits = len(str(max(slices, default=0)))
     return [Pair(f"slice_{number:0{digits}}", *slices[number]) for number in sorted(slices)]
 
@@ -137,7 +137,7 @@ def _numbered(folder: Path, prefix: str) -> dict[int, Path]:
     return numbered
 
 
-def _partners(root: Path, images: str, labels: str) -> dict[str, tuple[Path, Path]]:
+def _paired_files(root: Path, images: str, labels: str) -> dict[str, tuple[Path, Path]]:
     """Return {stem: (image, label picture)} of two folders that hold the same stems."""
     found = []
     for folder in (root / images, root / labels):
@@ -147,7 +147,7 @@ def _partners(root: Path, images: str, labels: str) -> dict[str, tuple[Path, Pat
     lonely = sorted(found[0].keys() ^ found[1].keys())
     if lonely:
         raise InputError(
-            f"{root}: {len(lonely)} files have no partner of equal stem in {images}/ and {labels}/: {lonely[:10]}"
+            f"{root}: {len(lonely)} files have no counterpart of equal stem in {images}/ and {labels}/: {lonely[:10]}"
         )
     return {stem: (path, found[1][stem]) for stem, path in found[0].items()}
 

@@ -4,7 +4,7 @@ import numpy as np
 from scipy import ndimage
 
 from spatial_reduction.masks.apply_mask import BLUR_SIGMA
-from spatial_reduction.masks.derangement import draw_partners
+from spatial_reduction.masks.derangement import draw_derangement
 
 SEED = 0  # of the exchange of backgrounds: the same for all models
 MEAN_WEIGHT = 1e-3  # of the background's mean beside blurred pixels, which weigh 1: it remains where none is near
@@ -12,7 +12,7 @@ MEAN_WEIGHT = 1e-3  # of the background's mean beside blurred pixels, which weig
 
 def donor_positions(images: int) -> np.ndarray:
     """Return, for each image, the position of the one that lends its background, int64 (images,)."""
-    return draw_partners(images, SEED)
+    return draw_derangement(images, SEED)
 
 
 def blur_background(image: np.ndarray, is_background: np.ndarray) -> np.ndarray:

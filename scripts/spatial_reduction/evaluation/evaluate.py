@@ -29,7 +29,7 @@ from spatial_reduction.runtime.log import progress, say
 from spatial_reduction.saliency.base import Context
 
 Counts = dict[str, np.ndarray]  # per image: a sum over images gives the pooled measure
-INTACT = "T1"
+INTACT = "intact"
 # (position in the test split, labels, predictions) -> counts of objects (n, M, 2)
 ObjectCounter = Callable[[slice, np.ndarray, np.ndarray], np.ndarray]
 
@@ -48,12 +48,12 @@ def evaluate_model(
     run: Mapping[str, Any],
     device: str,
     threads: int,
-    symmetries: int = 1,
+    test_time_augmentation: int = 1,
     deterministic: bool = False,
 ) -> None:
     """Write every measure of every iteration's model, and the counts of every image that they are made from.
 
-    Every model is shown the intact images (T1) of `splits`. The last one is shown the test images by each of
+    Every model is shown the intact images of `splits`. The last one is shown the test images by each of
     `protocols`, too, and of its predictions on intact test images outlines, calibration and, if asked for, objects are
     measured.
 
@@ -62,13 +62,13 @@ def evaluate_model(
         metrics: CSV (arm, threshold, seed, iteration, split, protocol, measure, class, value). Values are in [0, 1];
             `nll` is in nats, `variation_of_information` and its parts are in bits, `absent_images` is a number.
         counts: HDF5, `PROTOCOL/SPLIT/QUANTITY` of shape (models measured, N, ...), the last model at [-1]:
-            `confusion` int64 (..., C, C), rows true, columns predicted; and, for T1/test only,
+            `confusion` int64 (..., C, C), rows true, columns predicted; and, for intact/test only,
             `boundary` int64 (..., C, 2), `reliability` float64 (..., 15, 3) and `nll` float64 (..., 2) as in
             `boundaries.boundary_counts`, `calibration.reliability_counts` and `likelihood_counts`; with `objects` also
             `objects` float64 (..., M, 2) as in `objects.object_counts`, the names of the M measures in its attribute
             `measures`.
-        splits, protocols, class_groups, foreground, objects, symmetries: see the section `evaluation` of the
-            configuration.
+        splits, protocols, class_groups, foreground, objects, test_time_augmentation: see the section `evaluation` of
+            the configuration.
         reduction: keys source, rank, shuffle, fill, removes, classes_of_interest, schedule and step of the arm.
         run: {"arm", "threshold", "seed"} as they stand in the table.
         deterministic: see `determinism.set_determinism`.
@@ -88,7 +88,9 @@ def evaluate_model(
         file.attrs["device"] = device_name(where)
         file.attrs["software"] = [f"{name} {version(name)}" for name in ("torch", "numpy", "h5py", "safetensors")]
         counter = None if objects is None else partial(_count_objects, data=data, objects=objects)
-        for iteration, split, protocol, counted in _count_all(models, data, splits, views, where, symmetries, counter):
+        for iteration, split, protocol, counted in _count_all(
+            models, data, splits, views, where, test_time_augmentation, counter
+        ):
             _store(file, f"{protocol}/{split}", counted, iteration, len(models))
             place = {**run, "iteration": iteration, "split": split, "protocol": protocol}
             measured = _measure(counted, data.classes, class_groups, foreground)
@@ -116,7 +118,7 @@ def _count_all(
     splits: Sequence[str],
     views: Mapping[str, View],
     device: torch.device,
-    symmetries: int,
+    test_time_augmentation: int,
     count_objects: ObjectCounter | None,
 ) -> Iterator[tuple[int, str, str, Counts]]:
     """Yield (iteration, split, protocol, counts) of all that the models are shown."""
@@ -125,7 +127,9 @@ def _count_all(
     for iteration, path in enumerate(models, start=1):
         network, is_last = load_model(path, device).eval(), iteration == len(models)
         require_architecture(path, network, data.image_shape[2], len(data.classes), None)
-        predict = partial(average_symmetries, partial(compute_logits, network, device=device), symmetries=symmetries)
+        predict = partial(
+            average_symmetries, partial(compute_logits, network, device=device), symmetries=test_time_augmentation
+        )
         for split, protocol, view in [*intact, *(changed if is_last else [])]:
             is_detailed = is_last and (split, protocol) == ("test", INTACT)
             counter = count_objects if is_detailed else None

@@ -38,7 +38,7 @@ def predict_images(
     intensity_range: Sequence[float] | None,
     resize: bool,
     tile: int,
-    symmetries: int,
+    test_time_augmentation: int,
     device: str,
     threads: int,
     deterministic: bool = False,
@@ -61,7 +61,7 @@ def predict_images(
         image_size, colour, intensity_range: how the model's training images were read.
         resize: whether the network sees the image resized to `image_size` squared, as in training, and its
             probabilities are resized back; otherwise it sees the image's own pixels, in tiles of side `tile`.
-        symmetries: see `symmetries.average_symmetries`.
+        test_time_augmentation: see `test_time_augmentation.average_symmetries`.
 
     Raises:
         InputError: the model is damaged or does not fit, a logit is not finite, or an image could not be read.
@@ -72,7 +72,9 @@ def predict_images(
     network = load_model(model, where).eval()
     require_architecture(model, network, 3 if colour == "rgb" else 1, len(classes), None)
     whole, tiled = partial(compute_logits, network), partial(compute_logits_tiled, network, tile=tile)
-    predict = partial(average_symmetries, partial(whole if resize else tiled, device=where), symmetries=symmetries)
+    predict = partial(
+        average_symmetries, partial(whole if resize else tiled, device=where), symmetries=test_time_augmentation
+    )
     front = [classes.index(name) for name in foreground]
     for name in FOLDERS:
         shutil.rmtree(folder / name, ignore_errors=True)

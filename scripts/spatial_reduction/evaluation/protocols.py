@@ -30,15 +30,15 @@ def build_views(
     kept: int,
     context: Context,
 ) -> dict[str, View]:
-    """Return the views of the test images that show something else than T1 does, by the protocol's name.
+    """Return the views of the test images that show something else than the intact image, by the protocol's name.
 
-    T2: masked by the arm's own means. The previous iteration's model (`context.model`) scores the intact image, the
-        top `kept` pixels stay, the others are filled; no label is used. One pass with the last iteration's count
-        stands for the whole chain of masks, which at test time would need every model of it. An arm that exchanges
-        masks exchanges those of the test images. Left out for chains of one iteration, which have no previous
+    self_masked: masked by the arm's own means. The previous iteration's model (`context.model`) scores the intact
+        image, the top `kept` pixels stay, the others are filled; no label is used. One pass with the last iteration's
+        count stands for the whole chain of masks, which at test time would need every model of it. An arm that
+        exchanges masks exchanges those of the test images. Left out for chains of one iteration, which have no previous
         model, for sources that cannot do without labels, and for arms that remove pixels from the loss alone.
-    T3: masked by the true foreground (the source `oracle`), the same count and fill. In a chain of one iteration
-        nothing is removed.
+    label_masked: masked by the true foreground (the source `oracle`), the same count and fill. In a chain of one
+        iteration nothing is removed.
     noise_1 .. occlusion_3: each corruption at three severities, see `corruptions`.
     background_swapped: the foreground stands on another test image's background, of which all but the background
         is replaced by the background blurred. All else is labelled as background.
@@ -56,8 +56,10 @@ def build_views(
     front = data.class_indices(foreground)
     views: dict[str, View] = {}
     if context.iteration > 1 and reduction["removes"] != "loss" and not uses_labels(reduction["source"]):
-        views["T2"] = partial(masked, scores_of=partial(_score, data=data, reduction=reduction, context=context))
-    views["T3"] = partial(masked, scores_of=partial(_score_truth, context=context))
+        views["self_masked"] = partial(
+            masked, scores_of=partial(_score, data=data, reduction=reduction, context=context)
+        )
+    views["label_masked"] = partial(masked, scores_of=partial(_score_truth, context=context))
     for name, (family, severity) in CORRUPTED.items():
         views[name] = partial(_corrupt, family=family, severity=severity)
     views["background_swapped"] = partial(_swap_background, data=data, foreground=front)

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 import numpy as np
 
 
-def draw_partners(count: int, seed: int | Sequence[int]) -> np.ndarray:
+def draw_derangement(count: int, seed: int | Sequence[int]) -> np.ndarray:
     """Return the position of another image for each of `count` images, int64 (count,): a permutation of one cycle.
 
     Images are shuffled and each is paired with the next, the last with the first (Sattolo 1986): every image is a
-    partner once, and none its own unless it is the only one.
+    drawn once, and none for itself unless it is the only one.
     """
     cycle = np.random.default_rng(seed).permutation(count)
-    partners = np.empty(count, dtype=np.int64)
-    partners[cycle] = np.roll(cycle, -1)
-    return partners
+    others = np.empty(count, dtype=np.int64)
+    others[cycle] = np.roll(cycle, -1)
+    return others

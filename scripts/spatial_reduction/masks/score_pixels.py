@@ -9,7 +9,7 @@ import numpy as np
 
 from spatial_reduction.data.dataset_file import Dataset
 from spatial_reduction.masks.apply_mask import reduced_blocks
-from spatial_reduction.masks.derangement import draw_partners
+from spatial_reduction.masks.derangement import draw_derangement
 from spatial_reduction.runtime.errors import InputError
 from spatial_reduction.runtime.files import create_hdf5, open_hdf5, well_formed
 from spatial_reduction.runtime.log import progress
@@ -26,7 +26,7 @@ def mask_carriers(count: int, seed: int) -> np.ndarray:
     """
     if count < 2:
         raise InputError("shuffle: masks cannot be exchanged, there is one image only")
-    return draw_partners(count, (seed, *b"shuffle"))
+    return draw_derangement(count, (seed, *b"shuffle"))
 
 
 def compute_saliency(

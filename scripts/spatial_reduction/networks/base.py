@@ -21,8 +21,8 @@ class Network(nn.Module, ABC):
 
     @property
     @abstractmethod
-    def deepest(self) -> nn.Module:
-        """Return the module whose output are the deepest features, (N, channels, h, w), for class activation maps."""
+    def bottleneck(self) -> nn.Module:
+        """Return the module whose output are the features (N, channels, h, w) that class activation maps weigh."""
 
     @property
     @abstractmethod
@@ -35,7 +35,7 @@ class Network(nn.Module, ABC):
         """Return the step in pixels by whose multiples an image may move and its logits move along, borders apart."""
 
     def enlarge(self, features: torch.Tensor, height: int, width: int) -> torch.Tensor:
-        """Return a map on `deepest` on the pixels of its image, bilinearly; (N, 1, h, w) -> (N, 1, height, width)."""
+        """Return a map on the bottleneck enlarged to its image, bilinearly; (N, 1, h, w) -> (N, 1, height, width)."""
         return interpolate(features, size=(height, width), mode="bilinear")
 
     def training_pass(

@@ -59,7 +59,7 @@ class SlidingWindow(Network):
         self.head = nn.Conv2d(widths[-1], classes, kernel_size=1)
 
     @property
-    def deepest(self) -> nn.Module:
+    def bottleneck(self) -> nn.Module:
         """Return the fully connected layer: in `forward` its output is (N, widths[-1], H, W)."""
         return self.hidden
 

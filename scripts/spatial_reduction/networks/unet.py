@@ -53,12 +53,12 @@ class UNet(Network):
             self.apply(_draw_he)
 
     @property
-    def deepest(self) -> nn.Module:
+    def bottleneck(self) -> nn.Module:
         """Return the block of lowest resolution; padded, its output is (N, widths[-1], H / stride, W / stride)."""
         return self.encoders[-1]
 
     def enlarge(self, features: torch.Tensor, height: int, width: int) -> torch.Tensor:
-        """Return what lies on `deepest` on the pixels of its image, (N, 1, h, w) -> (N, 1, height, width).
+        """Return what lies on `bottleneck` on the pixels of its image, (N, 1, h, w) -> (N, 1, height, width).
 
         Unpadded, the deepest features are of the mirrored image: 2 * 2^poolings - 2 of its pixels stand out of the
         image on the left and above.

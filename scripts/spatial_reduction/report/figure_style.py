@@ -30,7 +30,7 @@ def read_metrics(path: str | Path, measure: str, class_group: str) -> pd.DataFra
     """
     table = pd.read_csv(path, dtype={"threshold": str})
     is_wanted = (table["measure"] == measure) & (table["class"] == measured_group(measure, class_group))
-    table = table[is_wanted & (table["split"] == "test") & (table["protocol"] == "T1")]
+    table = table[is_wanted & (table["split"] == "test") & (table["protocol"] == "intact")]
     return table.assign(value=MEASURES[measure].scale * table["value"])[
         ["arm", "threshold", "seed", "iteration", "value"]
     ]

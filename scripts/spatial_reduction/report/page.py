@@ -84,7 +84,7 @@ def write_report(
     final, data = last_test_rows(measured), describe(dataset)
     steps = curves.groupby(CHAIN)["cumulative_steps"].max().rename("steps").reset_index()
     reached = reach_verdict(Evidence(compared, final, steps, data["class_share"]), config)
-    intact = final[final["protocol"] == "T1"]
+    intact = final[final["protocol"] == "intact"]
     about, primary = config["report"]["method"], config["evaluation"]["comparators"][0]
     measure = config["report"]["measure"]
     group = measured_group(measure, config["report"]["class_group"])

@@ -124,14 +124,14 @@ def list_guards(
     bounded = [f"{c['name']} {c['share'][0]}-{c['share'][1]} %" for c in dataset["classes"] if "share" in c]
     growing = [name for name, arm in arms.items() if arm["reduction"]["allow_growth"]]
     unequal = [f"{name} ({count})" for name, count in steps.items() if count != steps[primary]]
-    gate = config["report"]["gate"]
+    least = config["report"]["least_baseline_iou"]
     return [
         f"Share of each class in the training pixels: {', '.join(bounded) or 'not bounded'}.",
         f"Unusable pictures: {'stop the run' if dataset['on_error'] == 'stop' else 'left out and listed'}.",
         f"Growing kept shares: {'allowed for ' + ', '.join(growing) if growing else 'refused'}.",
         f"Same number of optimiser steps as {primary} ({steps[primary]}): "
         + (f"all arms but {', '.join(unequal)}." if unequal else "all arms."),
-        f"Gate of the baseline (mean IoU of {primary}): {'none' if gate is None else gate}.",
+        f"Least mean IoU asked of {primary}: {'none' if least is None else least}.",
         "Exact kept count per image; stop at a loss or logit that is not finite: always active.",
         "The test split drives no schedule, no choice of epoch, no mask of a training image: by construction.",
     ]

@@ -48,7 +48,7 @@ def plot_contrasts(
     panels = {
         name: table[(table["measure"] == decider) & (table["protocol"] == protocol) & (table["class"] == group)]
         for name, (decider, protocol) in deciding_measures(measure).items()
-        for group in [measured_group(decider, class_group) if protocol == "T1" else _only_group(decider)]
+        for group in [measured_group(decider, class_group) if protocol == "intact" else _only_group(decider)]
     }
     panels = {name: rows for name, rows in panels.items() if len(rows)}
     settings = list(dict.fromkeys(zip(table["arm"], table["threshold"], strict=True)))
@@ -127,7 +127,7 @@ def measure_losses(metrics: pd.DataFrame) -> pd.DataFrame:
         for protocol in scores.columns:
             if protocol in (CORRUPTED if measure == "mean_iou" else BACKGROUNDS):
                 name = CORRUPTED[protocol][0] if protocol in CORRUPTED else protocol
-                losses.setdefault(name, []).append(scores["T1"] - scores[protocol])
+                losses.setdefault(name, []).append(scores["intact"] - scores[protocol])
     table = pd.DataFrame({name: sum(some) / len(some) for name, some in losses.items()})
     return table.reset_index() if len(table) else pd.DataFrame(columns=CHAIN)
 
@@ -147,8 +147,8 @@ def plot_reliability(
     pooled: dict[tuple[str, str], np.ndarray] = {}
     for path, (arm, threshold, _) in zip(counts, chains, strict=True):
         found = read_counts(path)[0]
-        if "T1/reliability" in found:
-            pooled[arm, threshold] = pooled.get((arm, threshold), 0) + found["T1/reliability"].sum(axis=0)
+        if "intact/reliability" in found:
+            pooled[arm, threshold] = pooled.get((arm, threshold), 0) + found["intact/reliability"].sum(axis=0)
     if not pooled:
         return _save_note("The confidence of the models was not evaluated.", outputs)
     table, styles = pd.DataFrame(chains, columns=["arm", "threshold", "seed"]), arm_styles(arms)

@@ -1,8 +1,8 @@
 """What tells damage to an HDF5 file before HDF5 reads it: a damaged heap or table can make it loop for ever, or crash.
 
-A seal stands behind the end of the HDF5 file, which ignores it: where the chunks are that HDF5 checks itself when it
-reads them (`fletcher32`), and a digest of all bytes around them. So to look at a seal costs little, however large the
-arrays are. It tells damage, not forgery.
+A footer stands behind the end of the HDF5 file, which ignores it. It lists the chunks that HDF5 itself checks when it
+reads them (`fletcher32`), and holds a digest of all bytes around them. So a check costs little, however large the
+arrays are. It finds damage, not forgery.
 """
 
 import hashlib
@@ -14,15 +14,15 @@ from typing import BinaryIO
 
 import h5py
 
-MAGIC = b"\nspatial-reduction seal 1\n"
+MAGIC = b"\nspatial-reduction checksums 1\n"
 FOOTER = 64 + 8 + len(MAGIC)  # digest, length of the table, magic
 Span = tuple[int, int]  # first byte, length
 
 _intact: set[tuple[str, int, int, int]] = set()  # versions of files that this process has found intact
 
 
-def seal(path: str | Path) -> None:
-    """Add a seal to a closed HDF5 file; who changes the file with HDF5 removes it."""
+def append_checksum(path: str | Path) -> None:
+    """Add a footer to a closed HDF5 file; who changes the file with HDF5 removes it."""
     with h5py.File(path, "r") as file:
         chunks = _checked_chunks(file)
     with open(path, "rb+") as raw:
@@ -33,8 +33,8 @@ def seal(path: str | Path) -> None:
         raw.write(table + digest + len(table).to_bytes(8) + MAGIC)
 
 
-def is_broken(path: str | Path) -> bool:
-    """Return whether a file has a seal that it does not fit; one that HDF5 changed, or another program's, has none.
+def has_wrong_checksum(path: str | Path) -> bool:
+    """Return whether a file has a footer that it does not fit; one that HDF5 changed, or another program's, has none.
 
     Raises:
         OSError: the file cannot be read.

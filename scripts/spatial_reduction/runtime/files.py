@@ -14,7 +14,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from spatial_reduction.runtime.checksum_footer import is_broken, seal
+from spatial_reduction.runtime.checksum_footer import append_checksum, has_wrong_checksum
 from spatial_reduction.runtime.errors import REFUSALS, InputError, refusal
 
 SCHEMA_VERSION = 1
@@ -116,7 +116,7 @@ class _Sink(io.FileIO):
 
 @contextmanager
 def create_hdf5(path: str | Path, kind: str) -> Iterator[h5py.File]:
-    """Yield a new HDF5 file of the given kind (`dataset`, `saliency`, `mask`, ...), written whole and sealed."""
+    """Yield a new HDF5 file of the given kind (`dataset`, `saliency`, `mask`, ...), with its checksums, whole."""
     with written_whole(path) as partial:
         with _Sink(partial, "w+") as sink:
             try:
@@ -127,7 +127,7 @@ def create_hdf5(path: str | Path, kind: str) -> Iterator[h5py.File]:
             finally:
                 if sink.error:
                     raise sink.error
-        seal(partial)
+        append_checksum(partial)
 
 
 @contextmanager
@@ -139,7 +139,7 @@ def open_hdf5(path: str | Path, kind: str) -> Iterator[h5py.File]:
             schema version, or it holds links to other files.
     """
     try:
-        if is_broken(path):
+        if has_wrong_checksum(path):
             raise InputError(f"{path}: damaged, a checksum differs; delete it and run again")
         file = h5py.File(path, "r")
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Seg-Grad-CAM: where the deepest features are that the prediction of the classes of interest rests on."""
+"""Seg-Grad-CAM: where the bottleneck's features are that the prediction of the classes of interest rests on."""
 
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -24,12 +24,12 @@ def stream_scores(blocks: Blocks, context: Context) -> Iterator[np.ndarray]:
 
 
 def map_activation(network: Network, images: torch.Tensor, classes_of_interest: Sequence[int]) -> torch.Tensor:
-    """Return the class activation map of the deepest features; float (n, C, H, W) -> (n, H, W), not negative.
+    """Return the class activation map of the bottleneck's features; float (n, C, H, W) -> (n, H, W), not negative.
 
-    ReLU(sum_k alpha_k A_k), A_k the k-th feature map of `network.deepest`, alpha_k the mean over its positions of the
-    gradient of `LogitsOfInterest` (Grad-CAM: Selvaraju et al. 2017, arXiv 1610.02391, equations 1 and 2; for
+    ReLU(sum_k alpha_k A_k), A_k the k-th feature map of `network.bottleneck`, alpha_k the mean over its positions of
+    the gradient of `LogitsOfInterest` (Grad-CAM: Selvaraju et al. 2017, arXiv 1610.02391, equations 1 and 2; for
     segmentation: Vinogradova et al. 2020, arXiv 2002.11434); enlarged bilinearly to the size of the image.
     """
-    explainer = LayerGradCam(LogitsOfInterest(network, classes_of_interest), network.deepest)
+    explainer = LayerGradCam(LogitsOfInterest(network, classes_of_interest), network.bottleneck)
     coarse = explainer.attribute(images.detach().requires_grad_(), relu_attributions=True)
     return network.enlarge(coarse.detach(), *images.shape[2:])[:, 0]
