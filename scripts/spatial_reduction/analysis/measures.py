@@ -54,6 +54,10 @@ MEASURES = {
     "variation_of_information": _of_objects("variation of information", digits=4, unit="bits"),
     "vi_split": _of_objects("variation of information, splits", digits=4, unit="bits"),
     "vi_merge": _of_objects("variation of information, mergers", digits=4, unit="bits"),
+    "rand_error_thinned": _of_objects("adapted Rand error after thinning borders", digits=3),
+    "variation_of_information_thinned": _of_objects(
+        "variation of information after thinning borders", digits=4, unit="bits"
+    ),
     "warping_error": _of_objects("warping error", digits=5),  # published ones are a few hundredths of a per cent
     "pixel_error": _of_objects("pixel error", digits=3),
     "seg": _of_objects("SEG (mean Jaccard index of objects)", digits=2, higher_is_better=True),
