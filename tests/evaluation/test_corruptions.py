@@ -7,7 +7,7 @@ from scipy.fft import dctn, idctn
 from torchvision.transforms.v2 import functional
 
 from spatial_reduction.evaluation import corruptions
-from spatial_reduction.evaluation.corruptions import CORRUPTIONS, SEVERITIES
+from spatial_reduction.evaluation.corruptions import CORRUPTIONS, SEVERITIES, STRENGTHS, find_strength
 
 # Quantisation of brightness at quality 50: ITU-T T.81, table K.1.
 LUMINANCE = """
@@ -33,12 +33,35 @@ def corrupt(image, family, severity, position):
     return corruptions.corrupt(image[None], family, severity, [position])[0]
 
 
-def strength(family, severity):
-    return CORRUPTIONS[family][1][severity - 1]
+def strength(family, severity, side=32):
+    return find_strength(family, severity, side)
 
 
 def by_torchvision(change, image):
     return change(torch.from_numpy(image).permute(2, 0, 1)).permute(1, 2, 0).numpy().astype(int)
+
+
+@pytest.mark.parametrize(
+    ("side", "noise", "blur", "quality"),
+    [
+        (16, 0.08, 0.4, 58),  # blur would be 0.35, which changes nothing
+        (32, 0.08, 0.7, 58),
+        (40, 0.08, 0.7 * 40 / 32, 58),
+        (63, 0.08, 0.7 * 63 / 32, 58),
+        (64, 0.12, 1, 50),
+        (128, 0.12, 2, 50),
+        (223, 0.12, 223 / 64, 50),
+        (224, 0.18, 3, 15),
+        (512, 0.18, 3 * 512 / 224, 15),
+    ],
+)
+def test_corruptions_are_as_strong_as_their_authors_make_them_for_that_size(side, noise, blur, quality):
+    found = [find_strength(family, 2, side) for family in ("noise", "blur", "jpeg")]
+    assert found == pytest.approx([noise, blur, quality])
+
+
+def test_every_size_has_every_corruption():
+    assert all(set(strengths) == set(CORRUPTIONS) for strengths in STRENGTHS.values())
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -69,14 +92,14 @@ def test_images_differ_in_their_noise_and_their_squares(image):
 def test_noise_has_the_stated_deviation(severity):
     grey = np.full((200, 200, 1), 128, dtype=np.uint8)
     noise = corrupt(grey, "noise", severity, position=0).astype(float) - 128
-    inside = np.clip(np.random.default_rng(1).normal(0, 255 * strength("noise", severity), 10**6), -128, 127)
+    inside = np.clip(np.random.default_rng(1).normal(0, 255 * strength("noise", severity, 200), 10**6), -128, 127)
     assert noise.std() == pytest.approx(inside.std(), rel=0.02)
     assert abs(noise.mean() - inside.mean()) < 1.5
 
 
 @pytest.mark.parametrize("severity", SEVERITIES)
 def test_blur_agrees_with_torchvision(image, severity):
-    sigma = max(0.4, strength("blur", severity) * 32 / 224)
+    sigma = (0.4, 0.7, 1)[severity - 1]
     size = 2 * int(4 * sigma + 0.5) + 1  # SciPy cuts the Gaussian off at four standard deviations
     expected = by_torchvision(lambda tensor: functional.gaussian_blur(tensor, [size, size], [sigma, sigma]), image)
     assert np.abs(corrupt(image, "blur", severity, 0) - expected).max() <= 1
@@ -87,7 +110,9 @@ def test_jpeg_rounds_the_cosine_transform_of_each_block(image, severity):
     grey = image[..., :1]
     compressed = corrupt(grey, "jpeg", severity, 0).astype(float)
     table = np.array([line.split() for line in LUMINANCE.split("\n")[1:-1]], dtype=int)
-    steps = (table * (5000 // strength("jpeg", severity)) + 50) // 100
+    quality = strength("jpeg", severity)
+    scale = 200 - 2 * quality if quality >= 50 else 5000 // quality  # libjpeg's
+    steps = (table * scale + 50) // 100
     for top, left in np.ndindex(4, 4):
         block = np.s_[8 * top : 8 * top + 8, 8 * left : 8 * left + 8, 0]
         coefficients = dctn(grey[block] - 128.0, norm="ortho")

@@ -1,9 +1,10 @@
 """Six corruptions of images at three severities. No torch.
 
-Strengths are those of ImageNet-C (Hendrycks & Dietterich, ICLR 2019, arXiv 1903.12261; github.com/hendrycks/robustness)
-at its severities 1, 3 and 5, for its Gaussian noise, Gaussian blur, brightness, contrast and JPEG; occlusion, which it
-has not, is a square as in Cutout (DeVries & Taylor 2017, arXiv 1708.04552). They are made with NumPy, SciPy and Pillow:
-importing torchvision takes longer than all else in a small evaluation, and its JPEG is deprecated.
+Noise, blur, brightness, contrast and JPEG are those of Hendrycks & Dietterich (ICLR 2019, arXiv 1903.12261;
+github.com/hendrycks/robustness) at their severities 1, 3 and 5, and as strong as the authors make them for images of
+that size: ImageNet-C for 224 pixels, Tiny-ImageNet-C for 64, CIFAR-10-C for 32. Occlusion, which they have not, is a
+square as in Cutout (DeVries & Taylor 2017, arXiv 1708.04552). They are made with NumPy, SciPy and Pillow: importing
+torchvision takes longer than all else in a small evaluation, and its JPEG is deprecated.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,7 +18,6 @@ Corruption = Callable[[np.ndarray, float, Sequence[int]], np.ndarray]
 
 SEED = 0  # of the test images' noise and squares: the same for all models
 SEVERITIES = (1, 2, 3)
-IMAGENET_SIDE = 224  # pixels, for which ImageNet-C states its blur
 SMALLEST_SIGMA = 0.4  # pixels, the weakest Gaussian blur of CIFAR-10-C; much less changes nothing
 OCCLUDER = 128  # mid-grey: not the black that removed pixels become in training
 
@@ -31,9 +31,20 @@ def corrupt(images: np.ndarray, family: str, severity: int, positions: Sequence[
         severity: 1, 2 or 3.
         positions: of the images in their split; each one's noise or square is drawn from its position.
     """
-    apply, strengths = CORRUPTIONS[family]
-    corrupted = apply(images, strengths[severity - 1], positions)
+    strength = find_strength(family, severity, min(images.shape[1:3]))
+    corrupted = CORRUPTIONS[family](images, strength, positions)
     return np.rint(corrupted.clip(0, 255)).astype(np.uint8)
+
+
+def find_strength(family: str, severity: int, side: int) -> float:
+    """Return how strong a corruption is in images whose shorter side is `side` pixels.
+
+    It is that of the authors' largest images that are no larger. Blur, which is in pixels, grows in proportion from
+    there on.
+    """
+    reference = max((size for size in STRENGTHS if size <= side), default=min(STRENGTHS))
+    strength = STRENGTHS[reference][family][severity - 1]
+    return max(SMALLEST_SIGMA, strength * side / reference) if family == "blur" else strength
 
 
 def add_noise(images: np.ndarray, strength: float, positions: Sequence[int]) -> np.ndarray:
@@ -43,9 +54,8 @@ def add_noise(images: np.ndarray, strength: float, positions: Sequence[int]) -> 
 
 
 def blur(images: np.ndarray, strength: float, _positions: Sequence[int]) -> np.ndarray:
-    """Blur with a Gaussian of `strength` pixels in an image of side 224, in proportion in others, at least 0.4."""
-    sigma = max(SMALLEST_SIGMA, strength * images.shape[1] / IMAGENET_SIDE)
-    return ndimage.gaussian_filter(images.astype(np.float32), (0, sigma, sigma, 0), mode="mirror")
+    """Blur with a Gaussian whose standard deviation is `strength` pixels."""
+    return ndimage.gaussian_filter(images.astype(np.float32), (0, strength, strength, 0), mode="mirror")
 
 
 def brighten(images: np.ndarray, strength: float, _positions: Sequence[int]) -> np.ndarray:
@@ -86,13 +96,41 @@ def _through_jpeg(image: np.ndarray, quality: int) -> np.ndarray:
     return np.asarray(Image.open(encoded, formats=["JPEG"])).reshape(image.shape)
 
 
-CORRUPTIONS: dict[str, tuple[Corruption, tuple[float, float, float]]] = {
-    "noise": (add_noise, (0.08, 0.18, 0.38)),
-    "blur": (blur, (1, 3, 6)),
-    "brightness": (brighten, (0.1, 0.3, 0.5)),
-    "contrast": (lower_contrast, (0.4, 0.2, 0.05)),
-    "jpeg": (compress, (25, 15, 7)),
-    "occlusion": (occlude, (0.25, 0.375, 0.5)),  # half the side is Cutout's square for CIFAR-10
+CORRUPTIONS: dict[str, Corruption] = {
+    "noise": add_noise,
+    "blur": blur,
+    "brightness": brighten,
+    "contrast": lower_contrast,
+    "jpeg": compress,
+    "occlusion": occlude,
+}
+OCCLUSION = (0.25, 0.375, 0.5)  # half the side is Cutout's square for CIFAR-10
+# By the side of the images that the authors state them for, in pixels.
+STRENGTHS: dict[int, dict[str, tuple[float, float, float]]] = {
+    224: {
+        "noise": (0.08, 0.18, 0.38),
+        "blur": (1, 3, 6),
+        "brightness": (0.1, 0.3, 0.5),
+        "contrast": (0.4, 0.2, 0.05),
+        "jpeg": (25, 15, 7),
+        "occlusion": OCCLUSION,
+    },
+    64: {
+        "noise": (0.04, 0.12, 0.18),
+        "blur": (0.5, 1, 1.5),
+        "brightness": (0.1, 0.3, 0.5),
+        "contrast": (0.4, 0.2, 0.05),
+        "jpeg": (65, 50, 25),
+        "occlusion": OCCLUSION,
+    },
+    32: {
+        "noise": (0.04, 0.08, 0.1),
+        "blur": (0.4, 0.7, 1),
+        "brightness": (0.05, 0.15, 0.3),
+        "contrast": (0.75, 0.4, 0.15),
+        "jpeg": (80, 58, 40),
+        "occlusion": OCCLUSION,
+    },
 }
 # Test protocols by name: noise_1 .. occlusion_3 -> (family, severity).
 CORRUPTED = {f"{family}_{severity}": (family, severity) for family in CORRUPTIONS for severity in SEVERITIES}
