@@ -5,6 +5,8 @@ import math
 import numpy as np
 import pytest
 import torch
+from skimage.color import rgb2lab
+from skimage.segmentation import slic
 from torch import nn
 
 from spatial_reduction.networks.base import Network
@@ -18,7 +20,7 @@ from spatial_reduction.saliency.grad_cam import map_activation
 from spatial_reduction.saliency.integrated_gradients import attribute, score_attributions
 from spatial_reduction.saliency.interest import LogitsOfInterest
 from spatial_reduction.saliency.iterative_grad_cam import iterate_activation, squash
-from spatial_reduction.saliency.superpixel import compare_colours, divide, refine, region_means
+from spatial_reduction.saliency.superpixel import compare_colours, divide, refine, region_means, vote
 
 SOURCES = ["entropy", "grad_cam", "integrated_gradients", "iterative_grad_cam", "superpixel", "active"]
 
@@ -178,13 +180,57 @@ def test_region_means_are_means():
 
 
 def test_superpixels_are_numbered_without_gaps_and_shrink_in_number():
-    image = np.linspace(0, 1, 32 * 32 * 3).reshape(32, 32, 3)
+    lab = np.linspace(0, 100, 32 * 32 * 3).reshape(32, 32, 3)
     numbers = []
     for count in (32, 16, 8):
-        segments = divide(image, count)
+        segments = divide(lab, np.zeros((32, 32)), count)
         assert set(segments.flat) == set(range(segments.max() + 1))
         numbers.append(segments.max() + 1)
     assert numbers == sorted(set(numbers), reverse=True)
+
+
+def test_superpixels_end_where_the_map_does_in_a_picture_of_one_colour():
+    lab, relevance = np.full((32, 32, 3), 40.0), np.zeros((32, 32))
+    relevance[:, 13:] = 1
+
+    def mixed(values):
+        shares = region_means(relevance, divide(lab, values, 16))
+        return ((shares > 0) & (shares < 1)).sum()
+
+    assert mixed(np.zeros((32, 32))) > 0
+    assert mixed(relevance) == 0
+
+
+def test_the_compactness_is_in_units_of_colour():
+    # SLIC by its own standard, on the colours alone, is what a map without contrast leaves.
+    image = np.random.default_rng(0).random((32, 32, 3)).repeat(4, 0).repeat(4, 1)[:64, :64]
+    image[0, 0], image[0, 1] = 0, 1  # so that stretching the picture changes nothing
+    expected = slic(image, n_segments=64, compactness=10, start_label=0, channel_axis=-1)
+    found = divide(rgb2lab(image), np.zeros((64, 64)), 64)
+    same = [found[expected == index] for index in range(expected.max() + 1)]
+    assert np.mean([np.bincount(part).max() / len(part) for part in same]) > 0.99
+
+
+def share(log_odds):
+    return 1 / (1 + math.exp(-log_odds))
+
+
+def test_the_maps_vote_by_hand():
+    # The threshold of a map of two values lies between them. All find pixel 0, none finds pixel 2, two find pixel 1.
+    maps = np.array([[[0.8, 0.8, 0.2]], [[0.8, 0.8, 0.2]], [[0.8, 0.2, 0.2]]])
+    odds, steps = math.log(0.8 / 0.2), 0.15 * 5
+    # Pixel 1 of the last map rises by two votes a step and is above its threshold from the first step on. In the others
+    # its vote against and the one for it cancel out in that step; then both are for it.
+    others, last = odds + 2 * 0.15 * 4, -odds + 2 * steps
+    expected = [share(odds + 2 * steps), (2 * share(others) + share(last)) / 3, share(-odds - 2 * steps)]
+    assert vote(maps)[0] == pytest.approx(expected)
+
+
+def test_a_flat_map_follows_the_others():
+    maps = np.stack([np.full((1, 2), 0.5), np.array([[0.2, 0.8]])])
+    odds = math.log(0.8 / 0.2)
+    found = (share(odds + 4 * 0.15) + share(5 * 0.15)) / 2  # it has no vote in the first step
+    assert vote(maps)[0] == pytest.approx([1 - found, found])
 
 
 def test_refining_fills_an_object_that_the_prediction_found_half_of():
@@ -202,7 +248,7 @@ def test_refining_fills_an_object_that_the_prediction_found_half_of():
 
 @pytest.mark.parametrize("level", [0.0, 0.5, 1.0])
 def test_refining_a_flat_image_keeps_the_means_of_the_map(level):
-    assert np.allclose(refine(np.full((16, 16), level), np.full((16, 16, 3), 0.5)), level)
+    assert np.allclose(refine(np.full((16, 16), level), np.full((16, 16, 3), 0.5)), level, atol=1 / 255)
 
 
 @pytest.mark.parametrize(
