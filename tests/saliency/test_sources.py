@@ -1,6 +1,7 @@
 """The sources that ask a model, on networks small enough to know the answer."""
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -19,10 +20,11 @@ from spatial_reduction.saliency.entropy import score_entropy
 from spatial_reduction.saliency.grad_cam import map_activation
 from spatial_reduction.saliency.integrated_gradients import attribute, score_attributions
 from spatial_reduction.saliency.interest import LogitsOfInterest
-from spatial_reduction.saliency.iterative_grad_cam import iterate_activation, squash
+from spatial_reduction.saliency.iterative_grad_cam import LEFT, iterate_activation, squash
 from spatial_reduction.saliency.superpixel import compare_colours, divide, refine, region_means, vote
 
-SOURCES = ["entropy", "grad_cam", "integrated_gradients", "iterative_grad_cam", "superpixel", "active"]
+SOURCES = ["entropy", "grad_cam", "integrated_gradients", "iterative_grad_cam", "iterative_grad_cam_as_published"]
+SOURCES += ["superpixel", "active"]
 
 
 class PointNetwork(Network):
@@ -111,7 +113,7 @@ def test_the_class_activation_of_a_u_net_is_what_its_gradients_say():
     assert torch.allclose(map_activation(network, images, [1, 2]), expected, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("function", [map_activation, score_attributions, iterate_activation])
+@pytest.mark.parametrize("function", [map_activation, score_attributions, partial(iterate_activation, left=LEFT)])
 def test_an_image_without_a_pixel_of_interest_has_equal_scores(function):
     scores = function(BRIGHT, SPOTS / 10, [1])
     assert (scores == scores[0, 0, 0]).all()
@@ -146,7 +148,7 @@ def test_a_second_pass_finds_what_the_first_one_left():
     later = [1 / (1 + math.exp(-20 * (x - 0.5))) for x in (0, 1, 0, 0)]
     last = [1 / (1 + math.exp(10))] * 4
     expected = [0.8 * (0.8 * a + 0.2 * b) + 0.2 * c for a, b, c in zip(first, later, last, strict=True)]
-    assert iterate_activation(BRIGHT, rows, [1]).flatten().tolist() == pytest.approx(expected, abs=1e-6)
+    assert iterate_activation(BRIGHT, rows, [1], LEFT).flatten().tolist() == pytest.approx(expected, abs=1e-6)
 
 
 def test_the_passes_end_when_what_is_left_was_relevant_beside_what_was_found_only():
@@ -159,7 +161,21 @@ def test_the_passes_end_when_what_is_left_was_relevant_beside_what_was_found_onl
 
     network = Neighbourly(features=[1], logits=[[0], [2]], bias=[0, -0.5])
     rows = picture([[1, 0.4, 0, 0]])
-    assert torch.allclose(iterate_activation(network, rows, [1]), squash(map_activation(network, rows, [1])))
+    assert torch.allclose(iterate_activation(network, rows, [1], LEFT), squash(map_activation(network, rows, [1])))
+
+
+def test_as_published_any_fall_ends_the_passes():
+    class Leaning(PointNetwork):
+        """All pixels are a little likelier of interest where one of their image is white."""
+
+        def forward(self, images):
+            is_there = (images.amax(dim=(2, 3), keepdim=True) > 0.9).float()
+            return super().forward(images) + 0.1 * is_there * torch.tensor([0, 1])[:, None, None]
+
+    network, rows = Leaning(features=[1], logits=[[0], [2]], bias=[0, -0.5]), picture([[1, 0.4, 0, 0]])
+    first = squash(map_activation(network, rows, [1]))
+    assert torch.equal(iterate_activation(network, rows, [1], left=1.0), first)
+    assert not torch.allclose(iterate_activation(network, rows, [1], LEFT), first)
 
 
 QUARTERS = np.repeat(np.repeat([[0, 1], [2, 3]], 8, axis=0), 8, axis=1)

@@ -17,35 +17,38 @@ PASSES = 3
 STEEPNESS = 20
 FOUND = 0.5
 RATE = 0.2  # weight of a new pass in the average
-FALL = 0.5  # this project's: any fall ended all of 24 real images after the first pass, as black takes context away
+LEFT = 0.5  # this project's: any fall ends real images after the first pass, as black takes context away
 
 
 def stream_scores(blocks: Blocks, context: Context) -> Iterator[np.ndarray]:
     """Yield the average of the squashed class activation maps of up to three passes, float32 (n, H, W), in (0, 1)."""
-    score = partial(iterate_activation, classes_of_interest=context.classes_of_interest)
+    score = partial(iterate_activation, classes_of_interest=context.classes_of_interest, left=LEFT)
     return score_batches(blocks, context, score, GRADIENT_PIXELS)
 
 
-def iterate_activation(network: Network, images: torch.Tensor, classes_of_interest: Sequence[int]) -> torch.Tensor:
+def iterate_activation(
+    network: Network, images: torch.Tensor, classes_of_interest: Sequence[int], left: float
+) -> torch.Tensor:
     """Return the average map; float (n, C, H, W) -> (n, H, W).
 
     Each pass blackens what the passes before it found (squashed map of at least 0.5) and enters the average with
-    weight 0.2. An image is done when the mean relevance (probability of the classes of interest) of its area not yet
-    found falls by more than half by the blackening: what is left was relevant beside what was found only.
+    weight 0.2. An image is done when the blackening leaves less than the share `left` of the relevance (probability of
+    the classes of interest) of its area not yet found: that area was relevant beside what was found only. As published,
+    `left` is 1: any fall ends it.
     """
     average, before = _focus(network, images, classes_of_interest)
     free = average < FOUND  # (n, H, W)
-    left = torch.arange(len(images), device=images.device)  # images that go on
+    going = torch.arange(len(images), device=images.device)  # images that go on
     for _ in range(PASSES - 1):
-        squashed, relevance = _focus(network, images[left] * free[left, None], classes_of_interest)
-        gain = torch.where(free[left], relevance - FALL * before[left], 0).sum(dim=(1, 2))
+        squashed, relevance = _focus(network, images[going] * free[going, None], classes_of_interest)
+        gain = torch.where(free[going], relevance - left * before[going], 0).sum(dim=(1, 2))
         goes_on = gain >= 0
-        left, squashed, relevance = left[goes_on], squashed[goes_on], relevance[goes_on]
-        if not len(left):
+        going, squashed, relevance = going[goes_on], squashed[goes_on], relevance[goes_on]
+        if not len(going):
             break
-        average[left] = (1 - RATE) * average[left] + RATE * squashed
-        free[left] &= squashed < FOUND
-        before[left] = relevance
+        average[going] = (1 - RATE) * average[going] + RATE * squashed
+        free[going] &= squashed < FOUND
+        before[going] = relevance
     return average
 
 
