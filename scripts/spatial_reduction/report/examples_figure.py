@@ -7,16 +7,23 @@ import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.colors import ListedColormap
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import ListedColormap, Normalize
+from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from spatial_reduction.report.figure_style import save_figure
+from spatial_reduction.report.figure_style import SMALL, save_figure, text_size
 from spatial_reduction.runtime.files import open_hdf5, well_formed
 
+SALIENCY = "magma"  # shares no hue with the colours of the classes
 
-def plot_examples(examples: str | Path, title: str, outputs: Sequence[str | Path]) -> None:
-    """One row per test image: image, truth, prediction of the single pass, then for every iteration from the
-    second on the saliency and the pixels it left, then the prediction of the last iteration."""
+
+def plot_examples(examples: str | Path, title: str, outputs: Sequence[str | Path]) -> Figure:
+    """Draw one row per test image: image, truth, prediction of the single pass, saliency and kept pixels, prediction.
+
+    Saliency and kept pixels come once for every iteration from the second on; the last column is the prediction of the
+    last iteration. One scale of saliency holds for all pictures.
+    """
     with open_hdf5(examples, "examples") as file, well_formed(examples):
         images, labels, predictions = file["images"][:], file["labels"][:], file["predictions"][:]
         saliency, reduced, classes = file["saliency"][:], file["reduced"][:], list(file.attrs["classes"])
@@ -28,26 +35,30 @@ def plot_examples(examples: str | Path, title: str, outputs: Sequence[str | Path
         len(images), len(columns), figsize=(1.05 * len(columns), 1.13 * len(images) + 0.6), squeeze=False
     )
     colours = class_colours(len(classes))
-    reach = np.quantile(np.abs(saliency), 0.98) if saliency.size else 1.0
+    low, high = np.quantile(saliency, [0.02, 0.98]) if saliency.size else (0.0, 1.0)
     for row, image in enumerate(images):
         cells = iter(panels[row])
         show_picture(next(cells), image.squeeze(), cmap="gray", vmin=0, vmax=255)
         for classes_of_pixels in (labels[row], predictions[0, row]):
             show_classes(next(cells), classes_of_pixels, colours)
         for step in range(1, len(predictions)):
-            show_picture(next(cells), saliency[step - 1, row], cmap="RdBu_r", vmin=-reach, vmax=reach)
+            show_picture(next(cells), saliency[step - 1, row], cmap=SALIENCY, vmin=low, vmax=high)
             show_picture(next(cells), reduced[step, row].squeeze(), cmap="gray", vmin=0, vmax=255)
         show_classes(next(cells), predictions[-1, row], colours)
+    small = text_size(SMALL)
     for axes, name in zip(panels[0], columns, strict=True):
-        axes.set_title(name, fontsize=7)
-    figure.suptitle(title, fontsize=9, x=0.01, y=1.0, ha="left")
+        axes.set_title(name, fontsize=small)
+    figure.suptitle(title, fontsize=text_size(), x=0.01, y=1.0, ha="left")
+    foot = 0.45 / figure.get_figheight()
+    figure.tight_layout(pad=0.3, rect=(0, foot, 1, 0.98))
     patches = [Patch(color=colours(index), label=name) for index, name in enumerate(classes)]
-    ends = [
-        Patch(color=plt.get_cmap("RdBu_r")(end), label=text) for end, text in ((0.9, "salient"), (0.1, "not salient"))
-    ]
-    figure.tight_layout(pad=0.3, rect=(0, 0.05, 1, 0.98))
-    figure.legend(handles=patches + ends, loc="lower center", ncols=len(patches) + 2, fontsize=7, frameon=False)
-    save_figure(figure, outputs)
+    figure.legend(handles=patches, loc="lower left", ncols=len(patches), fontsize=small, frameon=False)
+    if saliency.size:
+        bar = figure.add_axes((0.55, 0.65 * foot, 0.4, 0.2 * foot))
+        scale = figure.colorbar(ScalarMappable(Normalize(low, high), SALIENCY), cax=bar, orientation="horizontal")
+        scale.set_label("saliency: score of the pixel, one scale for all pictures", fontsize=small)
+        scale.ax.tick_params(labelsize=small, length=2)
+    return save_figure(figure, outputs)
 
 
 def class_colours(classes: int) -> ListedColormap:

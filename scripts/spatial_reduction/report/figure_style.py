@@ -1,26 +1,77 @@
-"""What all figures share: the look of the arms, panels, axes, how a figure is written."""
+"""What all figures share: the look of the arms, intervals, panels, how a figure is written. No torch."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import cycle, islice
 from pathlib import Path
+from zlib import crc32
 
 import matplotlib
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from scipy.special import stdtrit
 
 from spatial_reduction.analysis.measures import MEASURES, measured_group
 from spatial_reduction.runtime.files import written_whole
 
 matplotlib.use("Agg")
 
-MARKERS = "osD^vPX*<>hp"
 FULL = "100"  # the threshold of arms that reduce nothing
 LABEL = 50  # characters of a line beside an axis
 LAST_ONLY = "; objects are measured after the last iteration alone"
+SMALL = 0.85  # of the text size: notes below a figure, ticks of dense axes
+
+Roles = Mapping[str, str]  # arm -> method, baseline, control or variant; the arms of the experiment in order
+
+
+@dataclass(frozen=True)
+class _Look:
+    """Colours and markers that the arms of one role choose from, and how they are drawn."""
+
+    colours: tuple[str, ...]
+    markers: str
+    linestyle: str | tuple[int, tuple[int, ...]]
+    width: float
+
+
+# The method is the strongest line; baselines are neutral; controls are pale; variants are saturated. Within a role the
+# numbers of colours and of markers share no divisor, so that as many arms as their product differ.
+LOOKS = {
+    "method": _Look(("#0b4f9e",), "o", "-", 2.4),
+    "baseline": _Look(("#000000", "#6b6b6b", "#a3a3a3"), "sDPX", (0, (5, 2)), 1.5),
+    "control": _Look(("#b99a5b", "#8aa58a", "#c48ba8", "#7fa8b8", "#a898c8"), "v^<>dhp*", ":", 1.2),
+    "variant": _Look(
+        ("#d55e00", "#009e73", "#cc79a7", "#e6a100", "#56b4e9", "#7b3294", "#8c510a"), "o^sDvPX*", "-", 1.4
+    ),
+}
+# Arms that the project's own configurations name, by role: their place decides their look, in every experiment.
+SHIPPED = {
+    "method": ["saliency"],
+    "baseline": ["single_pass", "equal_compute", "restarts"],
+    "control": ["shuffled", "random", "random_blocks", "centre", "inverse", "oracle", "mask_only"],
+    "variant": [
+        *("loss_only", "input_and_loss", "fill_mean", "fill_blur", "fill_noise", "fill_linear", "mixed", "crop"),
+        *("finish_intact", "scratch", "fresh", "saliency_entropy", "saliency_grad_cam", "saliency_iterative_grad_cam"),
+        *("saliency_integrated_gradients", "saliency_superpixel", "saliency_active"),
+    ],
+}
 
 sns.set_theme(context="paper", style="ticks", palette="colorblind", rc={"axes.grid": True, "grid.alpha": 0.3})
+
+
+def set_text_size(points: float) -> None:
+    """Set the size of every text of the figures that this process draws."""
+    keys = ("font.size", "axes.titlesize", "axes.labelsize", "xtick.labelsize", "ytick.labelsize", "legend.fontsize")
+    matplotlib.rcParams.update(dict.fromkeys(keys, points) | {"legend.title_fontsize": points})
+
+
+def text_size(share: float = 1) -> float:
+    """Return the size of the figures' text in points, or a share of it."""
+    return share * float(matplotlib.rcParams["font.size"])
 
 
 def read_metrics(path: str | Path, measure: str, class_group: str) -> pd.DataFrame:
@@ -36,27 +87,51 @@ def read_metrics(path: str | Path, measure: str, class_group: str) -> pd.DataFra
     ]
 
 
-def arm_styles(arms: Sequence[str]) -> dict[str, dict[str, object]]:
-    """Return colour, marker and line of each arm, by its place among all arms: the same in every figure."""
-    colours, lines = sns.color_palette("colorblind", 10), ["-", "--", "-.", ":"]
-    return {
-        arm: {
-            "color": colours[index % len(colours)],
-            "marker": MARKERS[index % len(MARKERS)],
-            "linestyle": lines[index % len(lines)],
-        }
-        for index, arm in enumerate(arms)
-    }
+def arm_styles(roles: Roles) -> dict[str, dict[str, object]]:
+    """Return colour, marker, line and width of each arm: by its role and its name, the same in every experiment.
+
+    An arm that the project does not name takes the look that a checksum of its name points to, or the next free one.
+    """
+    styles: dict[str, dict[str, object]] = {}
+    for role, look in LOOKS.items():
+        count = len(look.colours) * len(look.markers)
+        pairs = list(islice(zip(cycle(look.colours), cycle(look.markers), strict=False), count))
+        taken = dict(enumerate(SHIPPED[role]))
+        places = {name: place for place, name in taken.items()}
+        for arm in sorted(name for name in roles if roles[name] == role):
+            if arm not in places:
+                start = crc32(arm.encode()) % count
+                free = (place % count for place in range(start, start + count) if place % count not in taken)
+                places[arm] = next(free, start)  # more arms than looks: two look alike
+                taken[places[arm]] = arm
+            colour, marker = pairs[places[arm] % count]
+            styles[arm] = {"color": colour, "marker": marker, "linestyle": look.linestyle, "linewidth": look.width}
+    return {arm: styles[arm] for arm in roles}
 
 
-def save_figure(figure: Figure, outputs: Sequence[str | Path]) -> None:
+def display_name(arm: str) -> str:
+    """Return an arm as figures name it."""
+    return arm.replace("_", " ")
+
+
+def mean_interval(values: pd.Series | np.ndarray) -> tuple[float, float]:
+    """Return the mean of seeds and half the width of its 95 % interval (Student's t); NaN for a single seed."""
+    values = np.asarray(values, dtype=float)
+    count = len(values)
+    if count < 2:
+        return float(values.mean()), float("nan")
+    return float(values.mean()), float(stdtrit(count - 1, 0.975) * values.std(ddof=1) / np.sqrt(count))
+
+
+def save_figure(figure: Figure, outputs: Sequence[str | Path]) -> Figure:
     """Write the figure once per path, in the format of its suffix, without a date: equal data, equal bytes."""
     for path in outputs:
         suffix = Path(path).suffix[1:]
-        dateless: Mapping[str, None] = {"CreationDate": None} if suffix == "pdf" else {}
-        with written_whole(path) as partial:
+        dateless = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(suffix, {})
+        with written_whole(path) as partial, matplotlib.rc_context({"svg.hashsalt": "", "svg.fonttype": "none"}):
             figure.savefig(partial, format=suffix, dpi=160, bbox_inches="tight", metadata=dateless)
     plt.close(figure)
+    return figure
 
 
 def list_baselines(table: pd.DataFrame) -> list[str]:
@@ -86,8 +161,27 @@ def make_panels(count: int) -> tuple[Figure, Sequence[Axes]]:
     return figure, panels.flat
 
 
-def finish_figure(figure: Figure, outputs: Sequence[str | Path], table: pd.DataFrame, note: str) -> None:
-    """Add one legend and a line that says what is drawn and of how many seeds; save.
+def draw_seeds(axes: Axes, x: float, values: pd.Series, arm: str, style: Mapping[str, object]) -> None:
+    """Draw the seeds of one setting as small points, their mean as a marker with its 95 % interval."""
+    mean, half = mean_interval(values)
+    axes.scatter(np.full(len(values), x), values, s=9, alpha=0.45, color=style["color"], linewidths=0)
+    look = {"color": style["color"], "marker": style["marker"], "linestyle": "none", "markersize": 6}
+    axes.errorbar([x], [mean], yerr=None if np.isnan(half) else [half], elinewidth=1.4, label=display_name(arm), **look)
+
+
+def draw_baseline(axes: Axes, values: pd.Series, arm: str, style: Mapping[str, object]) -> None:
+    """Draw an arm that has one score per seed, whatever x is: its mean as a line, its 95 % interval as a band."""
+    mean, half = mean_interval(values)
+    if not np.isnan(half):
+        axes.axhspan(mean - half, mean + half, color=style["color"], alpha=0.08, linewidth=0)
+    look = {key: style[key] for key in ("color", "linestyle", "linewidth")}
+    axes.axhline(mean, label=display_name(arm), zorder=1.5, **look)
+    edge = axes.get_yaxis_transform()
+    axes.plot([0.015], [mean], marker=style["marker"], color=style["color"], transform=edge, markersize=5)
+
+
+def finish_figure(figure: Figure, outputs: Sequence[str | Path], table: pd.DataFrame, note: str) -> Figure:
+    """Add one legend and a line that says what is drawn and of how many seeds; save; return the figure.
 
     Args:
         table: what is drawn, with a column `seed`, or `n` if it is of means over seeds.
@@ -98,12 +192,13 @@ def finish_figure(figure: Figure, outputs: Sequence[str | Path], table: pd.DataF
         entries |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
     figure.tight_layout(rect=(0, 0.03, 1, 1))
     if entries:
-        rows = -(-len(entries) // max(3, int(figure.get_figwidth() / 1.2)))
+        rows = -(-len(entries) // max(3, int(figure.get_figwidth() / 1.4)))
         look = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "frameon": False}
         figure.legend(entries.values(), entries.keys(), ncols=-(-len(entries) // rows), **look)
-    figure.text(0.01, 0.0, f"{name_seeds(table)}. {note[0].upper()}{note[1:]}.", fontsize=7, color="0.35")
+    text = f"{name_seeds(table)}. {note[0].upper()}{note[1:]}."
+    figure.text(0.01, 0.0, text, fontsize=text_size(SMALL), color="0.35", va="top")
     sns.despine(figure)
-    save_figure(figure, outputs)
+    return save_figure(figure, outputs)
 
 
 def name_seeds(table: pd.DataFrame) -> str:

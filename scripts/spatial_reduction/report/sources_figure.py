@@ -13,16 +13,16 @@ from matplotlib.patches import Patch
 from scipy.stats import rankdata
 
 from spatial_reduction.report.examples_figure import class_colours, show_classes, show_picture
-from spatial_reduction.report.figure_style import save_figure
+from spatial_reduction.report.figure_style import SMALL, save_figure, text_size
 from spatial_reduction.runtime.files import open_hdf5, well_formed
 
 CELL = 1.05  # inches
 FOOT = 0.9  # inches, for the legends
-COLOURS = "viridis"
+COLOURS = "magma"  # shares no hue with the colours of the classes
 REMOVED = (0.85, 0.78, 0.9)  # a pale violet that few photographs hold; black would hide in dark ones
 
 
-def plot_sources(pictures: str | Path, outputs: Sequence[str | Path]) -> None:
+def plot_sources(pictures: str | Path, outputs: Sequence[str | Path]) -> Figure:
     """Draw, per test image: image, truth above prediction, of each source the ranks above what its mask leaves."""
     with open_hdf5(pictures, "sources") as file, well_formed(pictures):
         images, labels, predictions = file["images"][:], file["labels"][:], file["predictions"][:]
@@ -57,9 +57,9 @@ def plot_sources(pictures: str | Path, outputs: Sequence[str | Path]) -> None:
             show_picture(axes, _cover(mask))
         if row == 0:
             for axes, name in zip(first, ["image", "truth above,\nprediction below", *sources], strict=True):
-                axes.set_title(name.replace("_", "\n"), fontsize=7)
+                axes.set_title(name.replace("_", "\n"), fontsize=text_size(SMALL))
     _explain(figure, [Patch(color=colours(index), label=name) for index, name in enumerate(classes)], threshold)
-    save_figure(figure, outputs)
+    return save_figure(figure, outputs)
 
 
 def rank_scores(scores: np.ndarray) -> np.ndarray:
@@ -86,10 +86,10 @@ def _explain(figure: Figure, patches: Sequence[Patch], threshold: str) -> None:
     height = figure.get_figheight()
     patches = [*patches, Patch(color=REMOVED, label="removed")]
     place = {"loc": "lower left", "bbox_to_anchor": (0.0, 0.4 / height), "ncols": len(patches)}
-    figure.legend(handles=patches, fontsize=7, frameon=False, **place)
+    figure.legend(handles=patches, fontsize=text_size(SMALL), frameon=False, **place)
     bar = figure.add_axes((0.6, 0.62 / height, 0.35, 0.1 / height))
     scale = figure.colorbar(ScalarMappable(Normalize(0, 100), COLOURS), cax=bar, orientation="horizontal")
-    scale.set_label("rank of the score within the image (%), ties at their mean", fontsize=7)
-    scale.ax.tick_params(labelsize=6, length=2)
+    scale.set_label("rank of the score within the image (%), ties at their mean", fontsize=text_size(SMALL))
+    scale.ax.tick_params(labelsize=text_size(SMALL), length=2)
     note = f"Of each source, above: ranks of the scores of one model; below: the top {threshold} % of the pixels."
-    figure.text(0.01, 0.1 / height, note, fontsize=7, color="0.35")
+    figure.text(0.01, 0.1 / height, note, fontsize=text_size(SMALL), color="0.35")

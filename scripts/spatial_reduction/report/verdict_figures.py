@@ -16,14 +16,18 @@ from spatial_reduction.analysis.measures import HYPOTHESES, MEASURES, deciding_m
 from spatial_reduction.analysis.tables import CHAIN, last_test_rows
 from spatial_reduction.evaluation.corruptions import CORRUPTED
 from spatial_reduction.report.figure_style import (
+    FULL,
     LAST_ONLY,
+    Roles,
     arm_styles,
     at_threshold,
+    display_name,
     finish_figure,
     list_thresholds,
+    mean_interval,
     read_metrics,
-    save_figure,
 )
+from spatial_reduction.runtime.errors import InputError
 
 # Colours of seaborn's palette "colorblind", and a marker each for print without colour.
 DECISION_STYLES = {
@@ -32,12 +36,13 @@ DECISION_STYLES = {
     "equivalent": {"color": "#0173b2", "marker": "s"},
     "undecided": {"color": "#949494", "marker": "o"},
 }
+REACH = 10.0  # points on each side of iteration 1 that the colours of a heat map span
 FEWEST_PIXELS = 1e-4  # share of the pixels below which a bin of confidence says nothing
 
 
 def plot_contrasts(
     contrasts: str | Path, comparator: str, measure: str, class_group: str, margin: float, outputs: Sequence[str | Path]
-) -> None:
+) -> Figure:
     """Every arm and threshold against the comparator in the measure that decides each hypothesis, with intervals.
 
     Args:
@@ -53,64 +58,79 @@ def plot_contrasts(
     panels = {name: rows for name, rows in panels.items() if len(rows)}
     settings = list(dict.fromkeys(zip(table["arm"], table["threshold"], strict=True)))
     if not panels:
-        return _save_note("Nothing is compared.", outputs)
+        raise InputError(f"{contrasts}: nothing is compared with {comparator}")
     size = (2.2 + 2.5 * len(panels), 1.3 + 0.24 * len(settings))
     figure, row = plt.subplots(1, len(panels), figsize=size, sharey=True, squeeze=False)
     for axes, (name, rows) in zip(row[0], panels.items(), strict=True):
         _draw_contrasts(axes, rows, settings, margin)
         axes.set_title(f"{name}, {HYPOTHESES[name]}")
-    labels = [arm if threshold == "100" else f"{arm}, top {threshold} %" for arm, threshold in settings]
-    row[0][0].set_yticks(range(len(settings)), labels)
+    row[0][0].set_yticks(range(len(settings)), [name_setting(*setting) for setting in settings])
     row[0][0].set_ylim(len(settings) - 0.5, -0.5)
-    note = f"arm minus {comparator}, lines: 95 % intervals; grey band: no difference that matters"
-    finish_figure(figure, outputs, table, note)
-    return None
+    note = f"arm minus {display_name(comparator)}, lines: 95 % intervals; grey band: no difference that matters"
+    return finish_figure(figure, outputs, table, note)
 
 
-def plot_heat_map(metrics: str | Path, measure: str, class_group: str, arm: str, outputs: Sequence[str | Path]) -> None:
-    """Mean test score of one arm, thresholds by iterations."""
+def plot_heat_map(
+    metrics: str | Path, measure: str, class_group: str, arm: str, outputs: Sequence[str | Path]
+) -> Figure:
+    """Draw the mean test score of one arm, thresholds by iterations; colours: the difference from iteration 1.
+
+    The colours have one range in every figure, `REACH` on both sides of iteration 1, so that figures compare.
+    """
     table = read_metrics(metrics, measure, class_group)
     table = table[table["arm"] == arm]
     grid = table.pivot_table(index="threshold", columns="iteration", values="value", aggfunc="mean")
     grid = grid.loc[sorted(grid.index, key=float, reverse=True)]
-    figure, axes = plt.subplots(figsize=(2.4 + 0.8 * grid.shape[1], 1.6 + 0.5 * grid.shape[0]))
     about = MEASURES[measure]
-    label, form = f"test {about.name} ({about.score_unit})", f".{about.score_digits}f"
-    bar = {"label": textwrap.fill(label, 30)}
-    sns.heatmap(grid, ax=axes, annot=True, fmt=form, cmap="cividis", linewidths=0.5, cbar_kws=bar)
+    is_started = 1 in grid.columns
+    change = grid.sub(grid[1], axis=0) if is_started else grid * np.nan
+    reach = REACH * about.scale / 100
+    figure, axes = plt.subplots(figsize=(2.8 + 0.8 * grid.shape[1], 1.6 + 0.5 * grid.shape[0]))
+    form, better = f".{about.score_digits}f", "PuOr" if about.higher_is_better else "PuOr_r"
+    bar = {"label": textwrap.fill(f"minus iteration 1 ({about.unit})", 22), "extend": "both"}
+    look = {"annot": grid, "fmt": form, "cmap": better, "vmin": -reach, "vmax": reach, "linewidths": 0.5}
+    sns.heatmap(change.fillna(0), ax=axes, cbar=is_started, cbar_kws=bar if is_started else None, **look)
     axes.set_yticks(axes.get_yticks(), [f"top {threshold} %" for threshold in grid.index], rotation=0)
-    axes.set_title(arm)
+    axes.set_title(f"{display_name(arm)}: test {about.name} ({about.score_unit})")
     axes.set_xlabel("iteration")
     axes.set_ylabel("")
     note = LAST_ONLY if about.is_of_objects else "; iteration 1, on intact images, is the same for all rows"
-    finish_figure(figure, outputs, table, "mean over the seeds" + note)
+    return finish_figure(figure, outputs, table, "mean over the seeds" + note)
 
 
-def plot_robustness(metrics: str | Path, arms: Sequence[str], outputs: Sequence[str | Path]) -> None:
-    """Loss of test IoU under every family of corruption and change of background; bars: mean, points: seeds."""
+def plot_robustness(metrics: str | Path, arms: Roles, outputs: Sequence[str | Path]) -> Figure:
+    """Draw the loss of test IoU under every family of corruption and change of background, a column each.
+
+    Raises:
+        InputError: no corruption and no change of background was evaluated.
+    """
     losses = measure_losses(pd.read_csv(metrics, dtype={"threshold": str}))
     if losses.empty:
-        return _save_note("No corruption and no change of background was evaluated.", outputs)
-    families, styles, thresholds = list(losses.columns[3:]), arm_styles(arms), list_thresholds(losses)
-    width = max(1.05 * len(families), 0.13 * len(families) * len(set(losses["arm"])))
-    size = (width, 0.8 + 2.4 * len(thresholds))
-    figure, panels = plt.subplots(len(thresholds), 1, figsize=size, sharex=True, sharey=True, squeeze=False)
-    for axes, threshold in zip(panels[:, 0], thresholds, strict=True):
-        shown = at_threshold(threshold, losses)
-        present = [arm for arm in styles if arm in set(shown["arm"])]
-        for position, arm in enumerate(present):
-            values = shown[shown["arm"] == arm][families].to_numpy()
-            x = np.arange(len(families)) + 0.8 * ((position + 0.5) / len(present) - 0.5)
-            axes.bar(x, values.mean(axis=0), 0.8 / len(present), label=arm, color=styles[arm]["color"], alpha=0.75)
-            axes.scatter(np.tile(x, len(values)), values.ravel(), s=4, color="0.15", linewidths=0, zorder=3)
-        axes.axhline(0, color="0.3", linewidth=0.8)
-        axes.set_title(f"top {threshold} %")
-        axes.set_ylabel("loss of IoU (points)")
-        axes.grid(visible=False, axis="x")
-    panels[-1, 0].set_xticks(range(len(families)), [name.replace("_", "\n") for name in families], fontsize=8)
-    note = "bars: mean; points: seeds; mean IoU over severities, foreground IoU for backgrounds; lower is better"
-    finish_figure(figure, outputs, losses, note)
-    return None
+        raise InputError(
+            f"{metrics}: no corruption and no change of background was evaluated; see evaluation.protocols"
+        )
+    families, styles = list(losses.columns[3:]), arm_styles(arms)
+    settings = list(dict.fromkeys(zip(losses["arm"], losses["threshold"], strict=True)))
+    settings.sort(key=lambda setting: (list(arms).index(setting[0]), -float(setting[1])))
+    size = (2.2 + 1.6 * len(families), 1.2 + 0.24 * len(settings))
+    figure, row = plt.subplots(1, len(families), figsize=size, sharey=True, squeeze=False)
+    for axes, family in zip(row[0], families, strict=True):
+        for y, (arm, threshold) in enumerate(settings):
+            values = losses[(losses["arm"] == arm) & (losses["threshold"] == threshold)][family]
+            mean, half = mean_interval(values)
+            look = {"color": styles[arm]["color"], "marker": styles[arm]["marker"], "markersize": 5}
+            axes.scatter(values, np.full(len(values), y), s=7, alpha=0.45, color=look["color"], linewidths=0)
+            axes.errorbar([mean], [y], xerr=None if np.isnan(half) else [half], linestyle="none", **look)
+        axes.axvline(0, color="0.3", linewidth=0.8)
+        axes.set_title(family.replace("_", "\n"))
+        axes.set_xlabel("loss (points)")
+    row[0][0].set_yticks(range(len(settings)), [name_setting(*setting) for setting in settings])
+    row[0][0].set_ylim(len(settings) - 0.5, -0.5)
+    note = (
+        "loss of mean IoU, over severities, and of foreground IoU for backgrounds; small points: seeds; marks: mean; "
+        "bars: 95 % interval;\nless is better only where the score on intact images is as high"
+    )
+    return finish_figure(figure, outputs, losses, note)
 
 
 def measure_losses(metrics: pd.DataFrame) -> pd.DataFrame:
@@ -135,14 +155,17 @@ def measure_losses(metrics: pd.DataFrame) -> pd.DataFrame:
 def plot_reliability(
     counts: Sequence[str | Path],
     chains: Sequence[Sequence[str]],
-    arms: Sequence[str],
+    arms: Roles,
     outputs: Sequence[str | Path],
-) -> None:
-    """Accuracy against confidence of the test pixels, and how many pixels are that confident; a column per threshold.
+) -> Figure:
+    """Draw accuracy against confidence of the test pixels, and how many are that confident; a column per threshold.
 
     Args:
         counts: `counts.h5` of each chain.
         chains: (arm, threshold, seed) of each.
+
+    Raises:
+        InputError: the confidence of the models was not evaluated.
     """
     pooled: dict[tuple[str, str], np.ndarray] = {}
     for path, (arm, threshold, _) in zip(counts, chains, strict=True):
@@ -150,7 +173,7 @@ def plot_reliability(
         if "intact/reliability" in found:
             pooled[arm, threshold] = pooled.get((arm, threshold), 0) + found["intact/reliability"].sum(axis=0)
     if not pooled:
-        return _save_note("The confidence of the models was not evaluated.", outputs)
+        raise InputError(f"{counts[0]}: the confidence of the models was not evaluated; see evaluation.splits")
     table, styles = pd.DataFrame(chains, columns=["arm", "threshold", "seed"]), arm_styles(arms)
     thresholds = list_thresholds(table)
     size = (1.0 + 2.9 * len(thresholds), 4.6)
@@ -168,15 +191,19 @@ def plot_reliability(
     panels[0, 0].set_ylabel("accuracy")
     panels[1, 0].set_ylabel("pixels (%)")
     note = "all seeds pooled; on the grey line confidence is right, below it too high"
-    finish_figure(figure, outputs, table.astype({"seed": int}), note)
-    return None
+    return finish_figure(figure, outputs, table.astype({"seed": int}), note)
+
+
+def name_setting(arm: str, threshold: str) -> str:
+    """Return an arm with its threshold as figures name it."""
+    return display_name(arm) if threshold == FULL else f"{display_name(arm)}, top {threshold} %"
 
 
 def _draw_reliability(above: Axes, below: Axes, bins: np.ndarray, style: Mapping[str, object], arm: str) -> None:
     pixels, confidence, correct = bins.T
     enough = pixels > FEWEST_PIXELS * pixels.sum()
-    look = {**style, "markersize": 3.5, "linewidth": 1.2}
-    above.plot(confidence[enough] / pixels[enough], correct[enough] / pixels[enough], label=arm, **look)
+    look = {**style, "markersize": 3.5}
+    above.plot(confidence[enough] / pixels[enough], correct[enough] / pixels[enough], label=display_name(arm), **look)
     below.plot(confidence[enough] / pixels[enough], 100 * pixels[enough] / pixels.sum(), **look)
 
 
@@ -197,10 +224,3 @@ def _draw_contrasts(axes: Axes, rows: pd.DataFrame, settings: Sequence[tuple[str
 
 def _only_group(measure: str) -> str:
     return "foreground" if measure.startswith("background") else "all"
-
-
-def _save_note(text: str, outputs: Sequence[str | Path]) -> None:
-    """Save a figure that says why there is none."""
-    figure: Figure = plt.figure(figsize=(5, 1))
-    figure.text(0.5, 0.5, text, ha="center", va="center")
-    save_figure(figure, outputs)

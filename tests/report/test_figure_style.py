@@ -1,0 +1,43 @@
+import numpy as np
+import pytest
+from scipy import stats
+
+from spatial_reduction.report.figure_style import LOOKS, SHIPPED, arm_styles, display_name, mean_interval
+
+ALL = {name: role for role, names in SHIPPED.items() for name in names}
+
+
+def test_an_arm_looks_the_same_whatever_other_arms_an_experiment_has():
+    alone = {name: arm_styles({name: role})[name] for name, role in ALL.items()}
+    assert arm_styles(ALL) == alone
+    own = {"mine": "variant", **ALL}
+    assert arm_styles(own)["mine"] == arm_styles({"mine": "variant"})["mine"]
+
+
+def test_all_arms_that_the_project_names_look_different():
+    looks = {(style["color"], style["marker"]) for style in arm_styles(ALL).values()}
+    assert len(looks) == len(ALL)
+
+
+def test_the_method_is_the_strongest_line_whatever_its_name():
+    styles = arm_styles({"mine": "method", "saliency": "variant", "single_pass": "baseline"})
+    assert styles["mine"]["color"] == LOOKS["method"].colours[0]
+    assert styles["mine"]["linewidth"] > max(styles[name]["linewidth"] for name in ("saliency", "single_pass"))
+
+
+def test_arms_of_one_s_own_differ_while_there_are_looks_left():
+    roles = {f"variant {index}": "variant" for index in range(30)} | ALL
+    styles = arm_styles(roles)
+    assert len({(style["color"], style["marker"]) for style in styles.values()}) == len(roles)
+
+
+def test_an_interval_is_that_of_student():
+    values = np.array([1.0, 2.0, 4.0])
+    mean, half = mean_interval(values)
+    expected = stats.t.interval(0.95, 2, loc=values.mean(), scale=stats.sem(values))
+    assert (mean - half, mean + half) == pytest.approx(expected)
+    assert np.isnan(mean_interval(np.array([1.0]))[1])
+
+
+def test_names_are_printed_without_underscores():
+    assert display_name("single_pass") == "single pass"
