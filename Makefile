@@ -1,16 +1,24 @@
-# `make demo` and `make test` each make the environment first; nothing else is needed on a fresh machine.
+# Each target makes the environment it needs first; nothing else is needed on a fresh machine.
 PYTHON ?= python3
 CORES ?= all
 BIN := .venv/bin
+# uv installs the same versions in about half the time; without it pip does.
+INSTALL := $(if $(shell command -v uv),uv pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet)
 
-.PHONY: env demo slurm-demo test test-slow benchmark benchmark-scale benchmark-gpu lint format clean
+.PHONY: env dev demo slurm-demo test test-slow benchmark benchmark-scale benchmark-gpu lint format clean
 
 env: .venv/.installed
 
 .venv/.installed: requirements.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; name one with make PYTHON=...")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --requirement requirements.txt
+	$(INSTALL) --requirement requirements.txt
+	touch $@
+
+dev: .venv/.developed # what tests, benchmarks and lint need beside
+
+.venv/.developed: .venv/.installed requirements-dev.txt
+	$(INSTALL) --requirement requirements-dev.txt
 	touch $@
 
 demo: env # about 3 minutes on 2 cores; ends with results/demo/report.html
@@ -24,30 +32,30 @@ slurm-demo: env
 	  --set-threads train_model=1 train_single_pass=1 prepare_dataset=2
 	@echo "Open results/demo/report.html"
 
-test: env # about 9 minutes on 2 cores; a file's tests stay in one process, as they share what they made
+test: dev # about 9 minutes on 2 cores; a file's tests stay in one process, as they share what they made
 	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 # About 8 minutes on 2 cores: a Slurm cluster goes through every fault, and the instrument is tested on real trainings.
-test-slow: env
+test-slow: dev
 	$(BIN)/python -m pytest -m slow --numprocesses logical --maxprocesses 2 --dist loadfile
 
-benchmark: env # about 10 minutes on 2 cores; prints a table of ratios with their spread
+benchmark: dev # about 10 minutes on 2 cores; prints a table of ratios with their spread
 	PYTHONPATH=scripts $(BIN)/python tests/benchmarks/benchmark.py
 
-benchmark-scale: env # about 5 minutes on 2 cores; seconds and memory against images, side, widths and jobs
+benchmark-scale: dev # about 5 minutes on 2 cores; seconds and memory against images, side, widths and jobs
 	mkdir -p results
 	PYTHONPATH=scripts $(BIN)/python tests/benchmarks/benchmark_scale.py --plot results/scale.png
 
-benchmark-gpu: env # under 8 minutes on a machine with a GPU
+benchmark-gpu: dev # under 8 minutes on a machine with a GPU
 	PYTHONPATH=scripts $(BIN)/python tests/benchmarks/benchmark_gpu.py
 
-lint: env # 5 seconds; in a fresh clone the installation (5 GB, 2 to 5 minutes) comes first
+lint: dev # 5 seconds; in a fresh clone the installation (5 GB, 2 to 5 minutes) comes first
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
 
-format: env
+format: dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/snakefmt Snakefile workflow

@@ -160,12 +160,18 @@ def test_an_environment_holds_what_its_rules_import(library, environment):
     assert {PACKAGES.get(name, name) for name in packages} <= set(read_environment(f"{environment}.yaml"))
 
 
-def test_every_requirement_is_one_version_that_the_project_allows():
-    lines = (ROOT / "requirements.txt").read_text().splitlines()
+@pytest.mark.parametrize(
+    ("file", "group"),
+    [
+        ("requirements.txt", PROJECT["project"]["dependencies"]),
+        ("requirements-dev.txt", PROJECT["dependency-groups"]["test"]),
+    ],
+)
+def test_every_requirement_is_one_version_that_the_project_allows(file, group):
+    lines = (ROOT / file).read_text().splitlines()
     assert [line for line in lines if not re.fullmatch(r"[\w.-]+==[\w.]+( ; [^/@]+)?", line)] == []
     pins = {name: str(specifier).removeprefix("==") for name, specifier in requirements(lines).items()}
-    bounds = requirements(PROJECT["project"]["dependencies"] + PROJECT["dependency-groups"]["test"])
-    assert {name: pins[name] for name, bound in bounds.items() if not bound.contains(pins[name])} == {}
+    assert {name: pins[name] for name, bound in requirements(group).items() if not bound.contains(pins[name])} == {}
 
 
 def test_a_licence_is_named_for_every_package():
