@@ -79,6 +79,22 @@ def is_chain(arm):
     return ARMS[arm]["reduction"]["iterations"] > 1
 
 
+def role_of(arm):
+    """Return what an arm is for: the method, a baseline (never removes a pixel), a control of what the mask knows, or
+    another variant of the method."""
+    reduction = ARMS[arm]["reduction"]
+    if arm == config["report"]["method"]:
+        return "method"
+    if reduction["thresholds"] == ["100"]:
+        return "baseline"
+    is_told_nothing = reduction["source"] in ("random", "random_blocks", "centre") or reduction["shuffle"]
+    is_opposite = reduction["rank"] == "lowest" or reduction["source"] == "oracle" or reduction["fill"] == "mask"
+    return "control" if is_told_nothing or is_opposite else "variant"
+
+
+ROLES = {arm: role_of(arm) for arm in ARMS}
+
+
 # Iteration 1 of an arm is that of an arm that trains it alike: computed once, shared. A single pass, if there is one:
 # an arm that another file adds stands before all others here, and would move these files and rerun everything.
 FIRST = {

@@ -27,7 +27,7 @@ rule plot_thresholds:
     params:
         measure=config["report"]["measure"],
         class_group=config["report"]["class_group"],
-        arms=list(ARMS),
+        arms=ROLES,
     script:
         "../../scripts/plot_thresholds.py"
 
@@ -53,7 +53,7 @@ rule plot_iterations:
     params:
         measure=config["report"]["measure"],
         class_group=config["report"]["class_group"],
-        arms=list(ARMS),
+        arms=ROLES,
     script:
         "../../scripts/plot_iterations.py"
 
@@ -77,7 +77,7 @@ rule plot_learning_curves:
         mem_mb=2000,
         runtime=15,
     params:
-        arms=list(ARMS),
+        arms=ROLES,
     script:
         "../../scripts/plot_learning_curves.py"
 
@@ -101,7 +101,7 @@ rule plot_kept_pixels:
         mem_mb=2000,
         runtime=15,
     params:
-        arms=list(ARMS),
+        arms=ROLES,
     script:
         "../../scripts/plot_kept_pixels.py"
 
@@ -128,7 +128,7 @@ rule plot_cost:
     params:
         measure=config["report"]["measure"],
         class_group=config["report"]["class_group"],
-        arms=list(ARMS),
+        arms=ROLES,
     script:
         "../../scripts/plot_cost.py"
 
@@ -205,7 +205,7 @@ rule plot_robustness:
         mem_mb=2000,
         runtime=15,
     params:
-        arms=list(ARMS),
+        arms=ROLES,
     script:
         "../../scripts/plot_robustness.py"
 
@@ -230,7 +230,7 @@ rule plot_reliability:
         runtime=15,
     params:
         chains=[[c.arm, c.threshold, c.seed] for c in CHAINS],
-        arms=list(ARMS),
+        arms=ROLES,
     script:
         "../../scripts/plot_reliability.py"
 
