@@ -98,7 +98,11 @@ def test_single_pixels_have_no_pairs():
     assert rand_error(np.array([[1, 1]]), np.array([[1, 2]])) == 1
 
 
-@given(mask=npst.arrays(bool, st.just((9, 10))), valid=npst.arrays(bool, st.just((9, 10))), near=st.sampled_from([1, 2]))
+@given(
+    mask=npst.arrays(bool, st.just((9, 10))),
+    valid=npst.arrays(bool, st.just((9, 10))),
+    near=st.sampled_from([1, 2]),
+)
 @settings(max_examples=25)
 def test_thinning_grows_the_objects_until_a_line_parts_them(mask, valid, near):
     found = find_objects(mask & valid, near, 1)

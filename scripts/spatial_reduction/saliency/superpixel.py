@@ -15,8 +15,7 @@ from spatial_reduction.saliency.base import Blocks, Context
 from spatial_reduction.saliency.batched import score_batches
 from spatial_reduction.saliency.probability import log_odds
 
-# After ISESS (arXiv 2112.00665), see docs/methods.md; the numbers are this project's, for pictures of 64 to 512 pixels a
-# side.
+# After ISESS (arXiv 2112.00665), see docs/methods.md; the numbers are this project's, for sides of 64 to 512 pixels.
 PASSES = 3
 FINEST = 32  # pixels of a superpixel in the first pass; twice as many in each pass after it
 MOST = 1024  # superpixels of an image: a table of all their pairs is held
@@ -64,8 +63,8 @@ def refine(relevance: np.ndarray, image: np.ndarray) -> np.ndarray:
 def divide(lab: np.ndarray, relevance: np.ndarray, count: int) -> np.ndarray:
     """Return the superpixel of each pixel, int (H, W), numbered 0, 1, ... without gaps; about `count` of them.
 
-    SLIC (Achanta et al. 2012) on the colours and, as one more channel, the map: superpixels end where the map does, also
-    where colours do not.
+    SLIC (Achanta et al. 2012) on the colours and, as one more channel, the map: superpixels end where the map does,
+    also where colours do not.
 
     Args:
         lab: float (H, W, 3).
