@@ -12,7 +12,7 @@ import yaml
 from safetensors.torch import load_file
 from snakemake.utils import update_config
 
-from experiments import REDUCTION, ROOT, TRAINING, run_snakemake
+from experiments import REDUCTION, ROOT, run_snakemake, training_arguments
 from spatial_reduction.data.dataset_file import Dataset
 from spatial_reduction.data.prepare import prepare_dataset
 from spatial_reduction.data.synthetic_pets import draw_synthetic_pets
@@ -120,22 +120,7 @@ def train(dataset_path, tmp_path):
     write_intact_mask(dataset_path, tmp_path / "mask.h5")
 
     def run(name="model", training=None, previous=None, **changes):
-        settings = {
-            "dataset": dataset_path,
-            "mask": tmp_path / "mask.h5",
-            "previous_model": previous and tmp_path / f"{previous}.safetensors",
-            "previous_history": previous and tmp_path / f"{previous}.csv",
-            "output": tmp_path / f"{name}.safetensors",
-            "history": tmp_path / f"{name}.csv",
-            "checkpoint": tmp_path / f"{name}.checkpoint",
-            "model": {"name": "unet", "widths": [2, 4]},
-            "training": TRAINING | (training or {}),
-            "start": "warm",
-            "fill": "black",
-            "seed": 1,
-            "threads": 1,
-        }
-        train_model(**(settings | changes))
+        train_model(**training_arguments(dataset_path, tmp_path, name, training=training, previous=previous, **changes))
         return load_file(tmp_path / f"{name}.safetensors"), pd.read_csv(tmp_path / f"{name}.csv")
 
     return run

@@ -12,7 +12,10 @@ import torch
 import yaml
 from snakemake.utils import update_config
 
+from spatial_reduction.masks.apply_mask import Removal
 from spatial_reduction.runtime.checksum_footer import append_checksum
+from spatial_reduction.runtime.device import Machine
+from spatial_reduction.training.train import TrainingFiles
 
 ROOT = Path(__file__).resolve().parent.parent
 SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
@@ -47,6 +50,31 @@ TRAINING = {
 }
 REDUCTION = {"fill": "black", "classes_of_interest": ["pet", "border"], "schedule": "compounding", "step": 0}
 REDUCTION |= {"rank": "highest", "shuffle": False, "removes": "input"}
+
+
+def training_arguments(dataset, folder, name="model", training=None, previous=None, removal=None, **changes):
+    """Return arguments of `train_model` for a small U-Net, into NAME.safetensors, NAME.csv and NAME.checkpoint.
+
+    `previous` is the name of an earlier training; `removal` and `training` are laid over the defaults; of `changes`,
+    `mask` is a file and all others are arguments.
+    """
+    folder = Path(folder)
+    files = {"dataset": dataset, "mask": changes.pop("mask", folder / "mask.h5")}
+    files |= {"model": folder / f"{name}.safetensors", "history": folder / f"{name}.csv"}
+    if previous:
+        files["previous_model"] = folder / f"{previous}.safetensors"
+        files["previous_history"] = folder / f"{previous}.csv"
+    training = TRAINING | (training or {})
+    settings = {
+        "files": TrainingFiles(**files, checkpoint=folder / f"{name}.checkpoint"),
+        "model": {"name": "unet", "widths": [2, 4]},
+        "training": training,
+        "removal": Removal(**(removal or {})),
+        "start": "warm",
+        "seed": 1,
+        "machine": Machine(training["device"], 1, training.get("deterministic", False)),
+    }
+    return settings | changes
 
 
 def tiny(**changes):

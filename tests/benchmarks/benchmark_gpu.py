@@ -28,16 +28,17 @@ from roofline import Convolutions, measure_peaks, seconds
 from spatial_reduction.data.layouts import list_oxford_pet
 from spatial_reduction.data.prepare import prepare_dataset
 from spatial_reduction.data.synthetic_pets import draw_synthetic_pets
+from spatial_reduction.masks.apply_mask import Removal
 from spatial_reduction.masks.score_pixels import compute_saliency
 from spatial_reduction.masks.shrink import shrink_masks, write_intact_mask
 from spatial_reduction.networks.model_file import build_model
-from spatial_reduction.runtime.device import device_name
+from spatial_reduction.runtime.device import Machine, device_name
 from spatial_reduction.training.batches import Images
 from spatial_reduction.training.cuda_graph import GraphRecorder
 from spatial_reduction.training.epoch import Trainer, choose_precision
 from spatial_reduction.training.image_store import InMemory
 from spatial_reduction.training.optimizer import Optimizer
-from spatial_reduction.training.train import train_model
+from spatial_reduction.training.train import TrainingFiles, train_model
 
 TRAINING = {
     "epochs": 60,
@@ -185,20 +186,17 @@ def measure_speed(folder: Path, size: Size, device: torch.device) -> None:
 
 def train(folder: Path, name: str, size: Size, device: str, **changes: object) -> dict[str, float]:
     """Train in a folder; return the last row of the history."""
+    files = {"mask": folder / "intact_mask.h5", "history": folder / f"{name}.csv"}
+    files |= {key: changes.pop(key) for key in ("mask", "previous_model", "previous_history") if key in changes}
+    outputs = {"model": folder / f"{name}.safetensors", "checkpoint": folder / f"{name}.checkpoint"}
     settings = {
-        "dataset": folder / "dataset.h5",
-        "mask": folder / "intact_mask.h5",
-        "previous_model": None,
-        "previous_history": None,
-        "output": folder / f"{name}.safetensors",
-        "history": folder / f"{name}.csv",
-        "checkpoint": folder / f"{name}.checkpoint",
+        "files": TrainingFiles(folder / "dataset.h5", **files, **outputs),
         "model": size.model,
         "training": {**TRAINING, "epochs": size.epochs, "device": device},
+        "removal": Removal(),
         "start": "warm",
-        "fill": "black",
         "seed": 1,
-        "threads": torch.get_num_threads(),
+        "machine": Machine(device, torch.get_num_threads()),
     }
     train_model(**(settings | changes))
     with open(folder / f"{name}.csv", newline="") as file:

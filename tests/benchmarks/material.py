@@ -12,6 +12,9 @@ import yaml
 from spatial_reduction.data.layouts import list_oxford_pet
 from spatial_reduction.data.prepare import prepare_dataset
 from spatial_reduction.data.synthetic_pets import draw_synthetic_pets
+from spatial_reduction.masks.apply_mask import Removal
+from spatial_reduction.runtime.device import Machine
+from spatial_reduction.training.train import TrainingFiles
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = yaml.safe_load((ROOT / "config/config.yaml").read_text())
@@ -56,20 +59,16 @@ class Stage:
         """Return arguments of `train_model` for one epoch from new weights, on intact images; jobs share no output."""
         changes = {"epochs": 1, "batch_size": batch_size, "learning_rate": 1e-4, "device": "cpu"}
         model = {key: value for key, value in CONFIG["model"].items() if key != "window"}  # of sliding windows
+        files = {"dataset": "dataset.h5", "mask": "intact_mask.h5", "model": f"{job}.safetensors"}
+        files |= {"history": f"{job}.csv", "checkpoint": f"{job}_checkpoint.safetensors"}
         return {
-            "dataset": self.file("dataset.h5"),
-            "mask": self.file("intact_mask.h5"),
-            "previous_model": None,
-            "previous_history": None,
-            "output": self.file(f"{job}.safetensors"),
-            "history": self.file(f"{job}.csv"),
-            "checkpoint": self.file(f"{job}_checkpoint.safetensors"),
+            "files": TrainingFiles(**self._paths(files)),
             "model": model | {"widths": list(self.widths)},
             "training": CONFIG["training"] | changes | {"windows": 0},
+            "removal": Removal(),
             "start": "scratch",
-            "fill": "black",
             "seed": 1,
-            "threads": threads,
+            "machine": Machine("cpu", threads),
         }
 
     def saliency(self, threads: int) -> dict[str, Any]:

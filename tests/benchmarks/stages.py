@@ -30,9 +30,9 @@ def write_first_files(stage: Stage) -> None:
 
 def train_once(arguments: Mapping[str, Any]) -> float:
     """Train one epoch; return its seconds as the workflow counts them, the validation with them."""
-    arguments["checkpoint"].unlink(missing_ok=True)  # it would say that all is done
+    arguments["files"].checkpoint.unlink(missing_ok=True)  # it would say that all is done
     train_model(**arguments)
-    with open(arguments["history"], newline="") as file:
+    with open(arguments["files"].history, newline="") as file:
         return float(next(csv.DictReader(file))["cumulative_seconds"])
 
 

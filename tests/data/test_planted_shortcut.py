@@ -7,7 +7,7 @@ import yaml
 from PIL import Image
 from snakemake.utils import update_config
 
-from experiments import ROOT
+from experiments import ROOT, training_arguments
 from spatial_reduction.data.layouts import list_pairs
 from spatial_reduction.data.planted_shortcut import FURS, GROUNDS, draw_tints, tint
 from spatial_reduction.data.prepare import prepare_dataset
@@ -98,20 +98,9 @@ class Instrument:
     def train(self, data, seed):
         output = data.with_name(f"{data.stem}_{seed}.safetensors")
         training = self.config["training"] | {"device": "cpu"}
-        files = {"output": output, "history": self.folder / "history.csv", "checkpoint": self.folder / "checkpoint"}
-        train_model(
-            data,
-            data.with_suffix(".mask"),
-            previous_model=None,
-            previous_history=None,
-            **files,
-            model={key: self.config["model"][key] for key in ("name", "widths")},  # the keys of a U-Net
-            training=training,
-            start="scratch",
-            fill="black",
-            seed=seed,
-            threads=1,
-        )
+        model = {key: self.config["model"][key] for key in ("name", "widths")}  # the keys of a U-Net
+        changes = {"mask": data.with_suffix(".mask"), "model": model, "start": "scratch", "seed": seed}
+        train_model(**training_arguments(data, self.folder, output.stem, training, **changes))
         return output
 
     def measure(self, data, model):

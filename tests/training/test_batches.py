@@ -5,8 +5,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from experiments import equal, training_arguments
 from spatial_reduction.data.dataset_file import Dataset
-from spatial_reduction.masks.apply_mask import reduce_images, reduced_blocks
+from spatial_reduction.masks.apply_mask import Removal, fill_removed, reduced_blocks
 from spatial_reduction.masks.mask_file import write_mask
 from spatial_reduction.masks.score_pixels import compute_saliency, open_scores
 from spatial_reduction.masks.shrink import write_intact_mask
@@ -21,33 +22,21 @@ from spatial_reduction.training.image_store import AHEAD, InMemory, read_ahead
 from spatial_reduction.training.train import train_model
 
 CPU = torch.device("cpu")
-PLAIN = {"fill": "black", "removes": "input", "intact_share": 0, "crop": False}
 MODES = {
-    "loss_only": {"removes": "loss"},
-    "input_and_loss": {"removes": "input_and_loss"},
-    "mixed": {"intact_share": 50},
-    "mask_only": {"fill": "mask"},
-    "crop": {"crop": True},
+    "loss_only": {"removal": {"removes": "loss"}},
+    "input_and_loss": {"removal": {"removes": "input_and_loss"}},
+    "mixed": {"removal": {"intact_share": 50}},
+    "mask_only": {"removal": {"fill": "mask"}},
+    "crop": {"removal": {"crop": True}},
 }
 WINDOWS = {
     "model": {"name": "sliding_window", "widths": [2, 3, 4], "window": 13},
     "training": {"windows": 8},
 }
+FILLS = [{"removal": {"fill": fill}} for fill in ("noise", "blur")]
 EVERY_MODE = [pytest.param({}, mode, id=mode) for mode in MODES]
 EVERY_MODE += [pytest.param(WINDOWS, mode, id=f"sliding_window-{mode}") for mode in MODES if mode != "crop"]
-TRAINING = {
-    "epochs": 4,
-    "batch_size": 4,
-    "optimizer": "adam",
-    "learning_rate": 0.01,
-    "weight_decay": 0.0,
-    "momentum": 0.9,
-    "schedule": {"monitor": "validation", "factor": 0.5, "patience": 0},
-    "keep": "last",
-    "augmentation": [],
-    "precision": "float32",
-    "device": "cpu",
-}
+TRAINING = {"epochs": 4, "precision": "float32"}
 
 
 @pytest.fixture
@@ -64,50 +53,32 @@ def train(dataset_path, half, tmp_path):
     """Train on the half mask in tmp_path; return the weights."""
 
     def run(name="model", training=None, **changes):
-        settings = {
-            "dataset": dataset_path,
-            "mask": half[0],
-            "previous_model": None,
-            "previous_history": None,
-            "output": tmp_path / f"{name}.safetensors",
-            "history": tmp_path / f"{name}.csv",
-            "checkpoint": tmp_path / f"{name}.checkpoint",
-            "model": {"name": "unet", "widths": [2, 4]},
-            "training": TRAINING | (training or {}),
-            "start": "warm",
-            "fill": "black",
-            "seed": 1,
-            "threads": 1,
-        }
-        train_model(**(settings | changes))
+        training = TRAINING | (training or {})
+        train_model(**training_arguments(dataset_path, tmp_path, name, training, **({"mask": half[0]} | changes)))
         return load_file(tmp_path / f"{name}.safetensors")
 
     return run
-
-
-def equal(first, second):
-    return all(torch.equal(first[name], second[name]) for name in first)
 
 
 @pytest.mark.parametrize("removes", ["input", "loss", "input_and_loss"])
 def test_removed_pixels_leave_the_input_the_loss_or_both(dataset, half, removes):
     path, kept = half
     images, labels = dataset.pick("train", range(10))
-    shown, _ = load_images(dataset, path, PLAIN | {"removes": removes}, 1, CPU, stride=2)
-    black = reduce_images(images, kept, "black", dataset.mean, 1, range(10))
+    shown, _ = load_images(dataset, path, Removal(removes=removes), 1, CPU, stride=2)
+    black = fill_removed(images, kept, "black", dataset.mean, 1, range(10))
     assert np.array_equal(shown.store.tensors[0], images if removes == "loss" else black)
     assert np.array_equal(shown.store.tensors[1], labels if removes == "input" else np.where(kept, labels, 255))
 
 
 def test_windows_are_cut_around_pixels_that_train(dataset, half):
     path, kept = half
-    shown, _ = load_images(dataset, path, PLAIN | {"removes": "loss"}, 1, CPU, stride=1)
+    shown, _ = load_images(dataset, path, Removal(removes="loss"), 1, CPU, stride=1)
     assert kept[draw_balanced(shown.store.tensors[1], 500)].all()
 
 
 def test_pixels_that_left_the_loss_have_no_gradient_and_the_others_do(dataset, half):
     path, kept = half
-    shown, _ = load_images(dataset, path, PLAIN | {"removes": "loss"}, 1, CPU, stride=2)
+    shown, _ = load_images(dataset, path, Removal(removes="loss"), 1, CPU, stride=2)
     logits = build_model(3, 3, {"name": "unet", "widths": [2, 4]}, seed=1)(to_input(shown.store.tensors[0]))
     logits.retain_grad()
     segmentation_loss(logits, shown.store.tensors[1]).backward()
@@ -121,25 +92,25 @@ def test_saliency_is_that_of_the_images_as_the_network_saw_them(dataset, dataset
     images, labels = dataset.pick("train", range(10))
     for removes, expected in (
         ("loss", images),
-        ("input", reduce_images(images, kept, "black", dataset.mean, 1, range(10))),
+        ("input", fill_removed(images, kept, "black", dataset.mean, 1, range(10))),
     ):
-        blocks = list(reduced_blocks(dataset, path, "black", 1, removes))
+        blocks = list(reduced_blocks(dataset, path, Removal(removes=removes), 1))
         assert np.array_equal(np.concatenate([pixels for _, pixels, _ in blocks]), expected)
         assert np.array_equal(np.concatenate([true for _, _, true in blocks]), labels)  # for the oracle
 
 
 def test_a_shown_mask_is_white_where_kept_and_holds_nothing_of_the_image(dataset, half):
     path, kept = half
-    shown, _ = load_images(dataset, path, PLAIN | {"fill": "mask"}, 1, CPU, stride=2)
+    shown, _ = load_images(dataset, path, Removal(fill="mask"), 1, CPU, stride=2)
     assert np.array_equal(shown.store.tensors[0], np.where(kept[..., None], 255, 0).repeat(3, axis=3))
     assert np.array_equal(shown.store.tensors[1], dataset.pick("train", range(10))[1])
 
 
 def test_a_network_that_is_shown_masks_is_not_steered_by_intact_validation_images(train):
     steered = {"schedule": {"monitor": "training", "factor": 0.5, "patience": 0}}
-    by_training = train("training", steered, fill="mask")
-    assert equal(train("best", {"keep": "best"}, fill="mask"), by_training)
-    assert equal(train("validation", fill="mask"), by_training)
+    by_training = train("training", steered, removal={"fill": "mask"})
+    assert equal(train("best", {"keep": "best"}, removal={"fill": "mask"}), by_training)
+    assert equal(train("validation", removal={"fill": "mask"}), by_training)
 
 
 def numbered(count, share):
@@ -171,7 +142,7 @@ def test_the_wanted_share_of_every_batch_is_intact_and_every_image_comes_once(co
 
 def test_intact_images_keep_the_labels_that_reduced_ones_lose(dataset, half):
     path, _ = half
-    images, _ = load_images(dataset, path, PLAIN | {"removes": "input_and_loss", "intact_share": 50}, 1, CPU, stride=2)
+    images, _ = load_images(dataset, path, Removal(removes="input_and_loss", intact_share=50), 1, CPU, stride=2)
     pixels, labels = next(images.batches(torch.arange(10), 10))
     true = dataset.pick("train", range(10))
     assert np.array_equal(pixels[:5], true[0][:5])
@@ -182,7 +153,7 @@ def test_intact_images_keep_the_labels_that_reduced_ones_lose(dataset, half):
 
 def test_all_intact_is_a_training_on_intact_images(train, dataset_path, tmp_path):
     write_intact_mask(dataset_path, tmp_path / "intact.h5")
-    assert equal(train("all", intact_share=100), train("intact", mask=tmp_path / "intact.h5"))
+    assert equal(train("all", removal={"intact_share": 100}), train("intact", mask=tmp_path / "intact.h5"))
 
 
 @pytest.mark.parametrize(("network", "mode"), EVERY_MODE)
@@ -223,7 +194,9 @@ def test_every_mode_resumes_with_the_same_bits(network, mode, train, monkeypatch
     assert "resuming after epoch 2" in capfd.readouterr().err
 
 
-@pytest.mark.parametrize("changes", [{}, {"fill": "noise"}, {"fill": "blur"}, *MODES.values()], ids=str)
+@pytest.mark.parametrize(
+    "changes", [{}, {"removal": {"fill": "noise"}}, {"removal": {"fill": "blur"}}, *MODES.values()], ids=str
+)
 def test_images_that_do_not_fit_into_memory_are_read_again_and_train_to_the_same_bits(changes, train, capfd):
     in_memory = train("in_memory", **changes)
     assert "read" not in capfd.readouterr().err
@@ -245,7 +218,7 @@ def test_a_file_that_is_damaged_while_it_is_read_ahead_is_named(dataset_path, ha
         place = file["images"].id.get_chunk_info(0).byte_offset
     content[place + 100] ^= 1
     copy.write_bytes(content)
-    images, _ = load_images(Dataset.open(copy), half[0], PLAIN, 1, CPU, stride=2, memory_mb=0.01)
+    images, _ = load_images(Dataset.open(copy), half[0], Removal(), 1, CPU, stride=2, memory_mb=0.01)
     with pytest.raises(InputError, match=r"dataset\.h5: damaged, a checksum differs"):
         list(images.batches(torch.arange(10), 4))
 
@@ -267,9 +240,9 @@ def test_reading_ahead_keeps_the_order_and_stops_when_nobody_reads_on():
 
 
 def test_a_checkpoint_of_another_mode_is_not_used(train, monkeypatch, capfd):
-    expected = train("expected", removes="loss")
+    expected = train("expected", removal={"removes": "loss"})
     interrupt(monkeypatch, lambda: train("stopped"))
-    assert equal(train("stopped", removes="loss"), expected)
+    assert equal(train("stopped", removal={"removes": "loss"}), expected)
     assert "checkpoint of another training" in capfd.readouterr().err
 
 

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch.nn import functional
 
+from experiments import training_arguments
 from spatial_reduction.data.dataset_file import Dataset
 from spatial_reduction.data.prepare import prepare_dataset
+from spatial_reduction.masks.apply_mask import Removal
 from spatial_reduction.masks.mask_file import write_mask
 from spatial_reduction.masks.shrink import write_intact_mask
 from spatial_reduction.runtime.errors import InputError
@@ -21,7 +23,6 @@ from spatial_reduction.training.loss_weights import border_term, class_weights, 
 from spatial_reduction.training.train import train_model
 
 CPU = torch.device("cpu")
-PLAIN = {"fill": "black", "removes": "input", "intact_share": 0, "crop": False}
 PAPER = {"weight": 10, "sigma": 5, "balance": True}
 
 
@@ -135,7 +136,7 @@ def test_the_weights_of_a_split_are_both_terms_of_each_image(cells):
 def test_no_weight_and_no_balance_is_the_plain_loss_exactly(cells, mask):
     assert training_weights(cells, None) is None
     assert training_weights(cells, {"weight": 0, "sigma": 5, "balance": False}) is None
-    images, _ = load_images(cells, mask[0], PLAIN, 1, CPU, 2, {"weight": 0, "sigma": 5, "balance": False})
+    images, _ = load_images(cells, mask[0], Removal(), 1, CPU, 2, {"weight": 0, "sigma": 5, "balance": False})
     assert [len(batch) for batch in images.batches(torch.arange(3), 2)] == [2, 2]
 
 
@@ -150,7 +151,7 @@ def test_weights_stay_beside_their_pixels_in_every_batch(cells, mask, removal):
     path, kept = mask
     weights = training_weights(cells, PAPER)
     order = torch.tensor([2, 0, 1])
-    images, _ = load_images(cells, path, PLAIN | removal, 1, CPU, 2, PAPER)
+    images, _ = load_images(cells, path, Removal(**removal), 1, CPU, 2, PAPER)
     _, labels, weighed = (torch.cat(parts) for parts in zip(*images.batches(order, 3), strict=True))
     if removal == {"crop": True}:  # windows of rows 2 to 7 and columns 1 to 12
         assert labels.shape == weighed.shape == (3, 6, 12)
@@ -174,22 +175,8 @@ def test_weights_change_the_training_but_not_what_validation_measures(cells, con
     write_intact_mask(cells.path, tmp_path / "mask.h5")
     histories = {}
     for name, weights in {"plain": None, "zero": {"weight": 0, "sigma": 5, "balance": False}, "paper": PAPER}.items():
-        train_model(
-            dataset=cells.path,
-            mask=tmp_path / "mask.h5",
-            previous_model=None,
-            previous_history=None,
-            output=tmp_path / f"{name}.safetensors",
-            history=tmp_path / f"{name}.csv",
-            checkpoint=tmp_path / f"{name}.checkpoint",
-            model={"name": "unet", "widths": [2, 4]},
-            training=config["training"]
-            | {"epochs": 1, "learning_rate": 1e-12, "device": "cpu", "border_weight": weights},
-            start="scratch",
-            fill="black",
-            seed=1,
-            threads=1,
-        )
+        training = config["training"] | {"epochs": 1, "learning_rate": 1e-12, "device": "cpu", "border_weight": weights}
+        train_model(**training_arguments(cells.path, tmp_path, name, training, start="scratch"))
         histories[name] = pd.read_csv(tmp_path / f"{name}.csv")
     losses = {name: table[["train_loss", "validation_loss"]].iloc[0].tolist() for name, table in histories.items()}
     assert losses["zero"] == losses["plain"]

@@ -19,7 +19,6 @@ from spatial_reduction.training import train as training
 from spatial_reduction.training.augmentation import build_augmentation
 from spatial_reduction.training.checkpoint import Pace
 from spatial_reduction.training.epoch import segmentation_loss
-from spatial_reduction.training.train import train_model
 
 NETWORKS = {
     "unet": {"model": {"name": "unet", "widths": [2, 4]}},
@@ -160,11 +159,12 @@ def test_a_warm_start_from_another_architecture_is_refused(train, tmp_path):
 
 KILLED = """
 import json, sys
+from experiments import training_arguments
 from spatial_reduction.runtime.log import logged
 from spatial_reduction.training.train import train_model
-arguments = json.loads(sys.argv[1])
-with logged(arguments["output"] + ".log"):
-    train_model(**arguments)
+dataset, folder, training = json.loads(sys.argv[1])
+with logged(folder + "/killed.log"):
+    train_model(**training_arguments(dataset, folder, "killed", training))
 """
 
 
@@ -172,37 +172,25 @@ with logged(arguments["output"] + ".log"):
 def test_a_stopped_training_resumes_and_ends_with_the_same_bits(train, dataset_path, tmp_path, keep, number, capfd):
     training = TRAINING | {"epochs": 60, "learning_rate": 0.001, "keep": keep}
     undisturbed, _ = train("undisturbed", training=training)
-    arguments = {
-        "dataset": str(dataset_path),
-        "mask": str(tmp_path / "mask.h5"),
-        "previous_model": None,
-        "previous_history": None,
-        **{key: str(tmp_path / f"killed.{key}") for key in ("output", "history", "checkpoint")},
-        "model": {"name": "unet", "widths": [2, 4]},
-        "training": training,
-        "start": "warm",
-        "fill": "black",
-        "seed": 1,
-        "threads": 1,
-    }
+    arguments = json.dumps([str(dataset_path), str(tmp_path), training])
     process = subprocess.Popen(
-        [sys.executable, "-c", KILLED, json.dumps(arguments)], env={"PYTHONPATH": str(ROOT / "scripts")}
+        [sys.executable, "-c", KILLED, arguments], env={"PYTHONPATH": f"{ROOT / 'scripts'}:{ROOT / 'tests'}"}
     )
     while not (tmp_path / "killed.checkpoint").exists():
         time.sleep(0.01)
         assert process.poll() is None
     process.send_signal(number)
     assert process.wait() == {signal.SIGKILL: -9, signal.SIGTERM: 128 + 15}[number]
-    assert not (tmp_path / "killed.output").exists()
+    assert not (tmp_path / "killed.safetensors").exists()
     if number == signal.SIGTERM:
         assert not list(tmp_path.glob(".killed*"))  # half-written files
-        assert (tmp_path / "killed.output.log").read_text().startswith("stopped by SIGTERM")
+        assert (tmp_path / "killed.log").read_text().startswith("stopped by SIGTERM")
     capfd.readouterr()
-    train_model(**arguments)
+    train("killed", training=training)
     resumed = capfd.readouterr().err
     assert "resuming after epoch" in resumed
-    assert equal(load_model(tmp_path / "killed.output").state_dict(), undisturbed)
-    assert pd.read_csv(tmp_path / "killed.history")["epoch"].tolist() == list(range(1, 61))
+    assert equal(load_model(tmp_path / "killed.safetensors").state_dict(), undisturbed)
+    assert pd.read_csv(tmp_path / "killed.csv")["epoch"].tolist() == list(range(1, 61))
 
 
 @pytest.mark.parametrize("keep", ["last", "best"])

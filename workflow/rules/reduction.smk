@@ -89,6 +89,7 @@ rule train_model:
     params:
         model=arm_section("model"),
         training=arm_section("training"),
-        reduction=arm_setting("start", "fill", "removes", "intact_share", "crop"),
+        removal=arm_setting("fill", "removes", "intact_share", "crop"),
+        start=arm_setting("start"),
     script:
         "../../scripts/train_model.py"

@@ -21,4 +21,5 @@ use rule train_model as train_single_pass with:
     params:
         model=arm_section("model"),
         training=arm_section("training"),
-        reduction={"start": "scratch", "fill": "black"},  # nothing precedes it, nothing is removed
+        removal={},  # nothing is removed
+        start={"start": "scratch"},  # nothing precedes it

@@ -11,7 +11,7 @@ from spatial_reduction.data.dataset_file import Dataset
 from spatial_reduction.data.labels import IGNORED
 from spatial_reduction.evaluation.backgrounds import complete_background, donor_positions, soften_background
 from spatial_reduction.evaluation.corruptions import CORRUPTED, corrupt
-from spatial_reduction.masks.apply_mask import reduce_images
+from spatial_reduction.masks.apply_mask import Removal
 from spatial_reduction.masks.ranking import shrink_mask
 from spatial_reduction.masks.score_pixels import mask_carriers
 from spatial_reduction.saliency.base import Context, stream_scores, uses_labels
@@ -52,7 +52,7 @@ def build_views(
         reduction: keys source, rank, shuffle, fill and removes of the arm.
         kept: pixels that the last iteration keeps of an image.
     """
-    masked = partial(_mask, data=data, fill=reduction["fill"], kept=kept, context=context)
+    masked = partial(_mask, data=data, removal=Removal(reduction["fill"]), kept=kept, context=context)
     front = data.class_indices(foreground)
     views: dict[str, View] = {}
     if context.iteration > 1 and reduction["removes"] != "loss" and not uses_labels(reduction["source"]):
@@ -70,7 +70,7 @@ def build_views(
 def _mask(
     blocks: Iterable[Block],
     data: Dataset,
-    fill: str,
+    removal: Removal,
     kept: int,
     context: Context,
     scores_of: Callable[[Iterable[Block]], Iterator[np.ndarray]],
@@ -78,7 +78,7 @@ def _mask(
     shown, scored = tee(blocks)
     for (block, images, labels), scores in zip(shown, scores_of(scored), strict=True):
         masks = shrink_mask(np.ones(labels.shape, dtype=bool), scores, kept)
-        yield block, reduce_images(images, masks, fill, data.mean, context.seed, _positions(block)), labels
+        yield block, removal.apply(images, labels, masks, _positions(block), data.mean, context.seed)[0], labels
 
 
 def _score(

@@ -1,28 +1,74 @@
 """Apply masks to images: what the network sees where a pixel was removed."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from spatial_reduction.data.dataset_file import Dataset
+from spatial_reduction.data.labels import IGNORED
 from spatial_reduction.masks.mask_file import open_mask
 
 BLUR_SIGMA = 0.1  # of the image side: no outline survives
 
 
+@dataclass(frozen=True)
+class Removal:
+    """What a mask does to the images and labels of a training; keys of the section `reduction`.
+
+    Attributes:
+        fill: what an image shows where a pixel was removed, see `fill_removed`.
+        removes: what removed pixels leave: `input`, `loss` (the images stay intact) or `input_and_loss`.
+        intact_share: the per cent of the images of each batch that are intact.
+        crop: whether the images of a batch are cut to the kept pixels, see `crop.Windows`.
+    """
+
+    fill: str = "black"
+    removes: str = "input"
+    intact_share: float = 0
+    crop: bool = False
+
+    @property
+    def changes_images(self) -> bool:
+        """Whether a removed pixel leaves the input; else it leaves the loss alone."""
+        return self.removes != "loss"
+
+    def apply(
+        self,
+        images: np.ndarray,
+        labels: np.ndarray,
+        kept: np.ndarray,
+        positions: Sequence[int],
+        mean: Sequence[float],
+        seed: int,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return images and labels as a training on these masks gets them, before any normalisation.
+
+        Args:
+            images: uint8 (N, H, W, C).
+            labels: uint8 (N, H, W).
+            kept: bool (N, H, W).
+            positions: of the images in their split, for `noise`.
+            mean: of each channel, in [0, 1], for `mean`.
+            seed: of `noise`.
+
+        Returns:
+            uint8 of the same shapes; the arrays themselves where nothing is removed from them.
+        """
+        if self.changes_images:
+            images = fill_removed(images, kept, self.fill, mean, seed, positions)
+        if self.removes != "input":
+            labels = np.where(kept, labels, np.uint8(IGNORED))  # an ignored pixel leaves the loss
+        return images, labels
+
+
 def reduced_blocks(
-    dataset: Dataset,
-    mask: str | Path,
-    fill: str,
-    seed: int,
-    removes: str = "input",
-    carriers: np.ndarray | None = None,
+    dataset: Dataset, mask: str | Path, removal: Removal, seed: int, carriers: np.ndarray | None = None
 ) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
     """Yield (position, images as the network sees them, true labels) of the training split, a block at a time.
 
     Args:
-        removes: what removed pixels leave: `input`, `loss` (the images stay intact) or `input_and_loss`.
         carriers: int (N_train,); image i is reduced by the mask of image `carriers[i]`. None: by its own.
 
     Raises:
@@ -30,13 +76,12 @@ def reduced_blocks(
     """
     with open_mask(mask, dataset.count("train"), dataset.image_shape[:2]) as masks:
         for block, images, labels in dataset.blocks("train"):
-            if removes != "loss":
-                kept = masks.read(block if carriers is None else carriers[block])
-                images = reduce_images(images, kept, fill, dataset.mean, seed, range(block.start, block.stop))
-            yield block, images, labels
+            kept = masks.read(block if carriers is None else carriers[block])
+            positions = range(block.start, block.stop)
+            yield block, removal.apply(images, labels, kept, positions, dataset.mean, seed)[0], labels
 
 
-def reduce_images(
+def fill_removed(
     images: np.ndarray, kept: np.ndarray, fill: str, mean: Sequence[float], seed: int, positions: Sequence[int]
 ) -> np.ndarray:
     """Replace the removed pixels of uint8 images, before any normalisation.

@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 
 from spatial_reduction.data.dataset_file import Dataset
-from spatial_reduction.masks.apply_mask import reduced_blocks
+from spatial_reduction.masks.apply_mask import Removal, reduced_blocks
 from spatial_reduction.masks.derangement import draw_derangement
 from spatial_reduction.runtime.errors import InputError
 from spatial_reduction.runtime.files import create_hdf5, open_hdf5, well_formed
@@ -67,7 +67,7 @@ def compute_saliency(
     context = Context(Path(model), device, threads, len(data.classes), interest, seed, iteration, deterministic)
     carriers = mask_carriers(count, seed) if shuffle else None
     is_reduced = saliency_images == "reduced"
-    blocks = reduced_blocks(data, mask, fill, seed, removes, carriers) if is_reduced else data.blocks("train")
+    blocks = reduced_blocks(data, mask, Removal(fill, removes), seed, carriers) if is_reduced else data.blocks("train")
     pairs = ((pixels, labels) for _, pixels, labels in blocks)
     stream = stream_scores(source, pairs, context, rank)
     done = 0

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from spatial_reduction.data.dataset_file import Dataset
-from spatial_reduction.masks.apply_mask import reduce_images
+from spatial_reduction.masks.apply_mask import Removal
 from spatial_reduction.masks.ranking import kept_counts, shrink_mask
 from spatial_reduction.masks.score_pixels import mask_carriers
 from spatial_reduction.networks.inference import predict
@@ -51,7 +51,7 @@ def render_examples(
     carriers = mask_carriers(len(pixels), seed) if reduction["shuffle"] else np.arange(len(pixels))
 
     def reduced_by(masks: np.ndarray) -> np.ndarray:
-        return reduce_images(pixels, masks, reduction["fill"], data.mean, seed, chosen)
+        return Removal(reduction["fill"]).apply(pixels, labels, masks, chosen, data.mean, seed)[0]
 
     kept, reduced, saliency, predictions = [np.ones(labels.shape, dtype=bool)], [pixels], [], []
     for iteration, path in enumerate(models, start=1):

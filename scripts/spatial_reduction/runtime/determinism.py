@@ -20,8 +20,6 @@ On the CPU a run repeats itself bit by bit with and without the mode, for the sa
 
 import os
 
-import torch
-
 WORKSPACE = ":4096:8"  # or ":16:8"; without either cuBLAS may compute in several streams, whose order varies
 
 
@@ -32,6 +30,8 @@ def set_determinism(is_wanted: bool) -> None:
     """
     if not is_wanted:
         return
+    import torch  # here: a job whose source of saliency asks no model does without
+
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", WORKSPACE)
     torch.use_deterministic_algorithms(True)
     torch.backends.cudnn.deterministic = True

@@ -1,14 +1,48 @@
-"""The device that a job computes on."""
+"""The device that a job computes on.
+
+PyTorch is imported where it is needed: a job whose source of saliency asks no model does without.
+"""
 
 import platform
-
-import torch
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from spatial_reduction.runtime.allocation import keep_freed_memory
+from spatial_reduction.runtime.determinism import set_determinism
 from spatial_reduction.runtime.errors import InputError
 
+if TYPE_CHECKING:
+    import torch
 
-def choose_device(name: str) -> torch.device:
+
+@dataclass(frozen=True)
+class Machine:
+    """What a job computes on.
+
+    Attributes:
+        device: `auto`, `cpu`, `cuda` or `mps`.
+        threads: CPU threads of the job.
+        deterministic: see `determinism.set_determinism`.
+    """
+
+    device: str
+    threads: int
+    deterministic: bool = False
+
+    def enter(self) -> "torch.device":
+        """Set this process up for the machine and return the device; to enter it again changes nothing.
+
+        Raises:
+            InputError: the device does not exist on this machine.
+        """
+        import torch
+
+        torch.set_num_threads(self.threads)
+        set_determinism(self.deterministic)
+        return choose_device(self.device)
+
+
+def choose_device(name: str) -> "torch.device":
     """Return the device to compute on; `auto` takes CUDA, else Apple's MPS, else the CPU.
 
     On the CPU the process keeps the memory that it frees from here on, see `allocation.keep_freed_memory`.
@@ -16,6 +50,8 @@ def choose_device(name: str) -> torch.device:
     Raises:
         InputError: the named device does not exist on this machine.
     """
+    import torch
+
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
         name = next(kind for kind, is_there in available.items() if is_there)
@@ -26,8 +62,10 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def device_name(device: torch.device) -> str:
+def device_name(device: "torch.device") -> str:
     """Return what a report calls the device."""
+    import torch
+
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{device.type} ({platform.machine()}, {torch.get_num_threads()} threads)"

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from spatial_reduction.data.dataset_file import Dataset
+from spatial_reduction.masks.apply_mask import Removal
 from spatial_reduction.masks.crop import Windows, tight_boxes
 from spatial_reduction.masks.mask_file import open_mask
 from spatial_reduction.runtime.log import say
@@ -82,7 +83,7 @@ class Images:
 def load_images(
     data: Dataset,
     mask: str | Path,
-    removal: Mapping[str, Any],
+    removal: Removal,
     seed: int,
     device: torch.device,
     stride: int,
@@ -97,7 +98,7 @@ def load_images(
 
     Args:
         mask: kept pixels of each training image.
-        removal: what the mask does, keys of the section `reduction`: `fill`, `removes`, `intact_share`, `crop`.
+        removal: what the mask does.
         stride: the network's, by which the sides of its input are divisible.
         border_weight: the section `training.border_weight`; None for a loss without weights.
         memory_mb: of the job, in MB (10^6 bytes); None for as much as there is.
@@ -110,11 +111,11 @@ def load_images(
     stores = [
         InFiles(data, "train", Path(mask), removal, seed, weights),
         InFiles(data, "validation"),
-        *([InFiles(data, "train", weights=weights)] if removal["intact_share"] and not removal["crop"] else []),
+        *([InFiles(data, "train", weights=weights)] if removal.intact_share and not removal.crop else []),
     ]
     train, validation, *intact = _placed(stores, device, memory_mb)
-    images = Images(train, device, intact[0] if intact else None, removal["intact_share"])
-    if removal["crop"]:
+    images = Images(train, device, intact[0] if intact else None, removal.intact_share)
+    if removal.crop:
         images = replace(images, windows=Windows(_boxes(data, mask), stride))
     return images, Images(validation, device)
 

@@ -1,19 +1,17 @@
 """Where the images of a training lie: in memory, on the GPU, or in their files, read while the training computes."""
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
-import numpy as np
 import torch
 
 from spatial_reduction.data.dataset_file import Dataset
-from spatial_reduction.data.labels import IGNORED
-from spatial_reduction.masks.apply_mask import reduce_images
+from spatial_reduction.masks.apply_mask import Removal
 from spatial_reduction.masks.mask_file import open_mask
 
 AHEAD = 4  # batches read before they are asked for: one slow read does not stop the training
@@ -38,8 +36,8 @@ class InFiles:
     """Images that are read from their files, and reduced, each time they are picked: they take no memory.
 
     Attributes:
-        removal: what the mask does: keys `fill` and `removes` of the section `reduction`; None for intact images.
-        mask: file of the kept pixels.
+        mask: file of the kept pixels; None for intact images.
+        removal: what the mask does.
         seed: of the fill `noise`.
         weights: float32 (N, H, W) of each pixel in the loss; these are in memory.
     """
@@ -47,7 +45,7 @@ class InFiles:
     data: Dataset
     split: str
     mask: Path | None = None
-    removal: Mapping[str, Any] | None = None
+    removal: Removal | None = None
     seed: int = 0
     weights: torch.Tensor | None = None
     is_read_ahead: bool = True
@@ -75,20 +73,12 @@ class InFiles:
                 positions = chosen.numpy()
                 images, labels = read(positions)
                 if masks:
-                    images, labels = self._reduce(images, labels, masks.read(positions), positions)
+                    kept = masks.read(positions)
+                    images, labels = self.removal.apply(images, labels, kept, positions, self.data.mean, self.seed)
                 batch = torch.from_numpy(images), torch.from_numpy(labels)
                 return batch if self.weights is None else (*batch, self.weights[chosen])
 
             yield pick
-
-    def _reduce(
-        self, images: np.ndarray, labels: np.ndarray, kept: np.ndarray, positions: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        if self.removal["removes"] != "loss":
-            images = reduce_images(images, kept, self.removal["fill"], self.data.mean, self.seed, positions)
-        if self.removal["removes"] != "input":
-            labels = np.where(kept, labels, np.uint8(IGNORED))  # an ignored pixel leaves the loss
-        return images, labels
 
 
 @dataclass(frozen=True)

@@ -3,20 +3,21 @@
 import csv
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from spatial_reduction.data.dataset_file import Dataset
+from spatial_reduction.masks.apply_mask import Removal
 from spatial_reduction.networks.base import Network
 from spatial_reduction.networks.model_file import build_model, load_model, require_architecture, save_model
-from spatial_reduction.runtime.determinism import set_determinism
-from spatial_reduction.runtime.device import choose_device, device_name
+from spatial_reduction.runtime.device import Machine, device_name
 from spatial_reduction.runtime.files import file_digest, require_whole_table, write_table
 from spatial_reduction.runtime.log import progress, say
 from spatial_reduction.training.augmentation import build_augmentation
-from spatial_reduction.training.batches import load_images
+from spatial_reduction.training.batches import Images, load_images
 from spatial_reduction.training.checkpoint import Pace, Progress, fingerprint, load_checkpoint, save_checkpoint
 from spatial_reduction.training.cuda_graph import GraphRecorder
 from spatial_reduction.training.epoch import Trainer, choose_precision
@@ -25,57 +26,88 @@ from spatial_reduction.training.optimizer import Optimizer, Plateau
 COUNTERS = ("cumulative_epoch", "cumulative_steps", "cumulative_images", "cumulative_seconds")
 
 
+@dataclass(frozen=True)
+class TrainingFiles:
+    """What one training reads and writes.
+
+    Attributes:
+        mask: kept pixels of each training image.
+        model: weights after the last epoch, or of the epoch of lowest validation loss (`training["keep"]`).
+        history: CSV, one row per epoch.
+        checkpoint: written after the first epoch and then every so often; at the end it holds the weights alone. A
+            training that was killed goes on from it and, on the CPU, ends with the very same weights.
+        previous_model, previous_history: of the last iteration; None in iteration 1.
+    """
+
+    dataset: str | Path
+    mask: str | Path
+    model: str | Path
+    history: str | Path
+    checkpoint: str | Path
+    previous_model: str | Path | None = None
+    previous_history: str | Path | None = None
+
+
 def train_model(
-    dataset: str | Path,
-    mask: str | Path,
-    previous_model: str | Path | None,
-    previous_history: str | Path | None,
-    output: str | Path,
-    history: str | Path,
-    checkpoint: str | Path,
+    files: TrainingFiles,
     model: Mapping[str, Any],
     training: Mapping[str, Any],
+    removal: Removal,
     start: str,
-    fill: str,
     seed: int,
-    threads: int,
+    machine: Machine,
     code: Sequence[str | Path] = (),
-    removes: str = "input",
-    intact_share: float = 0,
-    crop: bool = False,
     memory_mb: float | None = None,
 ) -> None:
     """Train on the reduced training images, validate on intact ones after every epoch.
 
     Args:
-        mask: kept pixels of each training image.
-        previous_model, previous_history: of the last iteration; None in iteration 1. With `start` "warm" its
-            weights are the first ones; its counts of epochs, steps, images and seconds are carried on.
-        output: weights after the last epoch, or of the epoch of lowest validation loss (`training["keep"]`).
-        history: CSV, one row per epoch.
-        checkpoint: written after the first epoch and then every so often; at the end it holds the weights alone. A
-            training that was killed goes on from it and, on the CPU, ends with the very same weights.
         model, training: sections of the configuration.
+        removal: what the mask does. A network that is shown masks (`fill` "mask") knows no intact image: its
+            validation columns mean nothing, so the training loss drives its learning rate and the last epoch is kept.
+        start: with `warm` the weights of the last iteration are the first ones; with `scratch` they are new. Its
+            counts of epochs, steps, images and seconds are carried on in any case.
         seed: determines the first weights and, with the cumulative epoch, the order of the images and every
             random draw; arms of equal seed see the same.
         code: source files; a checkpoint that other code wrote is not used.
-        fill, removes, intact_share, crop: what the mask does to images and labels; see the section `reduction`. A
-            network that is shown masks (`fill` "mask") knows no intact image: its validation columns mean
-            nothing, so the training loss drives its learning rate and the last epoch is kept.
         memory_mb: of the job; images that take more than half of it are read from their files in every epoch.
 
     Raises:
         InputError: a file is damaged or does not fit, or the loss is not finite.
     """
-    torch.set_num_threads(threads)
-    set_determinism(training.get("deterministic", False))
-    removal = {"fill": fill, "removes": removes, "intact_share": intact_share, "crop": crop}
-    if fill == "mask":
+    device, data = machine.enter(), Dataset.open(files.dataset)
+    if removal.fill == "mask":
         training = {**training, "keep": "last", "schedule": _unvalidated(training["schedule"])}
-    data, device, checkpoint = Dataset.open(dataset), choose_device(training["device"]), Path(checkpoint)
-    network = _first_weights(data, previous_model, model, start, seed).to(device)
-    images = load_images(data, mask, removal, seed, device, network.stride, training.get("border_weight"), memory_mb)
-    trainer = Trainer(
+    network = _first_weights(data, files.previous_model, model, start, seed).to(device)
+    borders, stride = training.get("border_weight"), network.stride
+    images = load_images(data, files.mask, removal, seed, device, stride, borders, memory_mb)
+    trainer = _build_trainer(data, network, images, training, seed)
+    identity = fingerprint(
+        {
+            "data": data.digest,
+            "mask": file_digest(files.mask),
+            "previous": files.previous_model and file_digest(files.previous_model),
+            "settings": [model, training, start, asdict(removal), seed],
+            "machine": [device.type, machine.threads, torch.__version__],
+            "code": [file_digest(path) for path in code],
+        }
+    )
+    state, weights = _run(trainer, training, files, identity)
+    network.load_state_dict(weights)
+    save_model(files.model, network)
+    write_table(files.history, state.history)
+    end = state.history[-1]
+    say(
+        f"{files.model}: {end['epoch']} epochs on {device.type}, train loss {end['train_loss']:.4f}, "
+        f"validation loss {end['validation_loss']:.4f}, mean IoU {end['validation_mean_iou']:.4f}"
+    )
+
+
+def _build_trainer(
+    data: Dataset, network: Network, images: tuple[Images, Images], training: Mapping[str, Any], seed: int
+) -> Trainer:
+    device, windows = images[0].device, training.get("windows", 0)  # a network on whole images has no windows
+    return Trainer(
         network=network,
         optimizer=Optimizer(network.parameters(), training),
         train=images[0],
@@ -86,42 +118,18 @@ def train_model(
         block=data.block,
         classes=len(data.classes),
         seed=seed,
-        windows=training.get("windows", 0),  # a network on whole images has none
+        windows=windows,
         # Where a window's pixels lie is asked of the GPU in every step, so such a step cannot be recorded.
-        record=GraphRecorder() if device.type == "cuda" and not training.get("windows") else None,
-    )
-    identity = fingerprint(
-        {
-            "data": data.digest,
-            "mask": file_digest(mask),
-            "previous": previous_model and file_digest(previous_model),
-            "settings": [model, training, start, removal, seed],
-            "machine": [device.type, threads, torch.__version__],
-            "code": [file_digest(path) for path in code],
-        }
-    )
-    before = _counters(previous_history)
-    state, weights = _run(trainer, training, before, checkpoint, identity, str(output))
-    network.load_state_dict(weights)
-    save_model(output, network)
-    write_table(history, state.history)
-    end = state.history[-1]
-    say(
-        f"{output}: {end['epoch']} epochs on {device.type}, train loss {end['train_loss']:.4f}, "
-        f"validation loss {end['validation_loss']:.4f}, mean IoU {end['validation_mean_iou']:.4f}"
+        record=GraphRecorder() if device.type == "cuda" and not windows else None,
     )
 
 
 def _run(
-    trainer: Trainer,
-    training: Mapping[str, Any],
-    before: Mapping[str, float],
-    checkpoint: Path,
-    identity: str,
-    name: str,
+    trainer: Trainer, training: Mapping[str, Any], files: TrainingFiles, identity: str
 ) -> tuple[Progress, Mapping[str, torch.Tensor]]:
     """Run the epochs that are left; return the progress at the end and the weights to keep."""
-    network, optimizer, images = trainer.network, trainer.optimizer, len(trainer.train)
+    network, optimizer, checkpoint = trainer.network, trainer.optimizer, Path(files.checkpoint)
+    before = _counters(files.previous_history)
     state, best = Progress(epoch=0, learning_rate=optimizer.learning_rate), {}
     found = load_checkpoint(checkpoint, identity)
     if found:
@@ -133,20 +141,18 @@ def _run(
         best = parts.get("best", {})
     monitor = training["schedule"]["monitor"]
     pace, plateau = Pace(), Plateau(training["schedule"]["factor"], training["schedule"]["patience"], **state.plateau)
-    epochs = progress(range(state.epoch + 1, training["epochs"] + 1), training["epochs"] - state.epoch, name, "epochs")
+    left = training["epochs"] - state.epoch
+    epochs = progress(range(state.epoch + 1, training["epochs"] + 1), left, str(files.model), "epochs")
     for epoch in epochs:
         begun = time.perf_counter()
         optimizer.learning_rate = state.learning_rate
         last = state.history[-1] if state.history else before
-        total_epoch = int(last["cumulative_epoch"]) + 1
-        losses = trainer.run_epoch(total_epoch)
+        losses = trainer.run_epoch(int(last["cumulative_epoch"]) + 1)
+        counters = _count_on(last, trainer, time.perf_counter() - begun)
         state.history.append(
             {
                 "epoch": epoch,
-                "cumulative_epoch": total_epoch,
-                "cumulative_steps": int(last["cumulative_steps"]) - (-images // trainer.batch_size),
-                "cumulative_images": int(last["cumulative_images"]) + images,
-                "cumulative_seconds": last["cumulative_seconds"] + time.perf_counter() - begun,
+                **counters,
                 "learning_rate": state.learning_rate,
                 **losses,
                 "gpu_memory_mb": round(torch.cuda.max_memory_reserved() / 2**20),  # peak so far; 0 on the CPU
@@ -169,6 +175,17 @@ def _run(
                 save_checkpoint(checkpoint, identity, state, parts)
         epochs.set_postfix_str(f"validation mean IoU {losses['validation_mean_iou']:.3f}", refresh=False)
     return state, best or network.state_dict()
+
+
+def _count_on(last: Mapping[str, Any], trainer: Trainer, seconds: float) -> dict[str, float]:
+    """Return the counts of the whole chain after one more epoch."""
+    images = len(trainer.train)
+    return {
+        "cumulative_epoch": int(last["cumulative_epoch"]) + 1,
+        "cumulative_steps": int(last["cumulative_steps"]) - (-images // trainer.batch_size),
+        "cumulative_images": int(last["cumulative_images"]) + images,
+        "cumulative_seconds": last["cumulative_seconds"] + seconds,
+    }
 
 
 def _unvalidated(schedule: Mapping[str, Any]) -> Mapping[str, Any]:
