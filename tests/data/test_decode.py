@@ -73,7 +73,8 @@ def test_a_file_of_no_picture_format_is_refused_without_a_memory_address(tmp_pat
     path.write_bytes(content)
     with pytest.raises(InputError) as refusal:
         decode(path, mask)
-    assert str(refusal.value) == f"{path}: cannot be decoded (no known image format)"
+    known = "PNG, JPEG, TIFF, GIF and BMP are read"
+    assert str(refusal.value) == f"{path}: cannot be decoded (no known image format); {known}"
 
 
 @pytest.mark.parametrize("planar", ["contig", "separate"])
@@ -130,7 +131,7 @@ def test_a_float_tiff_with_a_value_that_is_no_number_is_refused(tmp_path, mask):
     pixels[1, 2] = np.nan
     tifffile.imwrite(tmp_path / "image.tif", pixels)
     with pytest.raises(InputError, match=r"image\.tif: holds values that are not a number"):
-        decode(tmp_path / "image.tif", mask)
+        decode(tmp_path / "image.tif", mask, intensity_range=[0, 1])
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])

@@ -79,7 +79,7 @@ def test_stacks_of_unequal_length_are_refused(tmp_path):
 def test_a_stack_without_labels_and_a_file_without_number_are_refused_by_name(tmp_path):
     write_stacks(tmp_path)
     (tmp_path / "train-labels.tif").unlink()
-    with pytest.raises(InputError, match=r"train-labels\.tif: cannot be decoded \(.*No such file"):
+    with pytest.raises(InputError, match=r"train-labels\.tif: No such file"):
         list_pairs("isbi2012", tmp_path, None)
     (tmp_path / "train-volume.tif").unlink()
     write_slices(tmp_path)

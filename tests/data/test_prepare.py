@@ -101,7 +101,7 @@ def test_every_image_stands_beside_its_own_labels_name_group_and_digest(dataset_
     pairs = {pair.name: pair for pair in list_pairs("oxford_pet", pets, None)}
     for i, name in enumerate(arrays["names"]):
         pair = pairs[name.decode()]
-        image, labels, digest, _ = decode_pair(pair, 16, "rgb", label_map(dataset_config), None)
+        image, labels, digest, *_ = decode_pair(pair, 16, "rgb", label_map(dataset_config), None)
         assert np.array_equal(arrays["images"][i], image)
         assert np.array_equal(arrays["labels"][i], labels)
         assert (arrays["group"][i].decode(), arrays["sha256"][i].decode()) == (pair.group, digest)

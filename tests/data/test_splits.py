@@ -105,7 +105,7 @@ def test_every_split_is_sorted_by_name(method):
 
 
 def test_lists_give_exactly_the_named_pairs_and_leave_the_others_out(tmp_path):
-    config = write_lists(tmp_path, train="a_03\na_00 a_01\n", validation="a_04\n", test="a_02\n")
+    config = write_lists(tmp_path, train="a_03\na_00\na_01\n", validation="a_04\n", test="a_02\n")
     assert names_of(split_pairs(make_pairs(6), config)) == {
         "train": ["a_00", "a_01", "a_03"],
         "validation": ["a_04"],
@@ -114,19 +114,19 @@ def test_lists_give_exactly_the_named_pairs_and_leave_the_others_out(tmp_path):
 
 
 def test_an_unknown_name_in_a_list_is_refused_by_name(tmp_path):
-    config = write_lists(tmp_path, train="a_00", validation="a_01 nobody", test="a_02")
+    config = write_lists(tmp_path, train="a_00", validation="a_01\nnobody", test="a_02")
     with pytest.raises(InputError, match=r"validation: unknown names \['nobody'\]"):
         split_pairs(make_pairs(3), config)
 
 
 def test_a_name_in_two_lists_is_refused_by_name(tmp_path):
-    config = write_lists(tmp_path, train="a_00 a_02", validation="a_01", test="a_02")
+    config = write_lists(tmp_path, train="a_00\na_02", validation="a_01", test="a_02")
     with pytest.raises(InputError, match=r"test: unknown names \[\], repeated names \['a_02'\]"):
         split_pairs(make_pairs(3), config)
 
 
 def test_a_name_twice_in_one_list_is_refused_by_name(tmp_path):
-    config = write_lists(tmp_path, train="a_00 a_00", validation="a_01", test="a_02")
+    config = write_lists(tmp_path, train="a_00\na_00", validation="a_01", test="a_02")
     with pytest.raises(InputError, match=r"train: unknown names \[\], repeated names \['a_00'\]"):
         split_pairs(make_pairs(3), config)
 

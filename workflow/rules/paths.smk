@@ -1,6 +1,7 @@
 """Where files lie: the input functions and params of the rules, by name. No rules."""
 
 import re
+import unicodedata
 from collections import Counter
 from functools import cache
 
@@ -135,7 +136,7 @@ def arm_setting(*keys):
     return settings_of
 
 
-PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif")
 
 
 def new_images(wildcards):
@@ -145,9 +146,12 @@ def new_images(wildcards):
     refuse_unless(os.path.isdir(folder), "prediction.images", f"{folder} is not a folder")
     names = sorted(name for name in os.listdir(folder) if name.lower().endswith(PICTURES) and name[0] != ".")
     refuse_unless(names, "prediction.images", f"{folder} holds no picture ({', '.join(PICTURES)})")
-    twice = sorted(stem for stem, count in Counter(os.path.splitext(name)[0] for name in names).items() if count > 1)
+    stems = Counter(unicodedata.normalize("NFC", os.path.splitext(name)[0]) for name in names)
+    twice = sorted(stem for stem, count in stems.items() if count > 1)
     refuse_unless(not twice, "prediction.images", f"{folder} holds more than one picture named {twice[:10]}")
     for name in names:
+        is_text = not any("\ud800" <= character <= "\udfff" for character in name)
+        refuse_unless(is_text, "prediction.images", f"{ascii(name)}: the name of a file is not UTF-8; rename it")
         check_path(name, "prediction.images")
     return [os.path.join(folder, name) for name in names]
 

@@ -1,19 +1,24 @@
 """Turn an image and its label picture into arrays of the data set's size."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Condition
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
+from scipy import ndimage
 
 from spatial_reduction.data.instances import Objects, connected_objects, number_objects, object_classes
-from spatial_reduction.data.picture_file import read_picture
+from spatial_reduction.data.picture_file import COLOURS, MOST_PIXELS, Picture, count_pixels, read_picture
+from spatial_reduction.data.shown_picture import ShownPicture
 from spatial_reduction.runtime.errors import InputError
 
 UNMAPPED = -1
+LARGEST_EXACT = 1 << 53  # whole numbers that a float holds without gaps
 
 
 @dataclass(frozen=True)
@@ -32,19 +37,47 @@ class Pair:
 
 
 class Decoded(NamedTuple):
-    """A pair as `image_size` x `image_size` arrays.
+    """A pair as `image_size` x `image_size` arrays, and what is to be compared with other pairs.
 
     Attributes:
         image: uint8 (H, W, 3) for colour "rgb" or (H, W, 1) for "grey"; bilinear resize.
         labels: uint8 (H, W), class indices, 255 where ignored; nearest-neighbour resize.
-        digest: SHA-256 of the two files' bytes, or of the two pages' pixels, hexadecimal.
+        digest: SHA-256 of the two files' bytes, or of the two pages' samples, hexadecimal.
         instances: uint16 (H, W), 0 where there is no object, else 1, 2, ...; None for data without objects.
+        deep_range: least and greatest sample of an image deeper than 8 bits, else None.
+        palette: {label value: its colour} of a label picture of classes with a palette; else empty.
+        parts: how many parts that do not touch the only object of a label picture of objects has; 0 if it has several.
     """
 
     image: np.ndarray
     labels: np.ndarray
     digest: str
     instances: np.ndarray | None
+    deep_range: tuple[float, float] | None
+    palette: Mapping[int, tuple[int, ...]]
+    parts: int
+
+
+class _Room:
+    """Lets threads decode at the same time as many pictures as have MOST_PIXELS pixels together, or one."""
+
+    def __init__(self) -> None:
+        self.taken, self.changed = 0, Condition()
+
+    @contextmanager
+    def of(self, pixels: int) -> Iterator[None]:
+        with self.changed:
+            self.changed.wait_for(lambda: self.taken == 0 or self.taken + pixels <= MOST_PIXELS)
+            self.taken += pixels
+        try:
+            yield
+        finally:
+            with self.changed:
+                self.taken -= pixels
+                self.changed.notify_all()
+
+
+_room = _Room()
 
 
 def decode_pair(
@@ -58,25 +91,88 @@ def decode_pair(
     """Read a pair and resize it, whatever its shape, to a square.
 
     Raises:
-        InputError: a file cannot be decoded, the two sizes differ, or a label value is not mapped.
+        InputError: a file cannot be read rightly, the two sizes differ, or a label value is not mapped.
     """
-    image, image_bytes = read_picture(pair.image, pair.page)
-    label_picture, label_bytes = read_picture(pair.labels, pair.page)
-    raw = _single_channel(pair.labels, np.asarray(label_picture))
-    if image.size != raw.shape[::-1]:
-        raise InputError(
-            f"{pair.image}: image is {image.width}x{image.height} but its labels "
-            f"{pair.labels} are {raw.shape[1]}x{raw.shape[0]} pixels"
-        )
-    resized = _as_uint8(pair.image, image, colour, intensity_range).resize(
-        (image_size, image_size), Image.Resampling.BILINEAR
-    )
-    labels, instances = _read_labels(pair.labels, raw, image_size, label_map, objects)
-    digest = hashlib.sha256(image_bytes + label_bytes).hexdigest()
-    return Decoded(np.asarray(resized).reshape(image_size, image_size, -1), labels, digest, instances)
+    digest = hashlib.sha256()
+    with _room.of(count_pixels(pair.image)):
+        shown = ShownPicture(pair.image, pair.page, colour, intensity_range)
+        image, size, deep_range = shown.resized(image_size), shown.size, shown.deep_range
+        _digest(digest, shown.picture, pair.page)
+        is_turned = shown.picture.orientation > 1
+        del shown
+    with _room.of(count_pixels(pair.labels)):
+        picture = read_picture(pair.labels, pair.page)
+        if size != picture.size:
+            (height, width), turned = picture.size, " (after it is turned as its EXIF orientation asks)"
+            raise InputError(
+                f"{pair.image}: image is {size[1]}x{size[0]}{turned if is_turned else ''} but its labels "
+                f"{pair.labels} are {width}x{height} pixels"
+            )
+        raw = read_labels(picture)
+        _digest(digest, picture, pair.page)
+        labels, instances = _resized_labels(pair.labels, raw, image_size, label_map, objects)
+    palette, parts = {}, 0
+    if objects is not None and objects.classes is None:
+        parts = int(ndimage.label(instances)[1]) if instances.max() == 1 else 0
+    elif picture.palette is not None:
+        palette = {value: tuple(picture.palette[value].tolist()) for value in np.unique(raw).tolist()}
+    return Decoded(image, labels, digest.hexdigest(), instances, deep_range, palette, parts)
 
 
-def _read_labels(
+def _digest(digest: "hashlib._Hash", picture: Picture, page: int | None) -> None:
+    """Add a file's bytes, or the samples if the file is a stack."""
+    if page is None:
+        with open(picture.path, "rb") as file:
+            while content := file.read(1 << 20):
+                digest.update(content)
+    else:
+        for rows in picture.bands():
+            digest.update(np.ascontiguousarray(picture.samples(rows)).tobytes())
+
+
+def read_labels(picture: Picture) -> np.ndarray:
+    """Return the label values of a picture, integer (H, W): its samples as they are stored, whatever they look like.
+
+    A palette gives its indices, one bit 0 and 1, MinIsWhite the same as MinIsBlack. A grey picture that was saved as
+    RGB(A) is taken by its first channel.
+
+    Raises:
+        InputError: the values are not those that were drawn, differ between channels, or are not whole numbers.
+    """
+    path = picture.path
+    if picture.inexact:
+        raise InputError(f"{path}: no label picture, {picture.inexact}; save it as PNG or TIFF, grey, of 8 or 16 bits")
+    if picture.colour == "cmyk":
+        raise InputError(f"{path}: labels must be one value per pixel, this picture is coloured (CMYK)")
+    raw, count, first = None, COLOURS[picture.colour], None
+    for rows in picture.bands():
+        samples = picture.samples(rows)
+        if (samples[..., 1:count] != samples[..., :1]).any():
+            raise InputError(f"{path}: labels must be one value per pixel, this picture is coloured")
+        further = samples[..., count:]
+        first = further[0, 0] if first is None else first
+        if (further != first).any():
+            raise InputError(
+                f"{path}: labels must be one value per pixel, but its alpha or another channel varies beside its "
+                f"{'colours' if count > 1 else 'first'}; save the channel that holds the labels as grey"
+            )
+        values = samples[..., 0]
+        if raw is None:
+            raw = np.empty(picture.size, dtype=values.dtype)
+        raw[rows] = values
+    if raw.dtype.kind not in "iuf":
+        raise InputError(f"{path}: labels must be whole numbers, not {raw.dtype}")
+    if raw.dtype.kind == "f" or raw.dtype == np.uint64:
+        # A comparison with NaN is false.
+        if not ((np.abs(raw.astype(np.float64)) <= LARGEST_EXACT) & (raw == np.rint(raw))).all():
+            raise InputError(f"{path}: labels must be whole numbers, of 53 bits at most")
+        raw = raw.astype(np.int64)
+    if picture.is_premultiplied and (first != np.iinfo(raw.dtype).max).any():
+        raise InputError(f"{path}: its values are multiplied with alpha; save the labels as grey without alpha")
+    return raw
+
+
+def _resized_labels(
     path: Path, raw: np.ndarray, size: int, label_map: Mapping[int, int], objects: Objects | None
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Return the classes uint8 and, if there are any, the objects uint16 of a label picture, resized.
@@ -101,15 +197,6 @@ def _resize_labels(values: np.ndarray, size: int) -> np.ndarray:
     return np.asarray(picture.resize((size, size), Image.Resampling.NEAREST))
 
 
-def read_image(path: Path, colour: str, intensity_range: Sequence[float] | None) -> Image.Image:
-    """Return an image at its own size with 8 bits per channel, "RGB" for colour "rgb" or "L" for "grey".
-
-    Raises:
-        InputError: the file cannot be read or decoded.
-    """
-    return _as_uint8(path, read_picture(path, page=None)[0], colour, intensity_range)
-
-
 def map_labels(path: Path, raw: np.ndarray, label_map: Mapping[int, int]) -> np.ndarray:
     """Return uint8 class indices for the raw label values; `label_map` is {raw value: class index}.
 
@@ -119,34 +206,13 @@ def map_labels(path: Path, raw: np.ndarray, label_map: Mapping[int, int]) -> np.
     # A table of all values, not np.unique: sorting the pixels took two thirds of a preparation.
     table = np.full(max(label_map) + 2, UNMAPPED, dtype=np.int16)  # the last entry is of all larger values
     table[list(label_map)] = list(label_map.values())
-    classes = table.take(raw, mode="clip")
-    if raw.min() < 0 or classes.min() == UNMAPPED:
-        unknown = [value for value in np.unique(raw).tolist() if value not in label_map]
-        raise InputError(
-            f"{path}: label values {unknown[:10]} belong to no class (dataset.classes, dataset.ignored_labels)"
-        )
-    return classes.astype(np.uint8)
-
-
-def _single_channel(path: Path, raw: np.ndarray) -> np.ndarray:
-    """Return labels as (H, W); a grey picture that was saved as RGB(A) is taken by its first channel."""
-    if raw.ndim == 3:
-        colours = raw[..., :3] if raw.shape[-1] >= 3 else raw[..., :1]
-        if (colours != colours[..., :1]).any():
-            raise InputError(f"{path}: labels must be one value per pixel, this picture is coloured")
-        raw = colours[..., 0]
-    if raw.dtype.kind == "f" and (raw != np.rint(raw)).any():
-        raise InputError(f"{path}: labels must be whole numbers")
-    return raw if raw.dtype.kind in "iu" else raw.astype(np.int64)
-
-
-def _as_uint8(path: Path, image: Image.Image, colour: str, intensity_range: Sequence[float] | None) -> Image.Image:
-    """Return the image with 8 bits per channel; deeper grey values are scaled from `intensity_range`."""
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        low, high = intensity_range or (0, 65535)
-        scaled = (np.asarray(image, dtype=np.float64) - low) * (255 / (high - low))
-        if np.isnan(scaled).any():
-            raise InputError(f"{path}: holds values that are not a number")
-        image = Image.fromarray(np.clip(np.rint(scaled), 0, 255).astype(np.uint8))
-    mode = "RGB" if colour == "rgb" else "L"
-    return image if image.mode == mode else image.convert(mode)  # Pillow would copy it
+    classes = np.empty(raw.shape, dtype=np.uint8)
+    for start in range(0, len(raw), 256):  # rows; an index of NumPy takes 8 bytes
+        found = table.take(raw[start : start + 256], mode="clip")
+        if raw[start : start + 256].min() < 0 or found.min() == UNMAPPED:
+            unknown = [value for value in np.unique(raw).tolist() if value not in label_map]
+            raise InputError(
+                f"{path}: label values {unknown[:10]} belong to no class (dataset.classes, dataset.ignored_labels)"
+            )
+        classes[start : start + 256] = found
+    return classes

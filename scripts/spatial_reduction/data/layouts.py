@@ -1,14 +1,17 @@
 """List the (image, labels) pairs of each supported folder layout."""
 
 import re
+import unicodedata
 from collections import defaultdict
 from pathlib import Path
 
 from spatial_reduction.data.decode import Pair
 from spatial_reduction.data.picture_file import count_pages
 from spatial_reduction.runtime.errors import InputError
+from spatial_reduction.runtime.log import say
 
-IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff"}
+IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif"}
+TRUTHS = {"gold": "GT", "silver": "ST"}  # of the Cell Tracking Challenge
 
 
 def list_oxford_pet(root: Path) -> list[Pair]:
@@ -44,17 +47,35 @@ def list_oxford_pet(root: Path) -> list[Pair]:
 
 
 def read_lines(path: Path) -> list[str]:
-    """Return the lines of a text file.
+    """Return the lines of a text file without white space at their ends, in Unicode's composed form (NFC).
+
+    A file of UTF-8 may begin with a byte order mark and one of UTF-16 must, as Windows writes them; lines end in LF, CR
+    LF or CR.
 
     Raises:
         InputError: it cannot be read, or is not text.
     """
     try:
-        return path.read_text(encoding="utf-8").splitlines()
+        content = path.read_bytes()
+        text = content.decode("utf-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig")
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not a text file (UTF-8)") from error
+    return [normal_name(line.strip()) for line in re.split(r"\r\n|\r|\n", text)]
+
+
+def normal_name(name: str) -> str:
+    """Return a name in Unicode's composed form: macOS writes an umlaut as two characters, others as one.
+
+    Raises:
+        InputError: it is not UTF-8.
+    """
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"{name!a}: the name of a file is not UTF-8; rename it") from error
+    return unicodedata.normalize("NFC", name)
 
 
 def list_folder(root: Path) -> list[Pair]:
@@ -93,26 +114,30 @@ def list_isbi2012(root: Path) -> list[Pair]:
     return [Pair(f"slice_{number:0{digits}}", *slices[number]) for number in sorted(slices)]
 
 
-def list_cell_tracking(root: Path) -> list[Pair]:
+def list_cell_tracking(root: Path, truth: str | None = None) -> list[Pair]:
     """List the labelled frames of the Cell Tracking Challenge's two-dimensional sequences 01 and 02.
 
-    Frame 01/t000.tif belongs to 01_GT/SEG/man_seg000.tif (gold truth) or, where a sequence has no folder 01_GT/SEG, to
-    01_ST/SEG/man_seg000.tif (silver truth); frames without a label picture are no pairs. The group is the sequence;
-    officially 01 is for training and validation, 02 for the test.
+    Frame 01/t000.tif belongs to 01_GT/SEG/man_seg000.tif (`truth` gold) or 01_ST/SEG/man_seg000.tif (silver); without
+    `truth` to the gold one where a sequence has any, else to the silver one. Frames without a label picture are no
+    pairs. The group is the sequence; officially 01 is for training and validation, 02 for the test.
     """
     sequences = [name for name in ("01", "02") if (root / name).is_dir()]
     if not sequences:
         raise InputError(f"{root}: dataset.root must hold 01/ and 01_GT/SEG/ (or 01_ST/SEG/), or the same of 02")
-    return [pair for sequence in sequences for pair in _list_sequence(root, sequence)]
+    return [pair for sequence in sequences for pair in _list_sequence(root, sequence, truth)]
 
 
-def _list_sequence(root: Path, sequence: str) -> list[Pair]:
-    gold, silver = (root / f"{sequence}_{truth}" / "SEG" for truth in ("GT", "ST"))
-    frames, truth = _numbered(root / sequence, "t"), gold if gold.is_dir() else silver
-    labels = _numbered(truth, "man_seg")
+def _list_sequence(root: Path, sequence: str, truth: str | None) -> list[Pair]:
+    frames = _numbered(root / sequence, "t")
+    gold, silver = (root / f"{sequence}_{name}" / "SEG" for name in TRUTHS.values())
+    if truth is None:
+        folder = gold if gold.is_dir() and _numbered(gold, "man_seg") else silver if silver.is_dir() else gold
+    else:
+        folder = {"gold": gold, "silver": silver}[truth]
+    labels = _numbered(folder, "man_seg")
     lonely = [labels[number].name for number in sorted(labels.keys() - frames.keys())]
     if lonely:
-        raise InputError(f"{truth}: {len(lonely)} label pictures have no frame in {sequence}/: {lonely[:10]}")
+        raise InputError(f"{folder}: {len(lonely)} label pictures have no frame in {sequence}/: {lonely[:10]}")
     official = "trainval" if sequence == "01" else "test"
     return [
         Pair(f"{sequence}_{frames[number].stem}", frames[number], labels[number], sequence, official)
@@ -121,16 +146,16 @@ def _list_sequence(root: Path, sequence: str) -> list[Pair]:
 
 
 def _numbered(folder: Path, prefix: str) -> dict[int, Path]:
-    """Return {number: path} of the files PREFIXnumber.tif of a folder."""
+    """Return {number: path} of the pictures PREFIXnumber.tif (or .TIF, .png, ...) of a folder."""
     if not folder.is_dir():
         raise InputError(f"{folder}: missing")
-    names = sorted(path.name for path in folder.iterdir() if path.name.startswith(prefix))
-    volumes = [name for name in names if name.startswith(f"{prefix}_")]
+    names = [path.name for path in _pictures(folder) if path.name.lower().startswith(prefix)]
+    volumes = [name for name in names if name.lower().startswith(f"{prefix}_")]
     if volumes:
         raise InputError(
             f"{folder}: {volumes[0]} labels one slice of a volume; only two-dimensional sequences are read"
         )
-    matches = [match for name in names if (match := re.fullmatch(rf"{prefix}(\d+)\.tiff?", name))]
+    matches = [match for name in names if (match := re.fullmatch(rf"{prefix}(\d+)\.\w+", name, re.IGNORECASE))]
     numbered = {int(match[1]): folder / match[0] for match in matches}
     if len(numbered) < len(matches):
         raise InputError(f"{folder}: two files have the same number; there are {[match[0] for match in matches][:10]}")
@@ -154,13 +179,21 @@ def _paired_files(root: Path, images: str, labels: str) -> dict[str, tuple[Path,
 
 def _by_stem(folder: Path) -> dict[str, Path]:
     files = defaultdict(list)
-    for path in folder.iterdir():
-        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith("."):
-            files[path.stem].append(path)
+    for path in _pictures(folder):
+        files[normal_name(path.stem)].append(path)
     doubled = sorted(stem for stem, paths in files.items() if len(paths) > 1)
     if doubled:
         raise InputError(f"{folder}: more than one file has the stem {doubled[:10]}")
     return {stem: paths[0] for stem, paths in files.items()}
+
+
+def _pictures(folder: Path) -> list[Path]:
+    """Return the pictures of a folder by their suffix, sorted; name the files that are none, but for hidden ones."""
+    files = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    others = [path.name for path in files if path.suffix.lower() not in IMAGE_SUFFIXES and not path.is_dir()]
+    if others:
+        say(f"{folder}: {len(others)} files are not read, for their suffix is none of a picture: {others[:10]}")
+    return [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
 
 
 LAYOUTS = {
@@ -173,13 +206,16 @@ LAYOUTS = {
 }
 
 
-def list_pairs(source: str, root: str | Path, limit: int | None) -> list[Pair]:
+def list_pairs(source: str, root: str | Path, limit: int | None, truth: str | None = None) -> list[Pair]:
     """Return the pairs of a data source in sorted order, the first `limit` of them if given.
+
+    Args:
+        truth: "gold" or "silver", of the source cell_tracking alone.
 
     Raises:
         InputError: the folder is not of the source's layout, or holds no pair.
     """
-    pairs = LAYOUTS[source](Path(root))[:limit]
+    pairs = LAYOUTS[source](Path(root), **({"truth": truth} if truth else {}))[:limit]
     if not pairs:
         raise InputError(f"{root}: holds no image for the source {source}")
     return pairs

@@ -19,8 +19,11 @@ from spatial_reduction.data.splits import SPLITS, split_pairs
 from spatial_reduction.runtime.allocation import keep_freed_memory
 from spatial_reduction.runtime.errors import InputError
 from spatial_reduction.runtime.files import CHUNK_BYTES, create_hdf5
-from spatial_reduction.runtime.log import progress, say
+from spatial_reduction.runtime.log import printable, progress, say
 
+LEAST_SPREAD = 1.0  # standard deviation of the training images, in levels of 255: less is one grey
+CORE = (0.001, 0.999)  # of the pixels; the others may be hot or dead
+FEWEST_LEVELS = 32  # of 256 that the core of images deeper than 8 bits must span: 12 bits in 16 span 16
 DECODED_AHEAD = 32  # pairs in flight per thread: bounds memory, keeps every thread busy
 WRITTEN_BYTES = 1 << 20  # at a time; of a chunk alone, two thirds of the time would be h5py's own
 
@@ -39,7 +42,7 @@ def prepare_dataset(root: str | Path, output: str | Path, dataset: Mapping[str, 
             `on_error: stop` all offending pairs are listed; with `skip` they are left out and stored by name.
     """
     keep_freed_memory()
-    pairs = list_pairs(dataset["source"], root, dataset["limit"])
+    pairs = list_pairs(dataset["source"], root, dataset["limit"], dataset["truth"])
     parts = split_pairs(pairs, dataset["split"])
     ordered = [(split, pair) for split in SPLITS for pair in parts[split]]
     decode = partial(
@@ -137,6 +140,8 @@ class _Store:
         chunk = max(1, min(capacity, CHUNK_BYTES // (side * side * channels)))
         self.file = file
         self.classes = dataset["classes"]
+        self.place = dataset["root"] or dataset["source"]
+        self.has_range = dataset["intensity_range"] is not None
         self.images = _Rows(
             file.create_dataset(
                 "images",
@@ -167,12 +172,17 @@ class _Store:
         self.digest = hashlib.sha256()  # of all that a training can depend on: pixels, labels, objects, order, split
         self.pixels = np.zeros(256, dtype=np.int64)  # of the training split, by label
         self.values = np.zeros((channels, 256), dtype=np.int64)
+        self.held = {split: np.zeros(256, dtype=bool) for split in SPLITS}  # labels that a split's pictures have
+        self.deep_ranges: list[tuple[float, float]] = []  # of training images deeper than 8 bits
+        self.colours: dict[int, tuple[tuple[int, ...], Path]] = {}  # of palettes: {label: (its colour, first file)}
+        self.objects: list[tuple[int, int]] = []  # of label pictures of objects: (how many, parts of the only one)
 
     def add(self, split: str, pair: Pair, result: Decoded | InputError, sums: _Sums | None) -> None:
         if isinstance(result, InputError):
-            self.left_out.append(str(result))
+            self.left_out.append(printable(str(result)))
             return
-        image, labels, digest, instances = result
+        image, labels, digest, instances, deep_range, palette, parts = result
+        self._require_one_palette(palette, pair.labels)
         self.images.add(image)
         self.labels.add(labels)
         self.members[split].append(len(self.names))
@@ -183,9 +193,22 @@ class _Store:
         if self.instances is not None:
             self.instances.add(instances)
             self.digest.update(instances.tobytes())
+            self.objects.append((int(instances.max()), parts))
+        self.held[split][np.unique(labels)] = True
         if sums:
             self.pixels += sums.labels
             self.values += sums.channels
+            self.deep_ranges += [deep_range] if deep_range else []
+
+    def _require_one_palette(self, palette: Mapping[int, tuple[int, ...]], path: Path) -> None:
+        """Refuse a label value whose colour differs between label pictures: it hardly means the same in both."""
+        for value, colour in palette.items():
+            known, first = self.colours.setdefault(value, (colour, path))
+            if known != colour:
+                raise InputError(
+                    f"{path}: its palette gives the label {value} the colour {colour}, that of {first} {known}; save "
+                    "all label pictures with one palette, or as grey"
+                )
 
     def finish(self, on_error: str) -> None:
         if self.left_out and (on_error == "stop" or not all(self.members.values())):
@@ -217,6 +240,8 @@ class _Store:
                     f"dataset.classes: {entry['name']} covers {share:.1f} % of the training pixels, "
                     f"expected {low} to {high} %: is the label mapping right?"
                 )
+        self._require_objects()
+        self._require_contrast()
         values = np.arange(256) / 255
         shown = self.values / self.values.sum(axis=1, keepdims=True)
         mean = shown @ values
@@ -226,3 +251,38 @@ class _Store:
         self.file.attrs["channel_std"] = np.sqrt(np.maximum(shown @ values**2 - mean**2, 0))
         self.file.attrs["digest"] = self.digest.hexdigest()
         self.file.attrs["source_digest"] = hashlib.sha256("".join(self.digests).encode()).hexdigest()
+
+    def _require_objects(self) -> None:
+        """Refuse masks of one value where objects of a value each are wanted: all would be one object."""
+        single = [parts for count, parts in self.objects if count == 1]
+        if single and max(count for count, _ in self.objects) == 1 and sum(n > 1 for n in single) > len(single) / 2:
+            raise InputError(
+                "dataset.instances: every label picture has one object, most in several parts: these are masks. "
+                "Give each object a value of its own, or read them with the source folder and instances.components_of"
+            )
+
+    def _require_contrast(self) -> None:
+        """Refuse images in which nothing can be seen, most often for a wrong intensity range."""
+        levels = np.arange(256)
+        counts = self.values.sum(axis=1, keepdims=True)
+        mean = (self.values * levels).sum(axis=1, keepdims=True) / counts
+        spread = np.sqrt((self.values * (levels - mean) ** 2).sum(axis=1) / counts[:, 0])
+        low = min((low for low, _ in self.deep_ranges), default=None)
+        high = max((high for _, high in self.deep_ranges), default=None)
+        found = "" if low is None else f"; the samples run from {low:g} to {high:g} (dataset.intensity_range)"
+        if spread.max() < LEAST_SPREAD:
+            raise InputError(
+                f"{self.place}: the training images are all but one grey (standard deviation {spread.max():.2f} of 255 "
+                f"levels){found}"
+            )
+        shares = self.values.sum(axis=0).cumsum() / self.values.sum()
+        darkest, brightest = (int(np.searchsorted(shares, share)) for share in CORE)
+        if low is None or brightest - darkest >= FEWEST_LEVELS:
+            return
+        line = (
+            f"of 256 grey levels {100 * (CORE[1] - CORE[0]):.1f} % of the training pixels use "
+            f"{brightest - darkest + 1}{found}"
+        )
+        if not self.has_range:
+            raise InputError(f"{self.place}: {line}")
+        say(f"{self.place}: {line}")

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from spatial_reduction.data.decode import Pair
+from spatial_reduction.data.layouts import read_lines
 from spatial_reduction.runtime.errors import InputError
 
 SPLITS = ("train", "validation", "test")
@@ -67,10 +68,9 @@ def _listed(pairs: Sequence[Pair], lists: Mapping[str, str]) -> dict[str, list[P
     parts, seen = {}, set()
     for split in SPLITS:
         try:
-            names = Path(lists[split]).read_text(encoding="utf-8").split()
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or "not a text file (UTF-8)"
-            raise InputError(f"dataset.split.lists.{split}: {lists[split]}: {reason}") from error
+            names = [name for name in read_lines(Path(lists[split])) if name]
+        except InputError as error:
+            raise InputError(f"dataset.split.lists.{split}: {error}") from error
         unknown = sorted(set(names) - by_name.keys())
         repeated = sorted(seen.intersection(names)) or sorted({name for name in names if names.count(name) > 1})
         if unknown or repeated:

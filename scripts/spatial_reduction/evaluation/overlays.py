@@ -35,7 +35,7 @@ def write_overlay(
     """Write an image as PNG with the classes of the foreground tinted, and outlined in their full colour.
 
     Args:
-        pixels: uint8 (H, W, 3).
+        pixels: uint8 (H, W, 3) or, grey, (H, W, 1).
         labels: uint8 (H, W).
     """
     colours = class_colours(classes)[labels]

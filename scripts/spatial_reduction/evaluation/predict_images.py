@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch.nn import functional
 
-from spatial_reduction.data.decode import read_image
+from spatial_reduction.data.shown_picture import ShownPicture
 from spatial_reduction.evaluation.overlays import write_labels, write_overlay
 from spatial_reduction.networks.inference import compute_logits
 from spatial_reduction.networks.model_file import load_model, require_architecture
@@ -21,7 +20,7 @@ from spatial_reduction.runtime.determinism import set_determinism
 from spatial_reduction.runtime.device import choose_device
 from spatial_reduction.runtime.errors import InputError
 from spatial_reduction.runtime.files import create_hdf5, write_table
-from spatial_reduction.runtime.log import progress, say
+from spatial_reduction.runtime.log import printable, progress, say
 
 FOLDERS = ("labels", "overlays", "probabilities")  # beside the table
 CHUNK = 512
@@ -82,19 +81,17 @@ def predict_images(
     unread = 0
     for path in progress(sorted(map(Path, images)), len(images), f"{folder}", "images"):
         try:
-            image = read_image(path, colour, intensity_range)
+            image = ShownPicture(path, None, colour, intensity_range)
         except InputError as error:
-            say(f"left out: {error}")
+            say(f"left out: {printable(str(error))}")
             unread += 1
             continue
         probabilities = _probabilities(predict, image, image_size if resize else None, f"{model} on {path}")
         labels = probabilities.argmax(axis=0).astype(np.uint8)
         write_labels(folder / "labels" / f"{path.stem}.png", labels, len(classes))
-        write_overlay(
-            folder / "overlays" / f"{path.stem}.png", np.asarray(image.convert("RGB")), labels, len(classes), front
-        )
+        write_overlay(folder / "overlays" / f"{path.stem}.png", image.block(), labels, len(classes), front)
         _write_probabilities(folder / "probabilities" / f"{path.stem}.h5", probabilities, classes)
-        place = {"image": path.name, "height": image.height, "width": image.width}
+        place = {"image": path.name, "height": image.size[0], "width": image.size[1]}
         rows += [{**place, "class": name, "share": (labels == i).mean()} for i, name in enumerate(classes)]
     if unread:
         raise InputError(f"{unread} of {len(images)} images could not be read (see above); the others are in {folder}")
@@ -102,17 +99,15 @@ def predict_images(
     say(f"{table}: {len(images)} images predicted by {model} on {where.type}")
 
 
-def _probabilities(predict: Predict, image: Image.Image, side: int | None, what: str) -> np.ndarray:
+def _probabilities(predict: Predict, image: ShownPicture, side: int | None, what: str) -> np.ndarray:
     """Return float32 (classes, H, W) of the image's own size; `side` is what the network sees it resized to."""
-    shown = image.resize((side, side), Image.Resampling.BILINEAR) if side else image
-    pixels = np.array(shown).reshape(1, shown.height, shown.width, -1)
+    pixels = (image.resized(side) if side else image.block())[None]
     try:
         probabilities = predict(pixels).softmax(dim=1).cpu()
     except InputError as error:
         raise InputError(f"{what}: {error}") from error
     if side:
-        size = (image.height, image.width)
-        probabilities = functional.interpolate(probabilities, size, mode="bilinear", antialias=True)
+        probabilities = functional.interpolate(probabilities, image.size, mode="bilinear", antialias=True)
     return probabilities[0].numpy()
 
 

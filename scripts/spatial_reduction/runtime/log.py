@@ -85,9 +85,14 @@ def _tell(error: Exception) -> None:
         traceback.print_exception(error, file=sys.stderr)
 
 
+def printable(text: str) -> str:
+    """Return text with control characters, line breaks and what turns its direction as escapes: \\x1b, not obeyed."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+
+
 def say(message: str) -> None:
-    """Print one line to standard error (and so to the job's log)."""
-    print(message, file=sys.stderr)
+    """Print one line (or several) to standard error, and so to the job's log; a terminal obeys nothing in it."""
+    print("\n".join(map(printable, message.split("\n"))), file=sys.stderr)
 
 
 def progress(items: Iterable[Item], total: int, what: str, unit: str) -> tqdm:
