@@ -5,10 +5,13 @@ from snakemake.utils import min_version
 min_version("9.14")
 
 
+include: "workflow/rules/checks.smk"
+include: "workflow/rules/files.smk"
+
+
 configfile: f"{workflow.basedir}/config/config.yaml"
 
 
-include: "workflow/rules/checks.smk"
 include: "workflow/rules/configuration.smk"
 include: "workflow/rules/arms.smk"
 include: "workflow/rules/paths.smk"

@@ -87,14 +87,18 @@ def snakemake(tmp_path):
 
 @pytest.fixture
 def checked(config):
-    """Lay overrides over the embedded configuration and run all checks; return what they define."""
-    files = [ROOT / f"workflow/rules/{name}.smk" for name in ("checks", "configuration", "arms")]
+    """Lay overrides over the embedded configuration and run all checks; return what they define.
+
+    Keywords are attributes of the workflow, as snakemake has them.
+    """
+    files = [ROOT / f"workflow/rules/{name}.smk" for name in ("checks", "files", "configuration", "arms")]
     checks = [compile(file.read_text().partition("\nwildcard_constraints:")[0], file, "exec") for file in files]
 
-    def run(overrides):
+    def run(overrides, **workflow):
         merged = copy.deepcopy(config)
         update_config(merged, overrides)
-        defined = {"config": merged, "workflow": SimpleNamespace(basedir=str(ROOT))}
+        workflow = {"basedir": str(ROOT), "is_main_process": False} | workflow
+        defined = {"config": merged, "workflow": SimpleNamespace(**workflow)}
         for each in checks:
             exec(each, defined)
         return defined

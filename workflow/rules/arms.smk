@@ -5,6 +5,8 @@ from types import SimpleNamespace
 
 from snakemake.utils import update_config
 
+MOST_TRAININGS = 100_000  # Snakemake plans some 200 jobs a second
+
 
 def fit_windows(arm, model, training, reduction):
     """Refuse windows that cannot be; drop the keys of the other network, so that they rerun nothing."""
@@ -34,6 +36,7 @@ def resolve_arm(name, overrides):
         check(arm[section], {"$ref": f"#/$defs/{section}", "$defs": SCHEMA["$defs"]}, f"arms.{key}")
     model, training, reduction = arm["model"], arm["training"], arm["reduction"]
     interest, step = reduction["classes_of_interest"], reduction["step"]
+    check_thresholds(overrides.get("thresholds", []), f"arms.{name}.thresholds")
     check_names(interest, CLASSES, f"arms.{name}.classes_of_interest")
     refuse_unless(
         len(interest) < len(CLASSES), f"arms.{name}.classes_of_interest", "all classes are of interest, so none is"
@@ -71,6 +74,14 @@ def resolve_arm(name, overrides):
 
 ARMS = {name: resolve_arm(name, overrides) for name, overrides in config["arms"].items() if overrides is not None}
 refuse_unless(ARMS, "arms", "every arm is left out")
+trainings = len(config["seeds"]) * sum(
+    len(arm["reduction"]["thresholds"]) * arm["reduction"]["iterations"] for arm in ARMS.values()
+)
+refuse_unless(
+    trainings <= MOST_TRAININGS,
+    "arms",
+    f"{trainings:,} trainings (arms x thresholds x seeds x iterations); {MOST_TRAININGS:,} at most can be planned",
+)
 check_names(EVALUATION["comparators"], ARMS, "evaluation.comparators")
 check_names([config["report"]["method"]], ARMS, "report.method")
 

@@ -1,29 +1,131 @@
-"""How a configuration is refused: one line that names the key. No rules."""
+"""How a configuration is refused: one line that names file, line, key and value. No rules."""
 
+import math
 import sys
+from decimal import Decimal, InvalidOperation
+from difflib import get_close_matches
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
+from jsonschema.validators import extend
+
+PLACES = {}  # {key: "file:line" that says it}
+RENAMED = {"T1": "intact", "T2": "self_masked", "T3": "label_masked"}
+LONGEST = 200  # characters of a value in a message
+
+
+def is_whole(checker, value):
+    """Tell a whole number: 3.0 is none, nor is true."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def is_number(checker, value):
+    """Tell a number: NaN and infinity compare with nothing, so every bound would let them pass."""
+    return is_whole(checker, value) or (isinstance(value, float) and math.isfinite(value))
+
+
+Validator = extend(
+    Draft202012Validator,
+    type_checker=Draft202012Validator.TYPE_CHECKER.redefine_many({"integer": is_whole, "number": is_number}),
+)
+
+
+def located(key, message):
+    """Return the line about a key, with the place that says it, or says the section around it."""
+    parts = key.split(".")
+    places = (PLACES.get(".".join(parts[:depth])) for depth in range(len(parts), 0, -1))
+    return ": ".join(filter(None, ["config", next(filter(None, places), None), key, message]))
 
 
 def refuse_unless(is_right, key, message):
     """Stop with one line that names the key; an exception would add the lines of this file that raised it."""
     if not is_right:
-        sys.exit(f"config: {key}: {message}")
+        sys.exit(located(key, message))
+
+
+def warn(key, message):
+    """Say once, when a run begins, that a value is legal and probably not what was meant."""
+    if workflow.is_main_process:
+        print(located(key, f"warning: {message}"), file=sys.stderr)
+
+
+def short(value):
+    """Return a value as it is printed."""
+    text = repr(value)
+    return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} ... {text[-LONGEST // 4 :]}"
+
+
+def way_out(error, key):
+    """Say what to write instead of a value, where that can be told."""
+    value, wanted = error.instance, error.validator_value
+    if error.validator == "additionalProperties" and isinstance(value, dict):
+        known = list(error.schema.get("properties", {}))
+        close = [near for name in value if name not in known for near in get_close_matches(str(name), known, 1)]
+        dotted = [name for name in map(str, value) if "." in name]
+        if dotted:
+            return "write sections inside each other: {a: {b: c}}, not a.b: c"
+        return f"did you mean {', '.join(close)}?" if close else f"there are {', '.join(known)}"
+    if error.validator == "type" and {"number", "integer"} & set([wanted] if isinstance(wanted, str) else wanted):
+        if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+            return f"write {int(value)}"
+        if isinstance(value, str):
+            return text_as_number(value, key)
+    old = [
+        name for name in (value if isinstance(value, list) else [value]) if isinstance(name, str) and name in RENAMED
+    ]
+    return "; ".join(f"{name} is now called {RENAMED[name]}" for name in old)
+
+
+def text_as_number(text, key):
+    """Say how to write a number that was read as text."""
+    try:
+        plain = format(Decimal(text), "f")
+    except (InvalidOperation, ValueError):
+        return ""
+    if PLACES.get(key) == "--config":
+        return f"inside braces, --config makes text of every number; put {plain} into a file"
+    return f"YAML reads this as text: write {plain}"
+
+
+def explain(error, key):
+    """Return what is wrong with a value, what the key means, and the way out."""
+    message = error.message.replace(repr(error.instance), short(error.instance))
+    if error.validator == "contains" and "const" in error.validator_value:
+        message = f"{short(error.instance)} must hold {error.validator_value['const']}"
+    meaning = error.schema.get("description", "") if isinstance(error.schema, dict) else ""
+    return "; ".join(filter(None, [f"{message} ({meaning})" if meaning else message, way_out(error, key)]))
 
 
 def check(instance, schema, key=""):
     """Stop with one line that names the key, where snakemake's own validate() prints the whole schema."""
-    error = best_match(Draft202012Validator(schema).iter_errors(instance))
+    error = best_match(Validator(schema).iter_errors(instance))
     if error:
         place = ".".join(filter(None, [key, *map(str, error.absolute_path)]))
-        hint = error.schema.get("description", "") if isinstance(error.schema, dict) else ""
-        refuse_unless(False, place or "top level", f"{error.message} ({hint})" if hint else error.message)
+        refuse_unless(False, place or "top level", explain(error, place))
 
 
 def check_names(names, known, key):
-    unknown = sorted(set(names) - set(known))
+    unknown = sorted(set(names) - set(known), key=str)
     refuse_unless(not unknown, key, f"unknown {unknown}; there are {sorted(known)}")
+
+
+def check_class_names(classes, named):
+    """Refuse names of classes that there are not, those of all keys in one line: {key: names, or None}."""
+    unknown = {key: sorted(set(names or ()) - set(classes)) for key, names in named.items()}
+    wrong = [located(key, ", ".join(names)).removeprefix("config: ") for key, names in unknown.items() if names]
+    refuse_unless(not wrong, "dataset.classes", f"has {', '.join(classes)}, but these name others: {'; '.join(wrong)}")
+
+
+def check_thresholds(values, key):
+    """Refuse thresholds that names of files do not spell out, so that two could share theirs; warn of shares from 0 to 1."""
+    for value in values:
+        refuse_unless(float(f"{value:.10g}") == value, key, f"{value!r} has more than 10 digits")
+        if value < 5:
+            warn(
+                key,
+                f"{value:g} keeps {value:g} % of the pixels"
+                + (f"; did you mean {100 * value:g}?" if value < 1 else ""),
+            )
 
 
 def check_path(path, key):

@@ -8,6 +8,7 @@ with open(os.path.join(workflow.basedir, "workflow/schemas/config.schema.yaml"))
     # Every job of a run reads this: the parser written in C takes a seventh of the time, where PyYAML was built with it.
     SCHEMA = yaml.load(file, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 check(config, SCHEMA)
+check_path(workflow.basedir, "this checkout")
 DATASET = config["dataset"]
 for key, path in {
     "dataset.root": DATASET["root"],
@@ -21,16 +22,24 @@ RANGE = DATASET["intensity_range"]
 refuse_unless(RANGE is None or RANGE[0] < RANGE[1], "dataset.intensity_range", f"{RANGE} is not [low, high]")
 RAW = [label for entry in DATASET["classes"] for label in entry["labels"]] + DATASET["ignored_labels"]
 refuse_unless(len(set(RAW)) == len(RAW), "dataset.classes", f"a label value stands twice in {sorted(RAW)}")
-check_names((DATASET["instances"] or {}).get("components_of") or [], CLASSES, "dataset.instances.components_of")
 EVALUATION = config["evaluation"]
 check_names([config["report"]["measure"]], EVALUATION["measures"], "report.measure")
-check_names(EVALUATION["foreground"], CLASSES, "evaluation.foreground")
-refuse_unless(len(EVALUATION["foreground"]) < len(CLASSES), "evaluation.foreground", "no class is left as background")
 GROUPS = {group: names for group, names in EVALUATION["class_groups"].items() if names is not None}
-for group, names in GROUPS.items():
-    check_names(names, CLASSES, f"evaluation.class_groups.{group}")
 check_names([config["report"]["class_group"]], ["all", *GROUPS], "report.class_group")
-if EVALUATION["objects"]:
-    check_names([EVALUATION["objects"]["class"]], CLASSES, "evaluation.objects.class")
+check_class_names(
+    CLASSES,
+    {
+        "dataset.instances.components_of": (DATASET["instances"] or {}).get("components_of"),
+        "reduction.classes_of_interest": config["reduction"]["classes_of_interest"],
+        "evaluation.foreground": EVALUATION["foreground"],
+        "evaluation.objects.class": [EVALUATION["objects"]["class"]] if EVALUATION["objects"] else [],
+        **{f"evaluation.class_groups.{group}": names for group, names in GROUPS.items()},
+    },
+)
+refuse_unless(len(EVALUATION["foreground"]) < len(CLASSES), "evaluation.foreground", "no class is left as background")
+check_thresholds(config["reduction"]["thresholds"], "reduction.thresholds")
+for share, meaning in {"validation_share": "validates", "test_share": "tests"}.items():
+    if DATASET["split"][share] < 1:
+        warn(f"dataset.split.{share}", f"{DATASET['split'][share]} % of the images {meaning}; 20 is a fifth")
 # What a report is about: new images must not make it anew.
 EXPERIMENT = {section: value for section, value in config.items() if section != "prediction"}

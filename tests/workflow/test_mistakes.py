@@ -1,0 +1,288 @@
+"""The mistakes that users make, and the one line that each gets: file, line, key, value, the way out."""
+
+import json
+import re
+from types import SimpleNamespace
+
+import pytest
+import yaml
+
+from experiments import ROOT, SCHEMA, nested
+
+OTHER_CLASSES = """
+dataset:
+  classes: [{name: sky, labels: [2]}, {name: cat, labels: [1]}, {name: edge, labels: [3]}]
+"""
+A_CLASS = """
+dataset:
+  classes: [{name: %s, labels: [2]}, {name: pet, labels: [1]}, {name: border, labels: [3]}]
+"""
+LONG = "a" * 301
+
+
+@pytest.fixture
+def started(checked, tmp_path, monkeypatch):
+    """Run all checks as a run does that is started with files my_0.yaml, my_1.yaml, ... of these texts."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*texts, named=()):
+        overrides = {}
+        paths = [tmp_path / f"my_{index}.yaml" for index in range(len(texts))]
+        for path, text in zip(paths, texts, strict=True):
+            path.write_text(text)
+            overrides |= yaml.safe_load(text)
+        settings = SimpleNamespace(configfiles=paths, config=dict(named))
+        return checked(overrides | dict(named), is_main_process=True, config_settings=settings)
+
+    return run
+
+
+@pytest.fixture
+def told(started):
+    """Return the line with which these files are refused, without its "config: "."""
+
+    def run(*texts, **options):
+        with pytest.raises(SystemExit) as refused:
+            started(*texts, **options)
+        line = refused.value.code.removeprefix("config: ")
+        assert "\n" not in line
+        return line
+
+    return run
+
+
+# (what the file says; how the line begins; how it ends)
+REFUSED = {
+    "a key twice": (
+        "training:\n  epochs: 3\n  epochs: 4\n",
+        "my_0.yaml:3: training.epochs: stands twice in this file, first in line 2",
+        "",
+    ),
+    "a section twice": (
+        "training: {epochs: 3}\nseeds: [1]\ntraining: {batch_size: 8}\n",
+        "my_0.yaml:3: training: stands twice in this file, first in line 1",
+        "",
+    ),
+    "an arm without settings": (
+        "arms:\n  fresh:\n",
+        "my_0.yaml:2: arms.fresh: has no settings",
+        "write {} for the defaults, null to leave it out",
+    ),
+    "an exponent without point": (
+        "training:\n  learning_rate: 1e-3\n",
+        "my_0.yaml:2: training.learning_rate: '1e-3' is not of type 'number'",
+        "YAML reads this as text: write 0.001",
+    ),
+    "a number in quotes": ("training: {epochs: '3'}", "my_0.yaml:1: training.epochs: '3' is not", "write 3"),
+    "a number to base 8": (
+        "training: {batch_size: 010}",
+        "my_0.yaml:1: training.batch_size: YAML reads 010 as a number to base 8",
+        "write it as one number",
+    ),
+    "a number to base 60": (
+        "training: {batch_size: 1:30}",
+        "my_0.yaml:1: training.batch_size: YAML reads 1:30 as minutes and seconds",
+        "",
+    ),
+    "an old name of a protocol": (
+        "evaluation: {protocols: [T2]}",
+        "my_0.yaml:1: evaluation.protocols: ['T2'] must hold intact",
+        "T2 is now called self_masked",
+    ),
+    "old names of protocols": (
+        "evaluation: {protocols: [T1, T3]}",
+        "my_0.yaml:1: evaluation.protocols: ['T1', 'T3'] must hold intact",
+        "T1 is now called intact; T3 is now called label_masked",
+    ),
+    "an unknown protocol": (
+        "evaluation:\n  protocols: [intact, snow]\n",
+        "my_0.yaml:2: evaluation.protocols.1: 'snow' is not one of ['intact', 'self_masked', ",
+        "",
+    ),
+    "a misspelt section": ("traning: {epochs: 3}", "top level: Additional", "did you mean training?"),
+    "a misspelt key": ("training: {epoch: 3}", "my_0.yaml:1: training: Additional", "did you mean epochs?"),
+    "a dotted key": (
+        "training.epochs: 3",
+        "top level: Additional",
+        "write sections inside each other: {a: {b: c}}, not a.b: c",
+    ),
+    "a section without keys": ("training:\n", "my_0.yaml:1: training: None is not of type 'object'", ""),
+    "a key without value": ("training: {epochs: }", "my_0.yaml:1: training.epochs: None is not of type 'integer'", ""),
+    "classes under other names": (
+        OTHER_CLASSES,
+        "my_0.yaml:3: dataset.classes: has sky, cat, edge, but these name others: ",
+        "",
+    ),
+    "a class name that tables take for missing": (
+        A_CLASS % "None",
+        "my_0.yaml:3: dataset.classes.0.name: 'None' should",
+        "",
+    ),
+    "a class name in quotes that tables take for missing": (
+        A_CLASS % "'null'",
+        "my_0.yaml:3: dataset.classes.0.name: 'null'",
+        "",
+    ),
+    "a class name of 301 letters": (A_CLASS % LONG, "my_0.yaml:3: dataset.classes.0.name: 'aaaa", ""),
+    "not a number": ("evaluation: {margin: .nan}", "my_0.yaml:1: evaluation.margin: nan is not of type 'number'", ""),
+    "infinity": (
+        "training: {learning_rate: .inf}",
+        "my_0.yaml:1: training.learning_rate: inf is not of type 'number'",
+        "",
+    ),
+    "an infinite range": (
+        "dataset: {intensity_range: [0, .inf]}",
+        "my_0.yaml:1: dataset.intensity_range.1: inf is not",
+        "",
+    ),
+    "a threshold of nan": ("reduction: {thresholds: [.nan]}", "my_0.yaml:1: reduction.thresholds.0: nan is not", ""),
+    "a gate of nan": ("report: {least_baseline_iou: .nan}", "my_0.yaml:1: report.least_baseline_iou: nan is not", ""),
+    "nan in an arm": ("arms: {saliency: {step: .nan}}", "my_0.yaml:1: arms.saliency.step: nan is not", ""),
+    "a whole number with a point": ("training: {epochs: 3.0}", "my_0.yaml:1: training.epochs: 3.0 is not", "write 3"),
+    "a seed with a point": ("seeds: [1.0]", "my_0.yaml:1: seeds.0: 1.0 is not of type 'integer'; write 1", ""),
+    "a huge whole number": (
+        "training: {epochs: 1.0e+300}",
+        "my_0.yaml:1: training.epochs: 1e+300 is not of type 'integer'",
+        "",
+    ),
+    "a huge number of digits": (f"seeds: [{10**400}]", "my_0.yaml:1: seeds.0: 1000", ""),
+    "true for a number": ("seeds: [true]", "my_0.yaml:1: seeds.0: True is not of type 'integer'", ""),
+    "thresholds that share files": (
+        "reduction: {thresholds: [90, 90.00000000001]}",
+        "my_0.yaml:1: reduction.thresholds: 90.00000000001 has more than 10 digits",
+        "",
+    ),
+    "an arm called no": ("arms: {no: {}}", "my_0.yaml:1: arms.no: YAML reads the name no as bool", "choose another"),
+    "an arm called 1": ("arms: {1: {}}", "my_0.yaml:1: arms.1: YAML reads the name 1 as int", "choose another"),
+    "an arm called null": (
+        "arms: {null: {}}",
+        "my_0.yaml:1: arms.null: YAML reads the name null as null",
+        "choose another",
+    ),
+    "an arm called null in quotes": ("arms: {'null': {}}", "my_0.yaml:1: arms: 'null' should not be valid", ""),
+    "an arm called nan": ("arms: {nan: {}}", "my_0.yaml:1: arms: 'nan' should not be valid", ""),
+    "an arm of 301 letters": (f"arms: {{{LONG}: {{}}}}", "my_0.yaml:1: arms: 'aaaa", ""),
+    "a group called no": (
+        "evaluation: {class_groups: {no: [pet]}}",
+        "my_0.yaml:1: evaluation.class_groups.no: YAML reads",
+        "",
+    ),
+    "a group called 1": (
+        "evaluation: {class_groups: {1: [pet]}}",
+        "my_0.yaml:1: evaluation.class_groups.1: YAML reads",
+        "",
+    ),
+    "a group of 301 letters": (
+        f"evaluation: {{class_groups: {{{LONG}: [pet]}}}}",
+        "my_0.yaml:1: evaluation.class_groups: 'aaaa",
+        "",
+    ),
+    "a group without classes": (
+        "evaluation: {class_groups: {pets: }}",
+        "my_0.yaml:1: evaluation.class_groups.pets: has no",
+        "",
+    ),
+    "a truth value for text": ("dataset: {on_error: no}", "my_0.yaml:1: dataset.on_error: False is not one of", ""),
+    "a number for text": ("report: {title: 5}", "my_0.yaml:1: report.title: 5 is not of type 'string'", ""),
+    "a date for text": (
+        "report: {title: 2026-11-25}",
+        "my_0.yaml:1: report.title: datetime.date(2026, 11, 25) is not",
+        "",
+    ),
+    "too many seeds": (f"seeds: {list(range(1001))}", "my_0.yaml:1: seeds: [0, 1, 2, 3,", "distribution-free test.)"),
+    "a grid too large to plan": (
+        f"reduction: {{iterations: 1000, thresholds: {list(range(6, 101))}}}",
+        ": arms: 572,004 trainings",
+        "100,000 at most can be planned",
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", REFUSED)
+def test_a_mistake_is_refused_in_one_line_that_says_where_it_stands(told, mistake):
+    text, start, end = REFUSED[mistake]
+    line = told(text)
+    assert start in line
+    assert line.endswith(end)
+    assert len(line) < 700
+
+
+def test_wrong_names_of_classes_are_told_together_each_with_its_place(told):
+    named = dict(re.findall(r"([\w.]+): ([\w, ]+)(?:;|$)", told(OTHER_CLASSES).partition("name others: ")[2]))
+    assert named == {
+        "evaluation.foreground": "border, pet",
+        "reduction.classes_of_interest": "border, pet",
+        "evaluation.class_groups.pet_and_background": "background, pet",
+    }
+
+
+def test_the_last_file_that_says_a_key_is_the_one_that_is_named(told):
+    assert told("training: {epochs: 3}", "\ntraining: {epochs: 0}").startswith(
+        "my_1.yaml:2: training.epochs: 0 is less"
+    )
+
+
+def test_a_value_of_the_command_line_is_named_as_such(told):
+    line = told("seeds: [1]", named={"training": {"epochs": "3"}})
+    assert line.startswith("--config: training.epochs: '3' is not of type 'integer'")
+    assert line.endswith("inside braces, --config makes text of every number; put 3 into a file")
+
+
+def test_the_same_key_in_two_files_is_no_mistake(started):
+    started("seeds: [1]\nreport: {images: 3}\n", "seeds: [1, 2, 3]\n")
+
+
+def test_a_file_of_json_is_no_mistake(started):
+    text = json.dumps({"seeds": [1], "training": {"learning_rate": 0.001}}, indent="\t")
+    with pytest.raises(yaml.YAMLError):
+        yaml.safe_load(text)
+    started(json.dumps({"seeds": [1]}))
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (
+            "reduction: {thresholds: [0.9]}",
+            "my_0.yaml:1: reduction.thresholds: warning: 0.9 keeps 0.9 % of the pixels; did you mean 90?",
+        ),
+        (
+            "arms: {saliency: {thresholds: [4]}}",
+            "my_0.yaml:1: arms.saliency.thresholds: warning: 4 keeps 4 % of the pixels",
+        ),
+        (
+            "dataset: {split: {validation_share: 0.2}}",
+            "my_0.yaml:1: dataset.split.validation_share: warning: 0.2 % of the images validates; 20 is a fifth",
+        ),
+        ("arms: {salliency: null}", "my_0.yaml:1: arms.salliency: warning: null leaves out what an earlier file names"),
+    ],
+)
+def test_what_is_legal_and_hardly_meant_is_warned_of(started, capsys, text, line):
+    started(text)
+    assert line in capsys.readouterr().err
+
+
+# A definition's words and numbers are bounded where they are used, names by what they must agree with.
+BOUNDS = {
+    "integer": {"maximum", "exclusiveMaximum"},
+    "number": {"maximum", "exclusiveMaximum"},
+    "string": {"maxLength"},
+    "array": {"maxItems"},
+}
+AGREE = {"comparators.items", "class_names.items", "arm", "method", "class_group"}
+
+
+def unbounded(schema, place):
+    """Yield the places of a schema whose numbers, texts or lists have no upper bound."""
+    for key, part in schema.items() if isinstance(schema, dict) else enumerate(schema):
+        if isinstance(part, dict | list) and key not in ("if", "then", "else", "required", "enum"):
+            yield from unbounded(part, f"{place}.{key}")
+    if isinstance(schema, dict) and isinstance(schema.get("type"), str | list):
+        kinds = {schema["type"]} if isinstance(schema["type"], str) else set(schema["type"])
+        is_finite = bool({"enum", "const"} & {*schema, *schema.get("items", {})})
+        if not is_finite and any(kind in kinds and not bounds & set(schema) for kind, bounds in BOUNDS.items()):
+            yield place.replace(".properties", "")
+
+
+def test_every_number_text_and_list_has_an_upper_bound():
+    assert [place for place in unbounded(SCHEMA, "") if not place.endswith(tuple(AGREE))] == []
