@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
-from experiments import ROOT, SCHEMA, nested
+from experiments import SCHEMA
 
 OTHER_CLASSES = """
 dataset:
