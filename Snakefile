@@ -13,16 +13,17 @@ configfile: f"{workflow.basedir}/config/config.yaml"
 
 
 include: "workflow/rules/configuration.smk"
-include: "workflow/rules/arms.smk"
+include: "workflow/rules/design.smk"
+include: "workflow/rules/code.smk"
 include: "workflow/rules/paths.smk"
 include: "workflow/rules/slurm.smk"
-include: "workflow/rules/preflight.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/reduction.smk"
-include: "workflow/rules/single_pass.smk"
 include: "workflow/rules/evaluation.smk"
+include: "workflow/rules/figures.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/prediction.smk"
+include: "workflow/rules/preflight.smk"
 
 
 rule all:

@@ -13,6 +13,14 @@ if __name__ == "__main__":
             counts=snakemake.output.counts,
             run={name: snakemake.wildcards[name] for name in ("arm", "threshold", "seed")},
             threads=snakemake.threads,
-            **snakemake.params,
+            splits=snakemake.params.splits,
+            protocols=snakemake.params.protocols,
+            class_groups=snakemake.params.class_groups,
+            foreground=snakemake.params.foreground,
+            objects=snakemake.params.objects,
+            reduction=snakemake.params.reduction,
+            device=snakemake.params.device,
+            deterministic=snakemake.params.deterministic,
+            test_time_augmentation=snakemake.params.test_time_augmentation,
         )
         remove_checkpoints(snakemake.input.models)

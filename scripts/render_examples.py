@@ -12,5 +12,8 @@ if __name__ == "__main__":
             threshold=snakemake.wildcards.threshold,
             seed=int(snakemake.wildcards.seed),
             threads=snakemake.threads,
-            **snakemake.params,
+            images=snakemake.params.images,
+            reduction=snakemake.params.reduction,
+            device=snakemake.params.device,
+            deterministic=snakemake.params.deterministic,
         )

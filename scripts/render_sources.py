@@ -11,5 +11,11 @@ if __name__ == "__main__":
             output=snakemake.output.pictures,
             table=snakemake.output.table,
             threads=snakemake.threads,
-            **snakemake.params,
+            sources=snakemake.params.sources,
+            images=snakemake.params.images,
+            thresholds=snakemake.params.thresholds,
+            classes_of_interest=snakemake.params.classes_of_interest,
+            device=snakemake.params.device,
+            deterministic=snakemake.params.deterministic,
+            seed=snakemake.params.seed,
         )

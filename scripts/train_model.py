@@ -21,9 +21,9 @@ if __name__ == "__main__":
             model=snakemake.params.model,
             training=training,
             removal=Removal(**snakemake.params.removal),
+            start=snakemake.params.start,
             seed=int(snakemake.wildcards.seed) + training["seed_offset"],
             machine=Machine(training["device"], snakemake.threads, training["deterministic"]),
-            code=snakemake.input.code,
+            code=snakemake.params.code,
             memory_mb=snakemake.resources.mem_mb,
-            **snakemake.params.start,
         )

@@ -91,7 +91,7 @@ def checked(config):
 
     Keywords are attributes of the workflow, as snakemake has them.
     """
-    files = [ROOT / f"workflow/rules/{name}.smk" for name in ("checks", "files", "configuration", "arms")]
+    files = [ROOT / f"workflow/rules/{name}.smk" for name in ("checks", "files", "configuration", "design")]
     checks = [compile(file.read_text().partition("\nwildcard_constraints:")[0], file, "exec") for file in files]
 
     def run(overrides, **workflow):

@@ -144,10 +144,19 @@ def equal(first, second):
 
 
 def read_rules():
-    """Return {rule: its text below the line `rule name:`} of all rule files."""
+    """Return {rule: its text below its first line} of all rule files, and {heir: the rule it is derived from}."""
     text = "\n".join(path.read_text() for path in sorted((ROOT / "workflow/rules").glob("*.smk")))
-    header = r"^(?:rule (\w+)|use rule \w+ as (\w+) with):\n((?:(?:    .*)?\n)+)"
-    return {plain or derived: body for plain, derived, body in re.findall(header, text + "\n", re.MULTILINE)}
+    header = r"^(?:rule (\w+)|use rule (\w+) as (\w+) with):\n((?:(?:    .*)?\n)+)"
+    found = re.findall(header, text + "\n", re.MULTILINE)
+    bodies = {plain or heir: body for plain, _, heir, body in found}
+    return bodies, {heir: base for _, base, heir, _ in found if heir}
 
 
-RULES = read_rules()
+RULES, BASES = read_rules()
+
+
+def read_directives(rule):
+    """Return {directive: its text} of a rule, with what it inherits; of params its own stand first."""
+    own = dict(re.findall(r"^    (\w+):\n((?:        .*\n)+)", RULES[rule], re.MULTILINE))
+    inherited = read_directives(BASES[rule]) if rule in BASES else {}
+    return inherited | own | {"params": own.get("params", "") + inherited.get("params", "")}

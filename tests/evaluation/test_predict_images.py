@@ -155,11 +155,11 @@ def test_an_overlay_tints_the_foreground_and_outlines_it(tmp_path):
 
 @pytest.fixture
 def listing(tmp_path):
-    """List the new images of a folder by the function of paths.smk; a refusal exits with its line."""
+    """List the new images of a folder by the function of prediction.smk; a refusal exits with its line."""
     config = {"prediction": {"images": None}}
     defined = {"os": os, "config": config, "workflow": SimpleNamespace(basedir=str(ROOT))}
-    for rules in (ROOT / "workflow/rules/checks.smk", ROOT / "workflow/rules/paths.smk"):
-        exec(compile(rules.read_text(), rules, "exec"), defined)
+    for rules in (ROOT / "workflow/rules/checks.smk", ROOT / "workflow/rules/prediction.smk"):
+        exec(compile(rules.read_text().partition("\nrule ")[0], rules, "exec"), defined)
     assert set(defined["PICTURES"]) == IMAGE_SUFFIXES
 
     def run(folder):

@@ -13,7 +13,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from experiments import ROOT, RULES
+from experiments import ROOT, RULES, read_directives
 
 SCRIPTS = sorted((ROOT / "scripts").glob("*.py"))
 LIBRARY = sorted((ROOT / "scripts/spatial_reduction").rglob("*.py"))
@@ -25,13 +25,13 @@ DIRECTIVES = [
     "benchmark",
     "wildcard_constraints",
     "retries",
+    "pathvars",
     "conda",
     "threads",
     "resources",
 ]
 DIRECTIVES += ["params", "script"]
 PRINTS = {"preflight": "output"}  # and leaves nothing
-INHERITED = {"train_single_pass": "train_model"}
 
 # Import name or conda name -> name in pyproject.toml, where they differ. seaborn brings matplotlib.
 PACKAGES = {"pytorch": "torch", "PIL": "pillow", "yaml": "pyyaml", "skimage": "scikit-image", "matplotlib": "seaborn"}
@@ -50,7 +50,7 @@ print(json.dumps(loaded))
 """
 
 
-ANALYSIS = [name for name, body in RULES.items() if "envs/analysis.yaml" in body]
+ANALYSIS = [name for name in RULES if "envs/analysis.yaml" in read_directives(name)["conda"]]
 
 
 def requirements(lines):
@@ -74,35 +74,50 @@ def loaded():
 
 @pytest.fixture(scope="module")
 def library():
-    """The function `library` of paths.smk."""
-    rules = ROOT / "workflow/rules/paths.smk"
+    """The function `library` of code.smk."""
+    rules = ROOT / "workflow/rules/code.smk"
     defined = {"os": os, "workflow": SimpleNamespace(basedir=str(ROOT))}
     exec(compile(rules.read_text(), rules, "exec"), defined)
     return defined["library"]
 
 
+def script_of(rule):
+    """The name of a rule's script; a figure's is its param `drawn_by`."""
+    directives = read_directives(rule)
+    name = re.fullmatch(r'\s+"\.\./\.\./scripts/(.+)\.py"\n', directives["script"])[1]
+    return name.replace("{params.drawn_by}", *re.findall(r'drawn_by="(\w+)"', directives["params"])[:1] or [""])
+
+
 def test_rules_and_scripts_have_the_same_names():
-    assert sorted(set(RULES) - set(INHERITED)) == [path.stem for path in SCRIPTS]
+    assert {rule: script_of(rule) for rule in RULES} == {rule: rule for rule in RULES} | {
+        "train_single_pass": "train_model"
+    }
+    assert sorted(set(RULES) - {"train_single_pass"}) == [path.stem for path in SCRIPTS]
 
 
 @pytest.mark.parametrize("rule", RULES)
 def test_a_rule_states_all_it_must_in_one_order(rule):
-    own, base = RULES[rule], RULES[INHERITED.get(rule, rule)]
-    directives = [re.findall(r"^    (\w+):", body, re.MULTILINE) for body in (own, base)]
-    for found in directives:
-        assert found == sorted(found, key=DIRECTIVES.index)
-    needed = {"log", "benchmark", "conda", "threads", "resources", "script"} | ({"output"} - {PRINTS.get(rule)})
-    assert needed <= set().union(*directives)
-    assert re.match(r'    """[A-Z].+\."""\n', base)
+    found = re.findall(r"^    (\w+):", RULES[rule], re.MULTILINE)
+    assert found == sorted(found, key=DIRECTIVES.index)
+    assert {"log", "benchmark", "conda", "script"} | ({"output"} - {PRINTS.get(rule)}) <= set(read_directives(rule))
+    assert re.match(r'    """[A-Z].+\."""\n', RULES[rule])
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_a_rule_its_script_its_log_and_its_benchmark_share_one_name(rule):
-    body = RULES[rule]
-    assert re.search(rf'^    log:\n        "<logs>/{rule}[./]', body, re.MULTILINE)
-    assert re.search(rf'^    benchmark:\n        "<benchmarks>/{rule}[./]', body, re.MULTILINE)
-    if rule not in INHERITED:
-        assert f'    script:\n        "../../scripts/{rule}.py"\n' in body
+def test_a_rule_its_log_and_its_benchmark_share_one_name(rule):
+    directives = read_directives(rule)
+    figure = re.findall(r'figure="(\w+)"', directives.get("pathvars", ""))
+    for kind in ("log", "benchmark"):
+        written = directives[kind].replace("<figure>", *figure or [""])
+        assert re.match(rf'\s+"<{kind}s>/{rule}[./]', written)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_rule_depends_on_the_code_of_its_own_script(rule):
+    told = re.findall(r"^        code=(.+),$", read_directives(rule)["params"], re.MULTILINE)[0]
+    own = {"compute_saliency": "saliency_code", "evaluate_model": "evaluation_code"}
+    own |= {"render_examples": "examples_code", "render_sources": "sources_code"}
+    assert told == own.get(rule, f'code("{script_of(rule)}")')
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
@@ -148,11 +163,13 @@ def test_environments_agree_with_the_project():
 
 @pytest.mark.parametrize("environment", ["analysis", "training"])
 def test_an_environment_holds_what_its_rules_import(library, environment):
-    rules = [rule for rule, body in RULES.items() if f"envs/{environment}.yaml" in body]
+    rules = [rule for rule in RULES if f"envs/{environment}.yaml" in read_directives(rule)["conda"]]
     sources = [
         f"saliency.{path.stem}" for path in LIBRARY if path.parent.name == "saliency" and path.stem != "__init__"
     ]
-    files = {path for rule in rules for path in library(rule, *(sources if rule == "compute_saliency" else []))}
+    files = {
+        path for rule in rules for path in library(script_of(rule), *(sources if rule == "compute_saliency" else []))
+    }
     nodes = [node for path in files for node in ast.walk(ast.parse(Path(path).read_text()))]
     imported = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
     imported |= {node.module for node in nodes if isinstance(node, ast.ImportFrom)}

@@ -1,3 +1,4 @@
+import ast
 import os
 import re
 import shutil
@@ -48,9 +49,10 @@ def planned_files(text):
     return {file for line in lines for file in line.removesuffix(" (temporary)").split(", ")}
 
 
-def append_comment(path):
+def edit(path):
+    """Change what a file computes when it is imported."""
     with open(path, "a") as file:
-        file.write("# an edit\n")
+        file.write("EDITED = True\n")
 
 
 @pytest.fixture(scope="module")
@@ -192,21 +194,44 @@ def test_a_touched_library_plans_nothing(moved):
 
 
 @pytest.mark.pipeline
+def test_comments_docstrings_annotations_and_layout_plan_nothing(moved):
+    for path in (moved / "scripts").rglob("*.py"):
+        tree = ast.parse(path.read_text())
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef):
+                node.returns = ast.Constant("what it returns")
+                node.body.insert(0, ast.Expr(ast.Constant("Another docstring.")))
+        path.write_text("# A comment.\n\n" + ast.unparse(ast.fix_missing_locations(tree)) + "\n")
+    assert job_counts(plan(moved)) == {}
+
+
+@pytest.mark.pipeline
+@pytest.mark.parametrize(
+    ("old", "new"), [("(0.9, 0.999)", "(0.9, 0.99)"), ("loss < self.best *", "loss <= self.best *")]
+)
+def test_a_changed_constant_of_the_optimiser_trains_again(moved, old, new):
+    path = moved / "scripts/spatial_reduction/training/optimizer.py"
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+    assert job_counts(plan(moved)) == {**ALL_CHAINS, **EXAMPLES, **TABLES, **REPORT}
+
+
+@pytest.mark.pipeline
 def test_an_edit_of_the_plotting_module_draws_again_and_computes_nothing(moved):
-    append_comment(moved / "scripts/spatial_reduction/report/figure_style.py")
+    edit(moved / "scripts/spatial_reduction/report/figure_style.py")
     assert job_counts(plan(moved)) == {"plot_examples": 1, **REPORT}
 
 
 @pytest.mark.pipeline
 def test_an_edit_of_a_saliency_source_concerns_the_arms_that_use_it(moved):
-    append_comment(moved / "scripts/spatial_reduction/saliency/random.py")
+    edit(moved / "scripts/spatial_reduction/saliency/random.py")
     assert job_counts(plan(moved)) == {}
-    append_comment(moved / "scripts/spatial_reduction/saliency/probability.py")
+    edit(moved / "scripts/spatial_reduction/saliency/probability.py")
     counts = job_counts(plan(moved))
     assert counts == {**CHAIN, **EXAMPLES, **TABLES, **REPORT}
 
 
 @pytest.mark.pipeline
 def test_an_edit_of_a_script_runs_its_rule_again(moved):
-    append_comment(moved / "scripts/plot_cost.py")
+    edit(moved / "scripts/plot_cost.py")
     assert job_counts(plan(moved)) == {"plot_cost": 1, **END}

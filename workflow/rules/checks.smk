@@ -131,3 +131,12 @@ def check_thresholds(values, key):
 def check_path(path, key):
     """Refuse a path that Snakemake would take for a pattern; any other character is a character."""
     refuse_unless(not set(path) & set("<>{}\n"), key, f"{path!r}: a path must hold no <, >, brace or line break")
+
+
+def refuse_closed_folders():
+    """Stop if a folder of `pathvars` that is written cannot be; Snakemake would stop with a traceback."""
+    for key in ("results", "logs", "benchmarks"):
+        folder = os.path.abspath(config["pathvars"][key])
+        while not os.path.exists(folder):
+            folder = os.path.dirname(folder)
+        refuse_unless(os.access(folder, os.W_OK), f"pathvars.{key}", f"{folder} cannot be written")

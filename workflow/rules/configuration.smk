@@ -43,3 +43,8 @@ for share, meaning in {"validation_share": "validates", "test_share": "tests"}.i
         warn(f"dataset.split.{share}", f"{DATASET['split'][share]} % of the images {meaning}; 20 is a fifth")
 # What a report is about: new images must not make it anew.
 EXPERIMENT = {section: value for section, value in config.items() if section != "prediction"}
+
+
+def dataset_section():
+    """The section `dataset` without what the drawing alone depends on."""
+    return {key: value for key, value in config["dataset"].items() if key != "synthetic"}

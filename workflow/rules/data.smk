@@ -8,8 +8,6 @@ Raw pictures -> one data set file.
 
 rule draw_synthetic_pets:
     """Draw pets on cluttered backgrounds, as files in the Oxford-IIIT Pet layout."""
-    input:
-        code=library("draw_synthetic_pets"),
     output:
         directory("<results>/synthetic_pets"),
     log:
@@ -18,11 +16,8 @@ rule draw_synthetic_pets:
         "<benchmarks>/draw_synthetic_pets.tsv"
     conda:
         "../../envs/analysis.yaml"
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=30,
     params:
+        code=code("draw_synthetic_pets"),
         synthetic=config["dataset"]["synthetic"],
         test_share=config["dataset"]["split"]["test_share"],
     script:
@@ -36,8 +31,6 @@ localrules:
 
 rule download_oxford_pet:
     """Download the Oxford-IIIT Pet release and verify its checksums."""
-    input:
-        code=library("download_oxford_pet"),
     output:
         directory("<resources>/oxford_pet"),
     log:
@@ -46,10 +39,10 @@ rule download_oxford_pet:
         "<benchmarks>/download_oxford_pet.tsv"
     conda:
         "../../envs/analysis.yaml"
-    threads: 1
     resources:
-        mem_mb=2000,
         runtime=240,
+    params:
+        code=code("download_oxford_pet"),
     script:
         "../../scripts/download_oxford_pet.py"
 
@@ -59,7 +52,6 @@ rule prepare_dataset:
     input:
         raw=raw_data,
         lists=split_lists,
-        code=library("prepare_dataset"),
     output:
         "<results>/dataset.h5",
     log:
@@ -73,6 +65,7 @@ rule prepare_dataset:
         mem_mb=4000,
         runtime=120,
     params:
+        code=code("prepare_dataset"),
         dataset=dataset_section(),
     script:
         "../../scripts/prepare_dataset.py"
@@ -82,7 +75,6 @@ rule write_intact_mask:
     """Keep every pixel of every training image: the mask of iteration 1."""
     input:
         dataset="<results>/dataset.h5",
-        code=library("write_intact_mask"),
     output:
         "<results>/intact_mask.h5",
     log:
@@ -91,9 +83,7 @@ rule write_intact_mask:
         "<benchmarks>/write_intact_mask.tsv"
     conda:
         "../../envs/analysis.yaml"
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=15,
+    params:
+        code=code("write_intact_mask"),
     script:
         "../../scripts/write_intact_mask.py"

@@ -12,7 +12,6 @@ rule evaluate_model:
     input:
         dataset="<results>/dataset.h5",
         models=chain_models,
-        code=evaluation_code,
     output:
         metrics="<results>/{arm}/top_{threshold}/seed_{seed}/metrics.csv",
         counts="<results>/{arm}/top_{threshold}/seed_{seed}/counts.h5",
@@ -22,18 +21,20 @@ rule evaluate_model:
         "<benchmarks>/evaluate_model/{arm}/top_{threshold}/seed_{seed}.tsv"
     conda:
         "../../envs/training.yaml"
-    threads: 1
     resources:
         gpu=GPUS,
         mem_mb=4000,
         runtime=240,
     params:
+        code=evaluation_code,
         splits=config["evaluation"]["splits"],
         protocols=config["evaluation"]["protocols"],
         class_groups=GROUPS,
         foreground=config["evaluation"]["foreground"],
         objects=config["evaluation"]["objects"],
-        reduction=arm_setting("source", "rank", "shuffle", "fill", "removes", "classes_of_interest", "schedule", "step"),
+        reduction=arm_settings(
+            "source", "rank", "shuffle", "fill", "removes", "classes_of_interest", "schedule", "step"
+        ),
         device=config["training"]["device"],
         deterministic=config["training"]["deterministic"],
         test_time_augmentation=config["evaluation"]["test_time_augmentation"],
@@ -47,7 +48,6 @@ rule collect_tables:
         metrics=chain_files("metrics.csv"),
         histories=iteration_files("history.csv"),
         kept_pixels=iteration_files("kept_pixels.csv", first=2),
-        code=library("collect_tables"),
     output:
         metrics=report("<results>/metrics.csv", caption="../report/metrics.rst", category="Tables"),
         history="<results>/history.csv",
@@ -58,11 +58,10 @@ rule collect_tables:
         "<benchmarks>/collect_tables.tsv"
     conda:
         "../../envs/analysis.yaml"
-    threads: 1
     resources:
         mem_mb=4000,
-        runtime=30,
     params:
+        code=code("collect_tables"),
         history_labels=iteration_labels(),
         kept_labels=iteration_labels(first=2),
     script:
@@ -73,7 +72,6 @@ rule measure_convergence:
     """Measure how many steps, images and seconds every training took to near the primary comparator's final score."""
     input:
         history="<results>/history.csv",
-        code=library("measure_convergence"),
     output:
         report("<results>/convergence.csv", caption="../report/convergence.rst", category="Tables"),
     log:
@@ -82,11 +80,8 @@ rule measure_convergence:
         "<benchmarks>/measure_convergence.tsv"
     conda:
         "../../envs/analysis.yaml"
-    threads: 1
-    resources:
-        mem_mb=2000,
-        runtime=15,
     params:
+        code=code("measure_convergence"),
         comparator=config["evaluation"]["comparators"][0],
     script:
         "../../scripts/measure_convergence.py"
@@ -97,7 +92,6 @@ rule compare_arms:
     input:
         counts=chain_files("counts.h5"),
         history="<results>/history.csv",
-        code=library("compare_arms"),
     output:
         contrasts=report("<results>/contrasts.csv", caption="../report/contrasts.rst", category="Tables"),
         racu=report("<results>/racu.csv", caption="../report/racu.rst", category="Tables"),
@@ -107,11 +101,11 @@ rule compare_arms:
         "<benchmarks>/compare_arms.tsv"
     conda:
         "../../envs/analysis.yaml"
-    threads: 1
     resources:
         mem_mb=4000,
         runtime=60,
     params:
+        code=code("compare_arms"),
         chains=[[c.arm, c.threshold, c.seed] for c in CHAINS],
         evaluation={**config["evaluation"], "class_groups": GROUPS},
     script:

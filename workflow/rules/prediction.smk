@@ -10,13 +10,41 @@ A trained model -> predictions of new images; the model in a format that other p
              model.onnx beside any model.safetensors
 """
 
+import unicodedata
+from collections import Counter
+
+PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif")
+
+
+def new_images(wildcards):
+    """List the pictures of the folder `prediction.images`; before any job runs, so a wrong folder costs nothing."""
+    folder = config["prediction"]["images"]
+    refuse_unless(folder, "prediction.images", 'names no folder; try --config "prediction={images: path/to/folder}"')
+    refuse_unless(os.path.isdir(folder), "prediction.images", f"{folder} is not a folder")
+    names = sorted(name for name in os.listdir(folder) if name.lower().endswith(PICTURES) and name[0] != ".")
+    refuse_unless(names, "prediction.images", f"{folder} holds no picture ({', '.join(PICTURES)})")
+    stems = Counter(unicodedata.normalize("NFC", os.path.splitext(name)[0]) for name in names)
+    twice = sorted(stem for stem, count in stems.items() if count > 1)
+    refuse_unless(not twice, "prediction.images", f"{folder} holds more than one picture named {twice[:10]}")
+    for name in names:
+        is_text = not any("\ud800" <= character <= "\udfff" for character in name)
+        refuse_unless(is_text, "prediction.images", f"{ascii(name)}: the name of a file is not UTF-8; rename it")
+        check_path(name, "prediction.images")
+    return [os.path.join(folder, name) for name in names]
+
+
+def new_predictions(wildcards):
+    """Table of the predictions that the configuration asks for, in a folder named as that of the images."""
+    new_images(wildcards)
+    folder = os.path.basename(os.path.abspath(config["prediction"]["images"]))
+    return f"<results>/predictions/{folder}/{CHOSEN.arm}/top_{CHOSEN.threshold}/seed_{CHOSEN.seed}/iteration_{CHOSEN.iteration}/predictions.csv"
+
 
 rule predict_images:
     """Predict the classes of every pixel of new images, at their own size."""
     input:
         images=new_images,
         model=chosen_model,
-        code=library("predict_images"),
     output:
         "<results>/predictions/{folder}/{arm}/top_{threshold}/seed_{seed}/iteration_{iteration}/predictions.csv",
     log:
@@ -25,12 +53,12 @@ rule predict_images:
         "<benchmarks>/predict_images/{folder}/{arm}/top_{threshold}/seed_{seed}/iteration_{iteration}.tsv"
     conda:
         "../../envs/training.yaml"
-    threads: 1
     resources:
         gpu=GPUS,
         mem_mb=4000,
         runtime=240,
     params:
+        code=code("predict_images"),
         dataset={
             "classes": CLASSES,
             **{key: config["dataset"][key] for key in ("image_size", "colour", "intensity_range")},
@@ -47,7 +75,6 @@ rule export_model:
     """Write a trained model, with the names of its classes, as ONNX."""
     input:
         model="<results>/{arm}/top_{threshold}/seed_{seed}/iteration_{iteration}/model.safetensors",
-        code=library("export_model"),
     output:
         "<results>/{arm}/top_{threshold}/seed_{seed}/iteration_{iteration}/model.onnx",
     log:
@@ -56,11 +83,10 @@ rule export_model:
         "<benchmarks>/export_model/{arm}/top_{threshold}/seed_{seed}/iteration_{iteration}.tsv"
     conda:
         "../../envs/training.yaml"
-    threads: 1
     resources:
         mem_mb=4000,
-        runtime=30,
     params:
+        code=code("export_model"),
         dataset={"classes": CLASSES, **{key: config["dataset"][key] for key in ("image_size", "colour")}},
     script:
         "../../scripts/export_model.py"

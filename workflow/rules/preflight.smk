@@ -15,8 +15,6 @@ localrules:
 
 rule check_requests:
     """Ask Slurm, without queueing anything, whether it would accept the request of every rule and of the longest chain."""
-    input:
-        code=library("check_requests"),
     output:
         temp("<results>/preflight/requests.json"),
     log:
@@ -26,11 +24,8 @@ rule check_requests:
     retries: 0
     conda:
         "../../envs/analysis.yaml"
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=10,
     params:
+        code=code("check_requests"),
         requests=slurm_requests,
     script:
         "../../scripts/check_requests.py"
@@ -40,7 +35,6 @@ rule check_node:
     """Look, as a training would, at a node: its software, its GPU, its view of the data."""
     input:
         requests="<results>/preflight/requests.json",
-        code=library("check_node"),
     output:
         temp("<results>/preflight/node.json"),
     log:
@@ -50,12 +44,12 @@ rule check_node:
     retries: 0
     conda:
         "../../envs/training.yaml"
-    threads: 1
     resources:
         gpu=GPUS,
         mem_mb=8000,
         runtime=10,
     params:
+        code=code("check_node"),
         dataset=dataset_section(),
         device=config["training"]["device"],
     script:
@@ -67,7 +61,6 @@ rule preflight:
     input:
         node="<results>/preflight/node.json",
         requests="<results>/preflight/requests.json",
-        code=library("preflight"),
     log:
         "<logs>/preflight.log",
     benchmark:
@@ -75,9 +68,7 @@ rule preflight:
     retries: 0
     conda:
         "../../envs/analysis.yaml"
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=10,
+    params:
+        code=code("preflight"),
     script:
         "../../scripts/preflight.py"

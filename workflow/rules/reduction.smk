@@ -1,7 +1,8 @@
 """
-Saliency of the last model -> smaller mask -> next model, for every arm, threshold, seed and iteration > 1.
+Saliency of the last model -> smaller mask -> next model, for every arm, threshold, seed and iteration > 1; before them
+iteration 1, a network trained on intact images: the baseline, and the root of every chain that trains it alike.
 
-    inputs:  <results>/dataset.h5 and model.safetensors, history.csv, mask.h5 of the iteration before
+    inputs:  <results>/dataset.h5, <results>/intact_mask.h5; model.safetensors, history.csv, mask.h5 of the iteration before
     outputs: <results>/{arm}/top_{threshold}/seed_{seed}/iteration_{iteration}/
              saliency.h5 (temporary), mask.h5, kept_pixels.csv, model.safetensors, history.csv
 """
@@ -13,7 +14,6 @@ rule compute_saliency:
         dataset="<results>/dataset.h5",
         model=previous_model,
         mask=previous_mask,
-        code=saliency_code,
     output:
         temp("<results>/{arm}/top_{threshold}/seed_{seed}/iteration_{iteration}/saliency.h5"),
     log:
@@ -22,13 +22,12 @@ rule compute_saliency:
         "<benchmarks>/compute_saliency/{arm}/top_{threshold}/seed_{seed}/iteration_{iteration}.tsv"
     conda:
         "../../envs/training.yaml"
-    threads: 1
     resources:
         gpu=GPUS,
         mem_mb=4000,
-        runtime=30,
     params:
-        reduction=arm_setting("source", "rank", "shuffle", "saliency_images", "fill", "removes", "classes_of_interest"),
+        code=saliency_code,
+        reduction=arm_settings("source", "rank", "shuffle", "saliency_images", "fill", "removes", "classes_of_interest"),
         device=config["training"]["device"],
         deterministic=config["training"]["deterministic"],
     script:
@@ -42,7 +41,6 @@ rule shrink_mask:
         saliency="<results>/{arm}/top_{threshold}/seed_{seed}/iteration_{iteration}/saliency.h5",
         model=previous_model,
         mask=previous_mask,
-        code=library("shrink_mask"),
     output:
         mask="<results>/{arm}/top_{threshold}/seed_{seed}/iteration_{iteration}/mask.h5",
         table="<results>/{arm}/top_{threshold}/seed_{seed}/iteration_{iteration}/kept_pixels.csv",
@@ -52,12 +50,9 @@ rule shrink_mask:
         "<benchmarks>/shrink_mask/{arm}/top_{threshold}/seed_{seed}/iteration_{iteration}.tsv"
     conda:
         "../../envs/analysis.yaml"
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=15,
     params:
-        reduction=arm_setting("schedule", "step"),
+        code=code("shrink_mask"),
+        reduction=arm_settings("schedule", "step"),
     script:
         "../../scripts/shrink_mask.py"
 
@@ -69,7 +64,6 @@ rule train_model:
         mask="<results>/{arm}/top_{threshold}/seed_{seed}/iteration_{iteration}/mask.h5",
         previous_model=previous_model,
         previous_history=previous_history,
-        code=library("train_model"),
     output:
         model="<results>/{arm}/top_{threshold}/seed_{seed}/iteration_{iteration}/model.safetensors",
         history="<results>/{arm}/top_{threshold}/seed_{seed}/iteration_{iteration}/history.csv",
@@ -81,15 +75,32 @@ rule train_model:
         iteration=r"[2-9]|[1-9]\d+",
     conda:
         "../../envs/training.yaml"
-    threads: 1
     resources:
         gpu=GPUS,
         mem_mb=8000,
         runtime=240,
     params:
-        model=arm_section("model"),
-        training=arm_section("training"),
-        removal=arm_setting("fill", "removes", "intact_share", "crop"),
-        start=arm_setting("start"),
+        code=code("train_model"),
+        model=lookup("{arm}/model", within=ARMS),
+        training=lookup("{arm}/training", within=ARMS),
+        removal=arm_settings("fill", "removes", "intact_share", "crop"),
+        start=lookup("{arm}/reduction/start", within=ARMS),
     script:
         "../../scripts/train_model.py"
+
+
+use rule train_model as train_single_pass with:
+    """Train on the intact training images, from first weights: iteration 1."""
+    input:
+        dataset="<results>/dataset.h5",
+        mask="<results>/intact_mask.h5",
+    output:
+        model="<results>/{arm}/top_100/seed_{seed}/iteration_1/model.safetensors",
+        history="<results>/{arm}/top_100/seed_{seed}/iteration_1/history.csv",
+    log:
+        "<logs>/train_single_pass/{arm}/seed_{seed}.log",
+    benchmark:
+        "<benchmarks>/train_single_pass/{arm}/seed_{seed}.tsv"
+    params:
+        removal={},  # nothing is removed
+        start="scratch",  # nothing precedes it

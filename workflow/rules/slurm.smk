@@ -36,7 +36,7 @@ def requests_at(attempt):
             repeats = reductions if "iteration" in step.wildcard_names else 1
             if not repeats:
                 continue
-            minutes = asked["runtime"] * repeats
+            minutes = asked.get("runtime", 0) * repeats
             chain = {
                 key: chain.get("runtime", 0) + minutes if key == "runtime" else max(chain.get(key, value), value)
                 for key, value in (chain | asked).items()

@@ -2,7 +2,7 @@
 
 import csv
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -56,7 +56,7 @@ def train_model(
     start: str,
     seed: int,
     machine: Machine,
-    code: Sequence[str | Path] = (),
+    code: str = "",
     memory_mb: float | None = None,
 ) -> None:
     """Train on the reduced training images, validate on intact ones after every epoch.
@@ -69,7 +69,7 @@ def train_model(
             counts of epochs, steps, images and seconds are carried on in any case.
         seed: determines the first weights and, with the cumulative epoch, the order of the images and every
             random draw; arms of equal seed see the same.
-        code: source files; a checkpoint that other code wrote is not used.
+        code: digest of what the training's code computes; a checkpoint of other code is not used.
         memory_mb: of the job; images that take more than half of it are read from their files in every epoch.
 
     Raises:
@@ -89,7 +89,7 @@ def train_model(
             "previous": files.previous_model and file_digest(files.previous_model),
             "settings": [model, training, start, asdict(removal), seed],
             "machine": [device.type, machine.threads, torch.__version__],
-            "code": [file_digest(path) for path in code],
+            "code": code,
         }
     )
     state, weights = _run(trainer, training, files, identity)

@@ -8,35 +8,21 @@ from snakemake.utils import update_config
 MOST_TRAININGS = 100_000  # Snakemake plans some 200 jobs a second
 
 
-def fit_windows(arm, model, training, reduction):
-    """Refuse windows that cannot be; drop the keys of the other network, so that they rerun nothing."""
-    if model["name"] != "sliding_window":
-        del model["window"], training["windows"]
-        return
-    for key in model.keys() - {"name", "widths", "window"}:
-        del model[key]
-    smallest = 2 ** (len(model["widths"]) + 1) - 3
-    what = f"{model['window']} is below {smallest}, the least for {len(model['widths'])} widths (arm {arm})"
-    refuse_unless(model["window"] >= smallest, "model.window", what)
-    refuse_unless(not reduction["crop"], f"arms.{arm}.crop", "a sliding_window sees windows, a crop makes none cheaper")
-    key = f"arms.{arm}.training.border_weight"
-    refuse_unless(
-        training["border_weight"] is None,
-        key,
-        "a sliding_window trains on single pixels, drawn evenly from the classes",
-    )
-
-
-def resolve_arm(name, overrides):
-    """Fill an arm's overrides into the sections model, training and reduction; check the result."""
+def lay_over(overrides):
+    """Return the sections model, training and reduction with an arm's overrides laid over them."""
     arm = deepcopy({section: config[section] for section in ("model", "training", "reduction")})
     sections = {key: value for key, value in overrides.items() if key in ("model", "training")}
     update_config(arm, {**sections, "reduction": {k: v for k, v in overrides.items() if k not in sections}})
+    return arm
+
+
+def refuse_wrong_arm(name, arm):
+    """Refuse what an arm cannot be: by the schema, then by what its settings mean together."""
     for section, key in (("reduction", name), ("model", f"{name}.model"), ("training", f"{name}.training")):
         check(arm[section], {"$ref": f"#/$defs/{section}", "$defs": SCHEMA["$defs"]}, f"arms.{key}")
     model, training, reduction = arm["model"], arm["training"], arm["reduction"]
     interest, step = reduction["classes_of_interest"], reduction["step"]
-    check_thresholds(overrides.get("thresholds", []), f"arms.{name}.thresholds")
+    check_thresholds(config["arms"][name].get("thresholds", []), f"arms.{name}.thresholds")
     check_names(interest, CLASSES, f"arms.{name}.classes_of_interest")
     refuse_unless(
         len(interest) < len(CLASSES), f"arms.{name}.classes_of_interest", "all classes are of interest, so none is"
@@ -52,7 +38,8 @@ def resolve_arm(name, overrides):
         f"arms.{name}.training.deterministic",
         "is one for all arms; set training.deterministic",
     )
-    fit_windows(name, model, training, reduction)
+    if model["name"] == "sliding_window":
+        refuse_wrong_windows(name, arm)
     is_padded = model["name"] == "unet" and model["padding"] == "same"
     stride = 2 ** (len(model["widths"]) - 1) if is_padded else 1
     refuse_unless(
@@ -65,14 +52,39 @@ def resolve_arm(name, overrides):
         f"arms.{name}.training.border_weight",
         "a weight above 0 needs objects; dataset.instances says what they are",
     )
+
+
+def refuse_wrong_windows(name, arm):
+    """Refuse windows that cannot be."""
+    model = arm["model"]
+    smallest = 2 ** (len(model["widths"]) + 1) - 3
+    what = f"{model['window']} is below {smallest}, the least for {len(model['widths'])} widths (arm {name})"
+    refuse_unless(model["window"] >= smallest, "model.window", what)
+    what = "a sliding_window sees windows, a crop makes none cheaper"
+    refuse_unless(not arm["reduction"]["crop"], f"arms.{name}.crop", what)
+    what = "a sliding_window trains on single pixels, drawn evenly from the classes"
+    refuse_unless(arm["training"]["border_weight"] is None, f"arms.{name}.training.border_weight", what)
+
+
+def resolve_arm(arm):
+    """Return an arm as its jobs need it: epochs of the whole chain, thresholds as in paths, no key of another network."""
+    model, training, reduction = arm["model"], arm["training"], arm["reduction"]
+    if model["name"] == "sliding_window":
+        model = {key: model[key] for key in ("name", "widths", "window")}
+    else:
+        model = {key: value for key, value in model.items() if key != "window"}
+        training = {key: value for key, value in training.items() if key != "windows"}
     if reduction["train_for"] == "chain":
-        training["epochs"] *= config["reduction"]["iterations"]
+        training = {**training, "epochs": training["epochs"] * config["reduction"]["iterations"]}
     is_chain = reduction["iterations"] > 1
-    reduction["thresholds"] = [f"{value:.10g}" for value in reduction["thresholds"]] if is_chain else ["100"]
-    return arm
+    thresholds = [f"{value:.10g}" for value in reduction["thresholds"]] if is_chain else ["100"]
+    return {"model": model, "training": training, "reduction": {**reduction, "thresholds": thresholds}}
 
 
-ARMS = {name: resolve_arm(name, overrides) for name, overrides in config["arms"].items() if overrides is not None}
+WRITTEN = {name: lay_over(overrides) for name, overrides in config["arms"].items() if overrides is not None}
+for name, arm in WRITTEN.items():
+    refuse_wrong_arm(name, arm)
+ARMS = {name: resolve_arm(arm) for name, arm in WRITTEN.items()}
 refuse_unless(ARMS, "arms", "every arm is left out")
 trainings = len(config["seeds"]) * sum(
     len(arm["reduction"]["thresholds"]) * arm["reduction"]["iterations"] for arm in ARMS.values()
@@ -121,6 +133,30 @@ CHAINS = [
     for threshold in arm["reduction"]["thresholds"]
     for seed in config["seeds"]
 ]
+
+
+def arm_settings(*keys):
+    """Return the function that picks the settings of a reduction that a rule depends on."""
+
+    def settings_of(wildcards):
+        return {key: ARMS[wildcards.arm]["reduction"][key] for key in keys}
+
+    return settings_of
+
+
+# Functions, not lists: every job of a cluster reads these rules, and few need the thousands of chains.
+def iteration_labels(first=1):
+    """Return the function that lists arm, threshold, seed and iteration of the files of `iteration_files`."""
+
+    def labels_of(wildcards):
+        return [[c.arm, c.threshold, c.seed, i] for c in CHAINS for i in range(first, c.iterations + 1)]
+
+    return labels_of
+
+
+def method_chains():
+    """List the chains whose pictures are shown: of the arm that the report is about, with the first seed."""
+    return [c for c in CHAINS if c.arm == config["report"]["method"] and c.seed == str(config["seeds"][0])]
 
 
 def resolve_prediction(prediction):

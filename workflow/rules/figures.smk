@@ -1,0 +1,263 @@
+"""
+Tables -> figures: one rule and its heirs; each names its script, its input and the settings that it depends on.
+
+    inputs:  <results>/metrics.csv, history.csv, kept_pixels.csv, contrasts.csv; counts.h5 of every chain;
+             <results>/dataset.h5 and model.safetensors for the figures of pictures
+    outputs: <results>/figures/*.png and *.pdf
+"""
+
+
+def figures():
+    """List the figures by file name without suffix."""
+    plots = ["contrasts", "thresholds", "iterations", "heat_map", "learning_curves", "robustness", "reliability"]
+    plots += ["kept_pixels", "cost"]
+    plots += [f"examples_top_{chain.threshold}" for chain in method_chains()]
+    return plots + (["sources"] if config["report"]["sources"] else [])
+
+
+def examples_title(wildcards):
+    return f"{config['report']['method']}, top {wildcards.threshold} %, seed {config['seeds'][0]}: test images"
+
+
+rule render_examples:
+    """Follow a few test images through a chain: found, kept, predicted."""
+    input:
+        dataset="<results>/dataset.h5",
+        models=chain_models,
+    output:
+        "<results>/{arm}/top_{threshold}/seed_{seed}/examples.h5",
+    log:
+        "<logs>/render_examples/{arm}/top_{threshold}/seed_{seed}.log",
+    benchmark:
+        "<benchmarks>/render_examples/{arm}/top_{threshold}/seed_{seed}.tsv"
+    conda:
+        "../../envs/training.yaml"
+    resources:
+        gpu=GPUS,
+        mem_mb=4000,
+    params:
+        code=examples_code,
+        images=config["report"]["images"],
+        reduction=arm_settings(
+            "source",
+            "rank",
+            "shuffle",
+            "saliency_images",
+            "fill",
+            "removes",
+            "classes_of_interest",
+            "schedule",
+            "step",
+        ),
+        device=config["training"]["device"],
+        deterministic=config["training"]["deterministic"],
+    script:
+        "../../scripts/render_examples.py"
+
+
+rule render_sources:
+    """Ask one model for the saliency of test images by every source: the scores, their cost, the classes they keep."""
+    input:
+        dataset="<results>/dataset.h5",
+        model=method_first_model,
+    output:
+        pictures="<results>/sources.h5",
+        table=report("<results>/sources.csv", caption="../report/sources_table.rst", category="Tables"),
+    log:
+        "<logs>/render_sources.log",
+    benchmark:
+        "<benchmarks>/render_sources.tsv"
+    conda:
+        "../../envs/training.yaml"
+    resources:
+        gpu=GPUS,
+        mem_mb=4000,
+        runtime=120,
+    params:
+        code=sources_code,
+        sources=config["report"]["sources"],
+        images=config["report"]["images"],
+        thresholds=ARMS[config["report"]["method"]]["reduction"]["thresholds"],
+        classes_of_interest=ARMS[config["report"]["method"]]["reduction"]["classes_of_interest"],
+        device=config["training"]["device"],
+        deterministic=config["training"]["deterministic"],
+        seed=config["seeds"][0],
+    script:
+        "../../scripts/render_sources.py"
+
+
+rule plot_sources:
+    """Draw the scores of all sources side by side, and what a mask leaves by each."""
+    input:
+        pictures="<results>/sources.h5",
+    output:
+        report("<results>/figures/<figure>.png", caption="../report/sources.rst", category="Figures"),
+        "<results>/figures/<figure>.pdf",
+    log:
+        "<logs>/plot_<figure>.log",
+    benchmark:
+        "<benchmarks>/plot_<figure>.tsv"
+    pathvars:
+        figure="sources",
+    conda:
+        "../../envs/analysis.yaml"
+    params:
+        drawn_by="plot_sources",
+        code=code("plot_sources"),
+    script:
+        "../../scripts/{params.drawn_by}.py"
+
+
+use rule plot_sources as plot_examples with:
+    """Draw test images with their truth, saliency, masks and predictions at each iteration."""
+    input:
+        examples=method_examples,
+    output:
+        report("<results>/figures/<figure>.png", caption="../report/examples.rst", category="Figures"),
+        "<results>/figures/<figure>.pdf",
+    log:
+        "<logs>/plot_examples/top_{threshold}.log",
+    benchmark:
+        "<benchmarks>/plot_examples/top_{threshold}.tsv"
+    pathvars:
+        figure="examples_top_{threshold}",
+    params:
+        drawn_by="plot_examples",
+        code=code("plot_examples"),
+        title=examples_title,
+
+
+use rule plot_sources as plot_contrasts with:
+    """Draw every arm's difference from the primary comparator in what decides each hypothesis, with intervals."""
+    input:
+        contrasts="<results>/contrasts.csv",
+    output:
+        report("<results>/figures/<figure>.png", caption="../report/plot_contrasts.rst", category="Figures"),
+        "<results>/figures/<figure>.pdf",
+    pathvars:
+        figure="contrasts",
+    params:
+        drawn_by="plot_contrasts",
+        code=code("plot_contrasts"),
+        comparator=config["evaluation"]["comparators"][0],
+        measure=config["report"]["measure"],
+        class_group=config["report"]["class_group"],
+        margin=config["evaluation"]["margin"],
+
+
+use rule plot_sources as plot_heat_map with:
+    """Draw the test scores of the method, thresholds by iterations."""
+    input:
+        metrics="<results>/metrics.csv",
+    output:
+        report("<results>/figures/<figure>.png", caption="../report/heat_map.rst", category="Figures"),
+        "<results>/figures/<figure>.pdf",
+    pathvars:
+        figure="heat_map",
+    params:
+        drawn_by="plot_heat_map",
+        code=code("plot_heat_map"),
+        measure=config["report"]["measure"],
+        class_group=config["report"]["class_group"],
+        arm=config["report"]["method"],
+
+
+use rule plot_sources as plot_learning_curves with:
+    """Draw validation scores against cumulative optimiser steps."""
+    input:
+        history="<results>/history.csv",
+    output:
+        report("<results>/figures/<figure>.png", caption="../report/learning_curves.rst", category="Figures"),
+        "<results>/figures/<figure>.pdf",
+    pathvars:
+        figure="learning_curves",
+    params:
+        drawn_by="plot_learning_curves",
+        code=code("plot_learning_curves"),
+        arms=ROLES,
+
+
+use rule plot_learning_curves as plot_kept_pixels with:
+    """Draw the kept share, and how much of each class the kept pixels hold."""
+    input:
+        kept_pixels="<results>/kept_pixels.csv",
+    output:
+        report("<results>/figures/<figure>.png", caption="../report/kept_pixels.rst", category="Figures"),
+        "<results>/figures/<figure>.pdf",
+    pathvars:
+        figure="kept_pixels",
+    params:
+        drawn_by="plot_kept_pixels",
+        code=code("plot_kept_pixels"),
+
+
+use rule plot_learning_curves as plot_robustness with:
+    """Draw what the arms lose on corrupted images and changed backgrounds."""
+    input:
+        metrics="<results>/metrics.csv",
+    output:
+        report("<results>/figures/<figure>.png", caption="../report/robustness.rst", category="Figures"),
+        "<results>/figures/<figure>.pdf",
+    pathvars:
+        figure="robustness",
+    params:
+        drawn_by="plot_robustness",
+        code=code("plot_robustness"),
+
+
+use rule plot_learning_curves as plot_reliability with:
+    """Draw how far the models' confidence can be trusted."""
+    input:
+        counts=chain_files("counts.h5"),
+    output:
+        report("<results>/figures/<figure>.png", caption="../report/reliability.rst", category="Figures"),
+        "<results>/figures/<figure>.pdf",
+    pathvars:
+        figure="reliability",
+    params:
+        drawn_by="plot_reliability",
+        code=code("plot_reliability"),
+        chains=[[c.arm, c.threshold, c.seed] for c in CHAINS],
+
+
+use rule plot_learning_curves as plot_thresholds with:
+    """Draw the final scores against threshold, beside the single pass and equal compute."""
+    input:
+        metrics="<results>/metrics.csv",
+    output:
+        report("<results>/figures/<figure>.png", caption="../report/thresholds.rst", category="Figures"),
+        "<results>/figures/<figure>.pdf",
+    pathvars:
+        figure="thresholds",
+    params:
+        drawn_by="plot_thresholds",
+        code=code("plot_thresholds"),
+        measure=config["report"]["measure"],
+        class_group=config["report"]["class_group"],
+
+
+use rule plot_thresholds as plot_iterations with:
+    """Draw the test scores against iteration."""
+    output:
+        report("<results>/figures/<figure>.png", caption="../report/iterations.rst", category="Figures"),
+        "<results>/figures/<figure>.pdf",
+    pathvars:
+        figure="iterations",
+    params:
+        drawn_by="plot_iterations",
+        code=code("plot_iterations"),
+
+
+use rule plot_thresholds as plot_cost with:
+    """Draw the final scores against the seconds that training took."""
+    input:
+        metrics="<results>/metrics.csv",
+        history="<results>/history.csv",
+    output:
+        report("<results>/figures/<figure>.png", caption="../report/cost.rst", category="Figures"),
+        "<results>/figures/<figure>.pdf",
+    pathvars:
+        figure="cost",
+    params:
+        drawn_by="plot_cost",
+        code=code("plot_cost"),
