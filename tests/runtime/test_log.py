@@ -7,7 +7,7 @@ import pytest
 
 from spatial_reduction.runtime.errors import InputError
 from spatial_reduction.runtime.files import written_whole
-from spatial_reduction.runtime.log import logged, progress, say
+from spatial_reduction.runtime.log import STOPPING, logged, progress, say
 
 
 def run_job(log, error, cause=None):
@@ -87,15 +87,15 @@ def test_an_interrupt_ends_the_job_as_an_interrupt(tmp_path, capsys):
         raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGUSR1, 138)])
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGUSR1, 138), (signal.SIGINT, 130)])
 def test_a_job_that_is_asked_to_stop_leaves_nothing_half_written_and_fails(tmp_path, capsys, number, status):
-    handlers = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGUSR1)
+    handlers = [signal.getsignal(each) for each in STOPPING]
     with pytest.raises(SystemExit) as end:
         write_and_be_stopped(tmp_path, number)
     assert end.value.code == status
     assert [path.name for path in tmp_path.iterdir()] == ["job.log"]
     assert (tmp_path / "job.log").read_text().startswith(f"stopped by {signal.Signals(number).name} (")
-    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGUSR1)) == handlers
+    assert [signal.getsignal(each) for each in STOPPING] == handlers
 
 
 def test_a_log_begins_anew_with_every_job(tmp_path, capsys):

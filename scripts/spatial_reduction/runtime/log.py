@@ -14,8 +14,9 @@ from tqdm import tqdm
 from spatial_reduction.runtime.errors import REFUSALS, InputError, refusal
 
 Item = TypeVar("Item")
-# What Slurm sends before a time limit, at a preemption, a requeue or an scancel; what batch systems send as a warning.
-STOPPING = (signal.SIGTERM, signal.SIGUSR1)
+# What Slurm sends before a time limit, at a preemption, a requeue or an scancel; what batch systems send as a warning;
+# Ctrl-C, which the terminal sends to every job as well.
+STOPPING = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 
 
 class Interrupted(BaseException):
@@ -52,7 +53,7 @@ def logged(path: str | Path) -> Iterator[None]:
     """Run a job's body with standard error copied to the log file `path`.
 
     An `InputError`, a full disk or a folder without permission end the process with exit status 1 and a one-line
-    message; any other exception leaves its traceback in the terminal and in the log. SIGTERM and SIGUSR1 end it
+    message; any other exception leaves its traceback in the terminal and in the log. SIGTERM, SIGUSR1 and SIGINT end it
     with status 128 + the signal's number after files that were being written are removed: Snakemake counts it as
     failed and runs it again, and a training goes on from its last checkpoint.
     """
@@ -62,7 +63,8 @@ def logged(path: str | Path) -> Iterator[None]:
     try:
         yield
     except Interrupted as stop:
-        say(f"stopped by {stop} (time limit, preemption, requeue or scancel); run again, it goes on where it was")
+        reason = "Ctrl-C" if str(stop) == "SIGINT" else "time limit, preemption, requeue or scancel"
+        say(f"stopped by {stop} ({reason}); run again, it goes on where it was")
         sys.exit(128 + signal.Signals[str(stop)])
     except Exception as error:
         _tell(error)
