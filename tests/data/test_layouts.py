@@ -1,4 +1,7 @@
+from pathlib import Path
+
 import pytest
+from PIL import Image
 
 from spatial_reduction.data.layouts import list_pairs
 from spatial_reduction.runtime.errors import InputError
@@ -131,3 +134,77 @@ def test_empty_oxford_lists_are_refused(tmp_path):
     write_oxford(tmp_path, trainval=[], test=[])
     with pytest.raises(InputError, match="holds no image for the source oxford_pet"):
         list_pairs("oxford_pet", tmp_path, None)
+
+
+def write_pictures(*paths):
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (4, 4)).save(path)
+
+
+LAYOUT = {"images": "images", "labels": "labels", "image_suffix": "", "label_suffix": ""}
+
+
+@pytest.mark.parametrize(
+    ("layout", "files"),
+    [
+        (LAYOUT, ["images/a.png", "images/b.tif", "labels/a.png", "labels/b.png"]),
+        (
+            LAYOUT | {"label_suffix": "_mask"},
+            ["images/a.jpg", "images/b.jpg", "labels/a_mask.png", "labels/b_mask.png"],
+        ),
+        (
+            LAYOUT | {"images": ".", "labels": ".", "label_suffix": "_mask"},
+            ["a.png", "a_mask.png", "b.png", "b_mask.png"],
+        ),
+        (LAYOUT | {"images": ".", "labels": "seg"}, ["a.png", "b.png", "seg/a.png", "seg/b.png"]),
+        (
+            LAYOUT | {"images": "x", "labels": "x", "image_suffix": "_img", "label_suffix": "_img_mask"},
+            ["x/a_img.png", "x/a_img_mask.png", "x/b_img.png", "x/b_img_mask.png"],
+        ),
+        (
+            LAYOUT | {"images": "x", "labels": "x", "image_suffix": "_raw_mask", "label_suffix": "_mask"},
+            ["x/a_raw_mask.png", "x/a_mask.png", "x/b_raw_mask.png", "x/b_mask.png"],
+        ),
+    ],
+)
+@pytest.mark.parametrize("source", ["folder", "instances"])
+def test_pictures_and_labels_are_found_by_the_folders_and_endings_of_the_layout(tmp_path, source, layout, files):
+    write_pictures(*(tmp_path / name for name in files))
+    pairs = list_pairs(source, tmp_path, None, layout=layout)
+    assert [pair.name for pair in pairs] == ["a", "b"]
+    assert sorted(str(path.relative_to(tmp_path)) for pair in pairs for path in (pair.image, pair.labels)) == sorted(
+        files
+    )
+    label_folder, ending = Path(layout["labels"]), layout["label_suffix"]
+    assert [pair.labels.relative_to(tmp_path).with_suffix("") for pair in pairs] == [
+        label_folder / f"{name}{ending}" for name in "ab"
+    ]
+
+
+def test_labels_that_all_have_the_same_ending_are_told_the_key_that_reads_them(tmp_path):
+    write_pictures(
+        *(tmp_path / name for name in ["images/a.png", "images/b.png", "masks/a_seg.png", "masks/b_seg.png"])
+    )
+    with pytest.raises(InputError, match=r"'_seg', say so in dataset\.layout\.label_suffix"):
+        list_pairs("folder", tmp_path, None)
+
+
+def test_a_label_without_the_ending_is_named(tmp_path):
+    write_pictures(*(tmp_path / name for name in ["images/a.png", "images/b.png", "masks/a_seg.png", "masks/b.png"]))
+    with pytest.raises(InputError, match=r"masks: 1 pictures do not end with '_seg': \['b\.png'\]"):
+        list_pairs("folder", tmp_path, None, layout=LAYOUT | {"labels": "masks", "label_suffix": "_seg"})
+
+
+@pytest.mark.parametrize("wrong", [".", "up/data/images", "up"])
+def test_a_root_at_the_wrong_depth_is_told_the_right_one(tmp_path, wrong):
+    write_pictures(tmp_path / "up/data/images/a.png", tmp_path / "up/data/masks/a.png")
+    with pytest.raises(InputError, match=rf"did you mean dataset\.root: {tmp_path}/up/data\?"):
+        list_pairs("folder", tmp_path / wrong, None)
+
+
+def test_no_other_root_is_proposed_where_none_would_do(tmp_path):
+    write_pictures(tmp_path / "a/images/a.png")
+    with pytest.raises(InputError) as refused:
+        list_pairs("folder", tmp_path / "a", None)
+    assert "did you mean" not in str(refused.value)

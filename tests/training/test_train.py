@@ -269,3 +269,11 @@ def test_an_augmented_training_repeats_itself(train, network):
     plain, _ = train("plain", **network)
     assert equal(first, again)
     assert not equal(first, plain)
+
+
+def test_a_batch_that_is_larger_than_the_data_is_refused(train, tmp_path):
+    with pytest.raises(
+        InputError, match=r"training\.batch_size: 11 is more than the 10 training images of .*dataset\.h5"
+    ):
+        train(training={"batch_size": 11})
+    train(training={"batch_size": 10, "epochs": 1})

@@ -53,7 +53,7 @@ def _see_data(dataset: Mapping[str, Any]) -> str:
     root = dataset["root"]
     if root is None:
         return f"data of the source {dataset['source']} are made by the workflow"
-    pairs = list_pairs(dataset["source"], root, dataset["limit"])
+    pairs = list_pairs(dataset["source"], root, dataset["limit"], dataset["truth"], dataset["layout"])
     for path in (pairs[0].image, pairs[0].labels):
         try:
             path.read_bytes()

@@ -3,6 +3,9 @@
 import re
 import unicodedata
 from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 from spatial_reduction.data.decode import Pair
@@ -78,14 +81,25 @@ def normal_name(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
-def list_folder(root: Path) -> list[Pair]:
-    """List images/STEM.* with masks/STEM.* below `root`, sorted by stem."""
-    return [Pair(stem, *paths) for stem, paths in sorted(_paired_files(root, "images", "masks").items())]
+@dataclass(frozen=True)
+class Folders:
+    """Where pictures and their labels lie below the root: images/STEM + image_suffix, labels/STEM + label_suffix."""
+
+    images: str
+    labels: str
+    image_suffix: str = ""
+    label_suffix: str = ""
 
 
-def list_instances(root: Path) -> list[Pair]:
-    """List images/STEM.* with instances/STEM.* below `root`, sorted by stem."""
-    return [Pair(stem, *paths) for stem, paths in sorted(_paired_files(root, "images", "instances").items())]
+def list_folder(root: Path, layout: Mapping[str, str] | None = None) -> list[Pair]:
+    """List images/STEM.* with masks/STEM.* below `root`, or the folders and endings of `layout`, sorted by stem."""
+    folders = Folders(**layout) if layout else Folders("images", "masks")
+    return [Pair(stem, *paths) for stem, paths in sorted(_paired_files(root, folders).items())]
+
+
+def list_instances(root: Path, layout: Mapping[str, str] | None = None) -> list[Pair]:
+    """List images/STEM.* with instances/STEM.* below `root`, or as `list_folder` does, sorted by stem."""
+    return list_folder(root, layout or asdict(Folders("images", "instances")))
 
 
 def list_isbi2012(root: Path) -> list[Pair]:
@@ -101,7 +115,7 @@ def list_isbi2012(root: Path) -> list[Pair]:
             raise InputError(f"{root}: train-volume.tif holds {counts[0]} slices, train-labels.tif {counts[1]}")
         slices = {page: (*stacks, "", "", page) for page in range(counts[0])}
     else:
-        paired = _paired_files(root, "train/image", "train/label")
+        paired = _paired_files(root, Folders("train/image", "train/label"))
         unnumbered = sorted(stem for stem in paired if not stem.isdecimal())
         if unnumbered:
             raise InputError(
@@ -162,28 +176,55 @@ def _numbered(folder: Path, prefix: str) -> dict[int, Path]:
     return numbered
 
 
-def _paired_files(root: Path, images: str, labels: str) -> dict[str, tuple[Path, Path]]:
-    """Return {stem: (image, label picture)} of two folders that hold the same stems."""
-    found = []
-    for folder in (root / images, root / labels):
-        if not folder.is_dir():
-            raise InputError(f"{folder}: missing; dataset.root must hold {images}/ and {labels}/")
-        found.append(_by_stem(folder))
+def _paired_files(root: Path, folders: Folders) -> dict[str, tuple[Path, Path]]:
+    """Return {stem: (image, label picture)} of two folders, or of one folder, that hold the same stems."""
+    for folder in (folders.images, folders.labels):
+        if not (root / folder).is_dir():
+            raise InputError(
+                f"{root / folder}: missing; dataset.root must hold {folders.images}/ and {folders.labels}/"
+            )
+    pictures, masks = _pictures(root / folders.images), _pictures(root / folders.labels)
+    if (root / folders.images).samefile(root / folders.labels):  # then the endings alone tell them apart
+        masks = [path for path in masks if _is_label(path, folders)]
+        pictures = [path for path in pictures if not _is_label(path, folders)]
+    found = _by_stem(pictures, folders.image_suffix), _by_stem(masks, folders.label_suffix)
     lonely = sorted(found[0].keys() ^ found[1].keys())
     if lonely:
         raise InputError(
-            f"{root}: {len(lonely)} files have no counterpart of equal stem in {images}/ and {labels}/: {lonely[:10]}"
+            f"{root}: {len(lonely)} files have no counterpart of equal stem in {folders.images}/ and "
+            f"{folders.labels}/: {lonely[:10]}{_ending_of(found)}"
         )
     return {stem: (path, found[1][stem]) for stem, path in found[0].items()}
 
 
-def _by_stem(folder: Path) -> dict[str, Path]:
+def _is_label(path: Path, folders: Folders) -> bool:
+    """Tell labels from pictures in one folder: by the longer ending, as the other may be none."""
+    endings = sorted((folders.image_suffix, folders.label_suffix), key=len, reverse=True)
+    own = next((ending for ending in endings if normal_name(path.stem).endswith(ending)), None)
+    return own == folders.label_suffix
+
+
+def _ending_of(found: Sequence[Mapping[str, Path]]) -> str:
+    """Say which key mends names of labels that are those of the pictures and one ending more; else nothing."""
+    images, labels = found
+    pairs = list(zip(sorted(images), sorted(labels), strict=False))
+    endings = {label.removeprefix(name) for name, label in pairs}
+    if len(endings) == 1 and len(images) == len(labels) and all(label.startswith(name) for name, label in pairs):
+        return f"; if the names of labels end with {endings.pop()!r}, say so in dataset.layout.label_suffix"
+    return ""
+
+
+def _by_stem(pictures: Sequence[Path], ending: str) -> dict[str, Path]:
+    """Return {stem without the ending: path} of pictures that all have it."""
+    others = [path.name for path in pictures if not normal_name(path.stem).endswith(ending)]
+    if others:
+        raise InputError(f"{pictures[0].parent}: {len(others)} pictures do not end with {ending!r}: {others[:10]}")
     files = defaultdict(list)
-    for path in _pictures(folder):
-        files[normal_name(path.stem)].append(path)
+    for path in pictures:
+        files[normal_name(path.stem).removesuffix(ending)].append(path)
     doubled = sorted(stem for stem, paths in files.items() if len(paths) > 1)
     if doubled:
-        raise InputError(f"{folder}: more than one file has the stem {doubled[:10]}")
+        raise InputError(f"{pictures[0].parent}: more than one file has the stem {doubled[:10]}")
     return {stem: paths[0] for stem, paths in files.items()}
 
 
@@ -206,16 +247,46 @@ LAYOUTS = {
 }
 
 
-def list_pairs(source: str, root: str | Path, limit: int | None, truth: str | None = None) -> list[Pair]:
+def list_pairs(
+    source: str,
+    root: str | Path,
+    limit: int | None,
+    truth: str | None = None,
+    layout: Mapping[str, str] | None = None,
+) -> list[Pair]:
     """Return the pairs of a data source in sorted order, the first `limit` of them if given.
 
     Args:
         truth: "gold" or "silver", of the source cell_tracking alone.
+        layout: fields of `Folders`, of the sources folder and instances alone.
 
     Raises:
-        InputError: the folder is not of the source's layout, or holds no pair.
+        InputError: the folder is not of the source's layout, or holds no pair; another folder nearby that would do is
+            named.
     """
-    pairs = LAYOUTS[source](Path(root), **({"truth": truth} if truth else {}))[:limit]
-    if not pairs:
-        raise InputError(f"{root}: holds no image for the source {source}")
+    options = {key: value for key, value in {"truth": truth, "layout": layout}.items() if value}
+    list_source = partial(LAYOUTS[source], **options)
+    try:
+        pairs = list_source(Path(root))[:limit]
+        if not pairs:
+            raise InputError(f"{root}: holds no image for the source {source}")
+    except InputError as error:
+        nearby = next((folder for folder in _nearby(Path(root)) if _holds_pairs(list_source, folder)), None)
+        raise InputError(f"{error}" + (f"; did you mean dataset.root: {nearby}?" if nearby else "")) from error
     return pairs
+
+
+def _nearby(root: Path) -> Iterator[Path]:
+    """Yield the folders one and two levels above, and one and two levels below."""
+    yield from list(root.resolve().parents)[:2]
+    below = sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
+    yield from below
+    for folder in below:
+        yield from sorted(path for path in folder.iterdir() if path.is_dir())
+
+
+def _holds_pairs(list_source: Callable[[Path], list[Pair]], folder: Path) -> bool:
+    try:
+        return bool(list_source(folder))
+    except (InputError, OSError):
+        return False

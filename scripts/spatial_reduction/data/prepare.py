@@ -42,7 +42,7 @@ def prepare_dataset(root: str | Path, output: str | Path, dataset: Mapping[str, 
             `on_error: stop` all offending pairs are listed; with `skip` they are left out and stored by name.
     """
     keep_freed_memory()
-    pairs = list_pairs(dataset["source"], root, dataset["limit"], dataset["truth"])
+    pairs = list_pairs(dataset["source"], root, dataset["limit"], dataset["truth"], dataset["layout"])
     parts = split_pairs(pairs, dataset["split"])
     ordered = [(split, pair) for split in SPLITS for pair in parts[split]]
     decode = partial(

@@ -14,6 +14,7 @@ from spatial_reduction.masks.apply_mask import Removal
 from spatial_reduction.networks.base import Network
 from spatial_reduction.networks.model_file import build_model, load_model, require_architecture, save_model
 from spatial_reduction.runtime.device import Machine, device_name
+from spatial_reduction.runtime.errors import InputError
 from spatial_reduction.runtime.files import file_digest, require_whole_table, write_table
 from spatial_reduction.runtime.log import progress, say
 from spatial_reduction.training.augmentation import build_augmentation
@@ -73,11 +74,16 @@ def train_model(
         memory_mb: of the job; images that take more than half of it are read from their files in every epoch.
 
     Raises:
-        InputError: a file is damaged or does not fit, or the loss is not finite.
+        InputError: a file is damaged or does not fit, a batch is larger than the data, or the loss is not finite.
     """
     device, data = machine.enter(), Dataset.open(files.dataset)
     if removal.fill == "mask":
         training = {**training, "keep": "last", "schedule": _unvalidated(training["schedule"])}
+    if training["batch_size"] > data.count("train"):
+        raise InputError(
+            f"training.batch_size: {training['batch_size']} is more than the {data.count('train')} training images of "
+            f"{files.dataset}"
+        )
     network = _first_weights(data, files.previous_model, model, start, seed).to(device)
     borders, stride = training.get("border_weight"), network.stride
     images = load_images(data, files.mask, removal, seed, device, stride, borders, memory_mb)
