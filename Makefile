@@ -22,7 +22,7 @@ dev: .venv/.developed # what tests, benchmarks and lint need beside
 	touch $@
 
 demo: env # about 3 minutes on 2 cores; ends with results/demo/report.html
-	$(BIN)/snakemake --cores $(CORES) --quiet rules host
+	$(BIN)/snakemake --cores $(CORES)
 	@echo "Open results/demo/report.html"
 
 # The same demo through a private Slurm of two pretended nodes (Debian: slurm-wlm).

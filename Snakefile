@@ -12,6 +12,7 @@ include: "workflow/rules/files.smk"
 configfile: f"{workflow.basedir}/config/config.yaml"
 
 
+include: "workflow/rules/terminal.smk"
 include: "workflow/rules/configuration.smk"
 include: "workflow/rules/design.smk"
 include: "workflow/rules/code.smk"
