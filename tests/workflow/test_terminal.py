@@ -44,7 +44,7 @@ def test_the_time_left_is_that_of_the_jobs_left_by_their_rule(run):
     job(terminal, clock, 2, "plot", 1)
     line = record(event=LogEvent.PROGRESS, done=2, total=14)
     assert terminal.filter(line)
-    assert line.getMessage() == "2 of 14 jobs done, about 4 min left"  # 2 x 100 s + 10 x 1 s, one at a time
+    assert line.in_terminal == "2 of 14 jobs done, about 4 min left"  # 2 x 100 s + 10 x 1 s, one at a time
 
 
 def test_jobs_that_run_side_by_side_take_half_the_time(run):
@@ -58,7 +58,7 @@ def test_jobs_that_run_side_by_side_take_half_the_time(run):
         terminal.filter(record(event=LogEvent.JOB_FINISHED, job_id=number))
     line = record(event=LogEvent.PROGRESS, done=2, total=4)
     assert terminal.filter(line)
-    assert line.getMessage() == "2 of 4 jobs done, about 30 s left"
+    assert line.in_terminal == "2 of 4 jobs done, about 30 s left"
 
 
 def test_progress_is_printed_every_ten_seconds_and_at_the_end(run):
@@ -82,7 +82,7 @@ def test_a_failure_is_one_line_that_names_rule_file_and_log(run):
     )
     assert terminal.filter(line)
     expected = "Failed: train_model, which makes results/model.safetensors; its log: logs/train_model.log"
-    assert line.getMessage() == expected
+    assert line.in_terminal == expected
 
 
 @pytest.mark.parametrize("text", ["Select jobs to execute...", "Removing temporary output a.h5."])

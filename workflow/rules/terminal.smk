@@ -72,7 +72,7 @@ class Terminal(logging.Filter):
         self.run, self.printed = RunProgress(), 0.0
 
     def filter(self, record):
-        """Return whether a record is printed; set what is printed of it."""
+        """Return whether a record is printed; its attribute `in_terminal`, if any, is what is printed of it."""
         event, now = getattr(record, "event", None), time.monotonic()
         if event == LogEvent.RUN_INFO:
             self.run.add_plan(record.stats)
@@ -91,14 +91,25 @@ class Terminal(logging.Filter):
                 return False
             self.printed = now
             left = "" if is_last else in_words(self.run.seconds_left())
-            record.event, record.msg = None, f"{record.done} of {record.total} jobs done{left}"
+            record.in_terminal = f"{record.done} of {record.total} jobs done{left}"
         elif event == LogEvent.JOB_ERROR:
             logs = f"; its log: {', '.join(record.log)}" if record.log else ""
             made = f", which makes {record.output[0]}" if record.output else ""
-            record.event, record.msg = None, f"Failed: {record.rule_name}{made}{logs}"
+            record.in_terminal = f"Failed: {record.rule_name}{made}{logs}"
         elif event in (LogEvent.WORKFLOW_STARTED, LogEvent.GROUP_INFO, LogEvent.SHELLCMD, LogEvent.RESOURCES_INFO):
             return False
         return event is not None or not str(record.msg).startswith(TALK)
+
+
+class TerminalFormatter(logging.Formatter):
+    """Prints what `Terminal` found, else what Snakemake prints."""
+
+    def __init__(self, default):
+        super().__init__()
+        self.default = default
+
+    def format(self, record):
+        return getattr(record, "in_terminal", None) or self.default.format(record)
 
 
 def quieten_terminal():
@@ -109,6 +120,7 @@ def quieten_terminal():
     for handler in workflow.logger_manager.logger.handlers:
         if handler.name == "DefaultStreamHandler":
             handler.addFilter(Terminal())
+            handler.setFormatter(TerminalFormatter(handler.formatter))
 
 
 quieten_terminal()
