@@ -2,12 +2,13 @@
 
 import json
 import re
+import shutil
 from types import SimpleNamespace
 
 import pytest
 import yaml
 
-from experiments import SCHEMA
+from experiments import ROOT, SCHEMA
 
 OTHER_CLASSES = """
 dataset:
@@ -32,7 +33,9 @@ def started(checked, tmp_path, monkeypatch):
             path.write_text(text)
             overrides |= yaml.safe_load(text)
         settings = SimpleNamespace(configfiles=paths, config=dict(named))
-        return checked(overrides | dict(named), is_main_process=True, config_settings=settings)
+        return checked(
+            overrides | dict(named), is_main_process=True, config_settings=settings, workdir_init=str(tmp_path)
+        )
 
     return run
 
@@ -226,6 +229,53 @@ def test_a_value_of_the_command_line_is_named_as_such(told):
     line = told("seeds: [1]", named={"training": {"epochs": "3"}})
     assert line.startswith("--config: training.epochs: '3' is not of type 'integer'")
     assert line.endswith("inside braces, --config makes text of every number; put 3 into a file")
+
+
+def test_a_folder_below_a_file_is_refused(told, tmp_path):
+    (tmp_path / "notes").write_text("")
+    line = told("pathvars: {results: notes/demo}")
+    assert line == f"my_0.yaml:1: pathvars.results: 'notes/demo': {tmp_path}/notes is no folder"
+
+
+@pytest.mark.parametrize("folder", ["{x}", "a<b"])
+def test_a_checkout_below_a_folder_that_snakemake_takes_for_a_pattern_is_refused(checked, tmp_path, folder):
+    shutil.copytree(ROOT / "workflow/schemas", tmp_path / folder / "workflow/schemas")
+    with pytest.raises(SystemExit) as refused:
+        checked({}, basedir=str(tmp_path / folder))
+    assert refused.value.code.startswith("config: the folder of this workflow: ")
+    assert refused.value.code.endswith("a path must hold no <, >, brace or line break")
+
+
+@pytest.mark.parametrize("arguments", [["--workflow-profile", "profiles/slrum"], ["--workflow-profile=slrum"]])
+def test_a_profile_that_is_not_there_is_refused(snakemake, arguments):
+    process = snakemake("--dry-run", *arguments)
+    assert process.returncode == 1
+    assert "config: --workflow-profile " in process.stderr
+    assert "there are default, slurm" in process.stderr
+
+
+@pytest.mark.parametrize("name", ["slurm", "profiles/slurm", "none", "here"])
+def test_a_profile_that_is_there_is_accepted(started, monkeypatch, tmp_path, name):
+    (tmp_path / "here").mkdir()
+    monkeypatch.setattr("sys.argv", ["snakemake", "--workflow-profile", name])
+    started("seeds: [1]")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "line"),
+    [
+        ({"source": "oxford_pet", "root": "nowhere"}, "dataset.root: 'nowhere' is no folder"),
+        (
+            {"split": {"method": "lists", "lists": dict.fromkeys(["train", "validation", "test"], "names.txt")}},
+            "dataset.split.lists.train: 'names.txt' is no file",
+        ),
+    ],
+)
+def test_data_that_are_not_there_stop_the_plan(snakemake, overrides, line):
+    process = snakemake("--dry-run", overrides={"dataset": overrides})
+    assert process.returncode == 1
+    (told,) = [each for each in process.stderr.splitlines() if each.startswith("config: ")]
+    assert told.endswith(line)
 
 
 def test_the_same_key_in_two_files_is_no_mistake(started):

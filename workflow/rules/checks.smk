@@ -1,6 +1,7 @@
 """How a configuration is refused: one line that names file, line, key and value. No rules."""
 
 import math
+import os
 import sys
 from decimal import Decimal, InvalidOperation
 from difflib import get_close_matches
@@ -133,10 +134,22 @@ def check_path(path, key):
     refuse_unless(not set(path) & set("<>{}\n"), key, f"{path!r}: a path must hold no <, >, brace or line break")
 
 
+def existing_part(path):
+    """Return the longest part of a path that exists."""
+    path = os.path.abspath(path)
+    while not os.path.lexists(path):
+        path = os.path.dirname(path)
+    return path
+
+
+def check_folder(path, key):
+    """Refuse a folder that lies below a file; Snakemake would stop with a traceback."""
+    above = existing_part(path)
+    refuse_unless(os.path.isdir(above), key, f"{path!r}: {above} is no folder")
+
+
 def refuse_closed_folders():
     """Stop if a folder of `pathvars` that is written cannot be; Snakemake would stop with a traceback."""
     for key in ("results", "logs", "benchmarks"):
-        folder = os.path.abspath(config["pathvars"][key])
-        while not os.path.exists(folder):
-            folder = os.path.dirname(folder)
+        folder = existing_part(config["pathvars"][key])
         refuse_unless(os.access(folder, os.W_OK), f"pathvars.{key}", f"{folder} cannot be written")

@@ -8,7 +8,9 @@ with open(os.path.join(workflow.basedir, "workflow/schemas/config.schema.yaml"))
     # Every job of a run reads this: the parser written in C takes a seventh of the time, where PyYAML was built with it.
     SCHEMA = yaml.load(file, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 check(config, SCHEMA)
-check_path(workflow.basedir, "this checkout")
+check_path(workflow.basedir, "the folder of this workflow")
+for key, path in config["pathvars"].items():
+    check_folder(path, f"pathvars.{key}")
 DATASET = config["dataset"]
 for key, path in {
     "dataset.root": DATASET["root"],

@@ -1,7 +1,9 @@
 """Which line of which file says a key, and what YAML reads otherwise than it is written. No rules."""
 
+import argparse
 import os
 import re
+import sys
 
 import yaml
 
@@ -81,8 +83,24 @@ def read_named(settings, section):
             read_named(value, name)
 
 
+def refuse_unknown_profile(arguments):
+    """Refuse a `--workflow-profile` that is not there: Snakemake would use none, and run everything on this machine."""
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--workflow-profile", default="none")
+    name = parser.parse_known_args(arguments)[0].workflow_profile
+    own = os.path.join(workflow.basedir, "profiles")
+    places = [os.path.join(workflow.workdir_init, folder, name) for folder in ("", "profiles", own)]
+    known = sorted(entry.name for entry in os.scandir(own) if entry.is_dir())
+    refuse_unless(
+        name == "none" or any(map(os.path.exists, places)),
+        f"--workflow-profile {name}",
+        f"there is no such profile, and Snakemake would run all jobs on this machine; there are {', '.join(known)}",
+    )
+
+
 # Later files over earlier ones. The jobs of a run read what was checked when it began.
 if workflow.is_main_process:
+    refuse_unknown_profile(sys.argv[1:])
     for path in (DEFAULTS, *map(str, workflow.config_settings.configfiles)):
         read_places(path)
     read_named(workflow.config_settings.config, "")

@@ -4,6 +4,9 @@
 def raw_data(wildcards):
     """Folder of the raw pictures: the given one, or the one that is drawn or downloaded."""
     dataset = config["dataset"]
+    refuse_unless(
+        dataset["root"] is None or os.path.isdir(dataset["root"]), "dataset.root", f"{dataset['root']!r} is no folder"
+    )
     return (
         dataset["root"]
         or {"synthetic": "<results>/synthetic_pets", "oxford_pet": "<resources>/oxford_pet"}[dataset["source"]]
@@ -13,7 +16,10 @@ def raw_data(wildcards):
 def split_lists(wildcards):
     """Files of names, for a split by lists."""
     split = config["dataset"]["split"]
-    return list(split["lists"].values()) if split["method"] == "lists" else []
+    lists = split["lists"] if split["method"] == "lists" else {}
+    for name, path in lists.items():
+        refuse_unless(os.path.isfile(path), f"dataset.split.lists.{name}", f"{path!r} is no file")
+    return list(lists.values())
 
 
 def iteration_file(chain, iteration, name):
