@@ -208,3 +208,37 @@ def test_no_other_root_is_proposed_where_none_would_do(tmp_path):
     with pytest.raises(InputError) as refused:
         list_pairs("folder", tmp_path / "a", None)
     assert "did you mean" not in str(refused.value)
+
+
+def test_bmp_and_gif_are_pictures_and_files_of_other_suffixes_are_named(tmp_path, capfd):
+    write_folder(tmp_path, images=["a.BMP", "b.gif", "c.webp"], masks=["a.bmp", "b.png", "c.webp"])
+    assert names_of(list_pairs("folder", tmp_path, None)) == ["a", "b"]
+    said = capfd.readouterr().err
+    assert "images: 1 files are not read, for their suffix is none of a picture: ['c.webp']" in said
+    assert "masks: 1 files are not read" in said
+
+
+@pytest.mark.parametrize("content", [b"\xef\xbb\xbfpug_1 1 1 1\r\n", "\ufeffpug_1 1 1 1\r\n".encode("utf-16-le")])
+def test_an_oxford_list_may_come_from_windows(tmp_path, content):
+    write_oxford(tmp_path, trainval=["pug_1"], test=["pug_2"])
+    (tmp_path / "annotations" / "trainval.txt").write_bytes(content)
+    assert names_of(list_pairs("oxford_pet", tmp_path, None)) == ["pug_1", "pug_2"]
+
+
+def test_names_of_two_unicode_forms_are_one_name(tmp_path):
+    composed, decomposed = "h\u00f6rnchen", "ho\u0308rnchen"
+    write_folder(tmp_path, images=[f"{decomposed}.png"], masks=[f"{composed}.png"])
+    assert names_of(list_pairs("folder", tmp_path, None)) == [composed]
+    (tmp_path / "images" / f"{composed}.tif").touch()
+    with pytest.raises(InputError, match="more than one file has the stem"):
+        list_pairs("folder", tmp_path, None)
+
+
+def test_a_name_that_is_not_utf8_is_refused_in_plain_characters(tmp_path):
+    write_folder(tmp_path, images=["a.png"], masks=["a.png"])
+    for folder in ("images", "masks"):
+        with open(bytes(tmp_path / folder) + b"/caf\xe9.png", "wb"):
+            pass
+    with pytest.raises(InputError, match=r"'caf\\udce9': the name of a file is not UTF-8") as refused:
+        list_pairs("folder", tmp_path, None)
+    assert str(refused.value).isascii()

@@ -193,3 +193,29 @@ def test_instance_pictures_are_paired_by_stem(tmp_path):
         InputError, match=r"1 files have no counterpart of equal stem in images/ and instances/: \['b'\]"
     ):
         list_pairs("instances", tmp_path, None)
+
+
+def test_frames_and_labels_of_any_case_and_suffix_are_pairs(tmp_path):
+    write_sequence(tmp_path, "01", labelled=(0, 1, 2))
+    folder = tmp_path / "01_GT" / "SEG"
+    (folder / "man_seg000.tif").rename(folder / "man_seg000.TIF")
+    (folder / "man_seg001.tif").rename(folder / "MAN_SEG001.TIFF")
+    (tmp_path / "01" / "t002.tif").unlink()
+    Image.fromarray(np.full((4, 6), 20, np.uint8)).save(tmp_path / "01" / "t002.bmp")
+    pairs = list_pairs("cell_tracking", tmp_path, None)
+    assert [pair.name for pair in pairs] == ["01_t000", "01_t001", "01_t002"]
+
+
+def test_an_empty_folder_of_gold_truth_hides_no_silver_truth_and_a_key_chooses(tmp_path):
+    write_sequence(tmp_path, "01", labelled=())
+    silver = tmp_path / "01_ST" / "SEG"
+    silver.mkdir(parents=True)
+    tifffile.imwrite(silver / "man_seg001.tif", np.zeros((4, 6), dtype=np.uint16))
+    assert [pair.name for pair in list_pairs("cell_tracking", tmp_path, None)] == ["01_t001"]
+    tifffile.imwrite(tmp_path / "01_GT" / "SEG" / "man_seg002.tif", np.zeros((4, 6), dtype=np.uint16))
+    found = {truth: list_pairs("cell_tracking", tmp_path, None, truth) for truth in (None, "gold", "silver")}
+    assert {truth: pairs[0].name for truth, pairs in found.items()} == {
+        None: "01_t002",
+        "gold": "01_t002",
+        "silver": "01_t001",
+    }

@@ -4,13 +4,15 @@ import shutil
 import h5py
 import numpy as np
 import pytest
+import tifffile
 import yaml
-from PIL import Image
+from PIL import Image, ImageOps
 
 from experiments import ROOT
 from spatial_reduction.data.decode import decode_pair
 from spatial_reduction.data.layouts import list_pairs
 from spatial_reduction.data.prepare import label_map, prepare_dataset
+from spatial_reduction.data.shown_picture import ShownPicture
 from spatial_reduction.runtime.errors import InputError
 
 ARRAYS = {"images", "labels", "names", "group", "left_out", "sha256", "split/train", "split/validation", "split/test"}
@@ -345,3 +347,141 @@ def test_30_real_pictures_of_nuclei_are_prepared_with_their_objects(prepare, rea
     assert ((arrays["labels"] == 1) <= (arrays["instances"] > 0)).all()
     is_touching = [(labels == 2).any() for labels in arrays["labels"]]
     assert 0.5 < np.mean(is_touching) < 1
+
+
+# ---- data in which something is amiss although each file is sound ---------------------------------------------------
+
+
+@pytest.fixture
+def own_folder(tmp_path):
+    """Write pairs of a folder, ten of them; return the folder."""
+
+    def run(image, mask, kind="masks"):
+        for folder in ("images", kind):
+            (tmp_path / "own" / folder).mkdir(parents=True, exist_ok=True)
+        for index in range(10):
+            tifffile.imwrite(tmp_path / f"own/images/{index}.tif", image(index), photometric="minisblack")
+            picture = mask(index)
+            picture = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
+            picture.save(tmp_path / f"own/{kind}/{index}.png")
+        return tmp_path / "own"
+
+    return run
+
+
+@pytest.fixture
+def own_config(dataset_config):
+    """The section `dataset` for `own_folder`: grey, labels 0 and 1."""
+    classes = [{"name": "background", "labels": [0]}, {"name": "thing", "labels": [1]}]
+    split = dataset_config["split"] | {"method": "random", "validation_share": 20, "test_share": 20}
+    return dataset_config | {"source": "folder", "colour": "grey", "classes": classes, "split": split}
+
+
+def noise(index, high=256, dtype=np.uint8):
+    return np.random.default_rng(index).integers(0, high, (16, 16)).astype(dtype)
+
+
+def halves(index):
+    return np.repeat(np.array([0, 1], np.uint8), 8 * 16).reshape(16, 16)
+
+
+def test_images_of_one_grey_are_refused(prepare, own_folder, own_config):
+    root = own_folder(lambda index: np.full((16, 16), 90 + index % 2, np.uint8), halves)
+    with pytest.raises(InputError, match=r"training images are all but one grey \(standard deviation 0\.\d+ of 255"):
+        prepare(root, own_config)
+
+
+def test_twelve_bits_in_sixteen_without_a_range_are_refused_with_the_range_that_they_have(
+    prepare, own_folder, own_config, capfd
+):
+    root = own_folder(lambda index: noise(index, 4096, np.uint16), halves)
+    with pytest.raises(InputError, match=r"of 256 grey levels 99\.8 % .* use 17; the samples run from 3 to 4094 \("):
+        prepare(root, own_config)
+    arrays, _ = prepare(root, own_config | {"intensity_range": [0, 4095]})
+    assert len(np.unique(arrays["images"])) > 200
+    prepare(root, own_config | {"intensity_range": [0, 65535]})  # it was asked for: said, not refused
+    assert "of 256 grey levels" in capfd.readouterr().err
+
+
+def test_eight_bits_may_use_two_greys(prepare, own_folder, own_config):
+    prepare(own_folder(lambda index: 90 + noise(index) // 128 * np.uint8(20), halves), own_config)
+
+
+def in_palette(labels, colours):
+    picture = Image.fromarray(labels)
+    picture.putpalette(bytes(np.array(colours, np.uint8).reshape(-1)))
+    return picture
+
+
+def test_a_label_whose_colour_differs_between_palettes_is_refused_by_both_files(prepare, own_folder, own_config):
+    black, red = (0, 0, 0), (200, 0, 0)
+    root = own_folder(noise, lambda i: in_palette(halves(i), [black, red] if i != 7 else [red, black]))
+    with pytest.raises(InputError, match=r"png: its palette gives the label 0 the colour .* of .*\.png .*one palette"):
+        prepare(root, own_config)
+    root = own_folder(noise, lambda i: in_palette(halves(i), [black, red] if i != 7 else [black, red, black]))
+    prepare(root, own_config)
+
+
+def test_masks_are_no_label_pictures_of_objects(prepare, own_folder, own_config):
+    mask = np.zeros((16, 16), np.uint8)
+    mask[2:5, 2:5] = mask[9:12, 9:12] = 255
+    classes = [{"name": n, "labels": [i], "share": [0, 100]} for i, n in enumerate(("background", "thing", "border"))]
+    section = own_config | {"source": "instances", "classes": classes}
+    section["instances"] = {"components_of": None, "border": 1}
+    with pytest.raises(InputError, match=r"dataset\.instances: .*these are masks.*folder and instances\.components_of"):
+        prepare(own_folder(noise, lambda index: mask, "instances"), section)
+    one = mask * (np.arange(16) < 7)[:, None].astype(np.uint8)
+    prepare(own_folder(noise, lambda index: one, "instances"), section)
+
+
+def test_an_image_is_turned_as_viewers_show_it_and_lies_under_its_mask(prepare, own_folder, own_config):
+    mask = np.zeros((16, 16), np.uint8)
+    mask[2:6, 1:9] = 1
+    root = own_folder(noise, lambda index: mask)
+    exif = Image.Exif()
+    exif[274] = 3
+    for index in range(10):
+        (root / f"images/{index}.tif").unlink()
+        upside_down = np.rot90(40 + 170 * mask, 2)
+        Image.fromarray(upside_down).save(root / f"images/{index}.jpg", exif=exif, quality=95)
+    arrays, _ = prepare(root, own_config)
+    is_thing = arrays["labels"] == 1
+    assert arrays["images"][..., 0][is_thing].mean() > 195
+    assert arrays["images"][..., 0][~is_thing].mean() < 55
+
+
+def test_a_picture_that_nothing_converts_is_left_out_like_any_other(prepare, own_folder, own_config):
+    root = own_folder(noise, halves)
+    colours = np.stack([noise(i) for i in range(3)], axis=-1)
+    tifffile.imwrite(root / "images/3.tif", colours, photometric="cielab")
+    alpha = np.stack([noise(0), noise(1)], axis=-1)
+    tifffile.imwrite(root / "images/5.tif", alpha, photometric="minisblack", extrasamples=["assocalpha"])
+    with pytest.raises(InputError, match=r"2 pairs cannot be used:\n  .*\.tif: .*\n  .*\.tif: "):
+        prepare(root, own_config)
+    arrays, _ = prepare(root, own_config | {"on_error": "skip"})
+    assert (len(arrays["images"]), len(arrays["left_out"])) == (8, 2)
+
+
+def test_rows_in_bands_are_resized_as_at_once(tmp_path, monkeypatch):
+    pixels = np.random.default_rng(0).integers(0, 256, (61, 47, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    for side in (16, 80):
+        expected = np.asarray(Image.fromarray(pixels).resize((side, side), Image.Resampling.BILINEAR))
+        for most in (47 * 7, 1):
+            monkeypatch.setattr("spatial_reduction.data.picture_file.BAND_PIXELS", most)
+            shown = ShownPicture(tmp_path / "a.png", None, "rgb", None)
+            assert np.array_equal(shown.resized(side), expected)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_blocks_of_a_turned_picture_are_those_of_the_whole(tmp_path, orientation):
+    exif = Image.Exif()
+    exif[274] = orientation
+    pixels = np.random.default_rng(0).integers(0, 256, (21, 34, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png", exif=exif)
+    with Image.open(tmp_path / "a.png") as image:
+        expected = np.asarray(ImageOps.exif_transpose(image))
+    shown = ShownPicture(tmp_path / "a.png", None, "rgb", None)
+    assert shown.size == expected.shape[:2]
+    assert np.array_equal(shown.block(), expected)
+    assert np.array_equal(shown.block(slice(3, 9), slice(5, 18)), expected[3:9, 5:18])

@@ -157,3 +157,15 @@ def test_shares_that_leave_nothing_to_train_on_are_refused():
 def test_a_share_too_small_for_one_pair_is_refused():
     with pytest.raises(InputError, match="validation split of 10 images is empty"):
         split_pairs(make_pairs(10), split_config("random", validation=9, test=50))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_a_list_may_come_from_any_editor_and_hold_any_name(tmp_path, encoding, end):
+    names = ["my pic", "nan", "None", "h\u00f6rnchen"]
+    pairs = [Pair(name, Path(), Path()) for name in names]
+    config = write_lists(tmp_path, validation="nan", test="None")
+    written = f"my pic{end}{end}ho\u0308rnchen  {end}"  # an empty line, white space at an end, another Unicode form
+    (tmp_path / "train").write_bytes(written.encode(encoding))
+    found = names_of(split_pairs(pairs, config))
+    assert found == {"train": ["h\u00f6rnchen", "my pic"], "validation": ["nan"], "test": ["None"]}

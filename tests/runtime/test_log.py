@@ -7,7 +7,7 @@ import pytest
 
 from spatial_reduction.runtime.errors import InputError
 from spatial_reduction.runtime.files import written_whole
-from spatial_reduction.runtime.log import STOPPING, logged, progress, say
+from spatial_reduction.runtime.log import STOPPING, logged, printable, progress, say
 
 
 def run_job(log, error, cause=None):
@@ -115,3 +115,11 @@ def test_short_work_says_nothing_of_its_progress(tmp_path, capsys):
     with logged(tmp_path / "job.log"):
         assert list(progress(range(3), 3, "preparing", "images")) == [0, 1, 2]
     assert (tmp_path / "job.log").read_text().strip() == ""
+
+
+def test_a_terminal_obeys_nothing_of_what_is_said(tmp_path, capsys):
+    with logged(tmp_path / "job.log"):
+        say("left out: \x1b[2Ja\x07.png\n  \u202egnp.b \udce9 päw猫")
+    expected = "left out: \\x1b[2Ja\\x07.png\n  \\u202egnp.b \\udce9 päw猫\n"
+    assert (tmp_path / "job.log").read_text() == capsys.readouterr().err == expected
+    assert printable("a\nb\tc") == "a\\nb\\tc"

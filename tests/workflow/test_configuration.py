@@ -306,3 +306,7 @@ def test_every_section_is_closed():
     }
     assert len(closed) > len(SECTIONS)
     assert all(closed.values()), closed
+
+
+def test_gold_and_silver_truth_are_of_the_cell_tracking_challenge_alone(refusal):
+    assert "Only the source cell_tracking has gold and silver truth" in refusal({"dataset": {"truth": "silver"}})

@@ -10,6 +10,7 @@ from spatial_reduction.data.picture_file import COLOURS, Picture, read_picture
 from spatial_reduction.runtime.errors import InputError
 
 ALL = slice(None)
+BILINEAR = Image.Resampling.BILINEAR
 
 
 class ShownPicture:
@@ -52,14 +53,15 @@ class ShownPicture:
     def resized(self, side: int) -> np.ndarray:
         """Return the whole picture resized bilinearly, whatever its shape, to a square: uint8 (side, side, C).
 
-        Columns and rows are resized one after the other, as Pillow does, so that bands of rows give the same.
+        Pillow resizes along rows, then along columns; a large picture comes in bands of rows, which gives the same.
         """
-        narrow = [
-            np.asarray(_image(band).resize((side, band.shape[0]), Image.Resampling.BILINEAR))
-            for band in map(self.block, self.picture.bands())
-        ]
-        image = Image.fromarray(np.concatenate(narrow))
-        return np.array(image.resize((side, side), Image.Resampling.BILINEAR)).reshape(side, side, -1)
+        bands = list(self.picture.bands())
+        if len(bands) == 1:
+            image = _image(self.block())
+        else:
+            narrow = [_image(self.block(rows)).resize((side, rows.stop - rows.start), BILINEAR) for rows in bands]
+            image = Image.fromarray(np.concatenate([np.asarray(band) for band in narrow]))
+        return np.array(image.resize((side, side), BILINEAR)).reshape(side, side, -1)
 
     def _colours(self, samples: np.ndarray) -> np.ndarray:
         """Return uint8 (h, w) or (h, w, 3) of samples as they are stored."""
