@@ -56,3 +56,4 @@ rule export:
 onstart:
     refuse_closed_folders()
     refuse_leftover_jobs()
+    stand_before_slurm()

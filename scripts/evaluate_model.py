@@ -2,10 +2,11 @@
 
 from spatial_reduction.evaluation.evaluate import evaluate_model
 from spatial_reduction.runtime.log import logged
+from spatial_reduction.runtime.sole_writer import sole_writer
 from spatial_reduction.training.checkpoint import remove_checkpoints
 
 if __name__ == "__main__":
-    with logged(snakemake.log[0]):
+    with logged(snakemake.log[0]), sole_writer(snakemake.output[0]):
         evaluate_model(
             dataset=snakemake.input.dataset,
             models=snakemake.input.models,

@@ -2,9 +2,10 @@
 
 from spatial_reduction.masks.shrink import shrink_masks
 from spatial_reduction.runtime.log import logged
+from spatial_reduction.runtime.sole_writer import sole_writer
 
 if __name__ == "__main__":
-    with logged(snakemake.log[0]):
+    with logged(snakemake.log[0]), sole_writer(snakemake.output[0]):
         shrink_masks(
             dataset=snakemake.input.dataset,
             saliency=snakemake.input.saliency,

@@ -3,11 +3,12 @@
 from spatial_reduction.masks.apply_mask import Removal
 from spatial_reduction.runtime.device import Machine
 from spatial_reduction.runtime.log import logged
+from spatial_reduction.runtime.sole_writer import sole_writer
 from spatial_reduction.training.checkpoint import checkpoint_path
 from spatial_reduction.training.train import TrainingFiles, train_model
 
 if __name__ == "__main__":
-    with logged(snakemake.log[0]):
+    with logged(snakemake.log[0]), sole_writer(snakemake.output[0]):
         training = snakemake.params.training
         train_model(
             files=TrainingFiles(

@@ -104,7 +104,9 @@ def edited_hdf5(path):
     append_checksum(path)
 
 
-def start_snakemake(directory, *arguments, overrides=None, configfiles=(), root=ROOT, environment=None, prefix=()):
+def start_snakemake(
+    directory, *arguments, overrides=None, configfiles=(), root=ROOT, environment=None, prefix=(), python=sys.executable
+):
     """Start the workflow of the checkout `root` in a working directory; return the process.
 
     `overrides` is laid over the named files of config/, and they over config/config.yaml. `prefix` is a command that
@@ -117,7 +119,7 @@ def start_snakemake(directory, *arguments, overrides=None, configfiles=(), root=
         files.append(str(path))
     command = [
         *prefix,
-        sys.executable,
+        python,
         "-m",
         "snakemake",
         "--snakefile",

@@ -32,12 +32,6 @@ from pathlib import Path
 DAEMONS: list[subprocess.Popen] = []  # that this process started, so that it can reap them
 COMMANDS = ("slurmctld", "slurmd", "sbatch", "squeue", "scontrol", "scancel", "sinfo")
 DATABASE_COMMANDS = ("slurmdbd", "mariadbd", "mariadb-install-db", "mariadb", "sacctmgr", "sacct", "useradd")
-# The step executor of Snakemake's plugin strips SLURM_CONF from the job; this srun, first on PATH, puts it back.
-SRUN = """#!/bin/bash
-export SLURM_CONF={conf}
-exec {srun} "$@"
-"""
-
 SLURM_CONF = """
 ClusterName=pretended
 SlurmctldHost=localhost(127.0.0.1)
@@ -161,7 +155,7 @@ def missing_commands(managed: bool = False) -> list[str]:
 def start(folder: Path, managed: bool = False) -> dict[str, str]:
     """Start the cluster below `folder`, which must be empty; return the environment of its users."""
     folder, kind = folder.resolve(), MANAGED if managed else PLAIN
-    for name in ("state", "dev", "bin", *(f"spool/{node}" for node in kind.nodes)):
+    for name in ("state", "dev", *(f"spool/{node}" for node in kind.nodes)):
         (folder / name).mkdir(parents=True)
     controller, database, store, *ports = _free_ports(3 + len(kind.nodes))
     host = socket.gethostname().split(".")[0]
@@ -179,8 +173,7 @@ def start(folder: Path, managed: bool = False) -> dict[str, str]:
     for index in range(2):
         (folder / f"dev/nvidia{index}").symlink_to("/dev/null")
     (folder / "gres.conf").write_text(f"AutoDetect=off\n{kind.gres.format(folder=folder)}\n")
-    _write_program(folder / "bin/srun", SRUN.format(conf=conf, srun=_find("srun")))
-    environment = os.environ | {"SLURM_CONF": str(conf), "PATH": f"{folder}/bin:{os.environ['PATH']}:/usr/sbin:/sbin"}
+    environment = os.environ | {"SLURM_CONF": str(conf), "PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin"}
     if managed:
         _add_users(folder)
         _start_database(
@@ -342,11 +335,6 @@ def _find(command: str) -> str | None:
     return shutil.which(command) or shutil.which(command, path="/usr/sbin:/sbin")
 
 
-def _write_program(path: Path, text: str) -> None:
-    path.write_text(text)
-    path.chmod(0o755)
-
-
 def run(command: list[str], managed: bool) -> int:
     """Run a command as a user of a cluster that lives as long; return its exit status."""
     with tempfile.TemporaryDirectory(prefix="slurm-") as folder:
@@ -375,4 +363,4 @@ if __name__ == "__main__":
         stop(cluster_folder)
     else:
         started = start(cluster_folder, arguments.managed)
-        print(f"export SLURM_CONF={started['SLURM_CONF']} PATH={cluster_folder.resolve()}/bin:$PATH")
+        print(f"export SLURM_CONF={started['SLURM_CONF']}")

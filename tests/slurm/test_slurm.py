@@ -38,13 +38,16 @@ class Cluster:
         return subprocess.check_output(command, env=self.environment, text=True)
 
     def jobs(self, comment):
-        """Return the jobs whose comment begins so, each as {field: value}, oldest first."""
-        lines = self.ask("scontrol", "show", "jobs", "--oneliner").splitlines()
-        found = [dict(re.findall(r"(\S+?)=(\S*)", line)) for line in lines]
-        return [job for job in found if job.get("Comment", "").startswith(comment)]
+        return jobs_of(self.ask("scontrol", "show", "jobs", "--oneliner"), comment)
 
     def running(self, comment):
         return next(job for job in reversed(self.jobs(comment)) if job["JobState"] == "RUNNING")
+
+
+def jobs_of(answer, comment):
+    """Return the jobs whose comment begins so, each as {field: value}, oldest first."""
+    found = [dict(re.findall(r"(\S+?)=(\S*)", line)) for line in answer.splitlines()]
+    return [job for job in found if job.get("Comment", "").startswith(comment)]
 
 
 def await_that(is_so, process=None):

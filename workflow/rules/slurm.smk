@@ -1,10 +1,43 @@
 """What jobs ask of a cluster, and what an earlier run left on it. No rules."""
 
 import getpass
+import signal
 import subprocess
 
 # `device: cpu` asks for no GPU. What a training computes on is the configuration's affair, where it runs the profile's.
 GPUS = 0 if config["training"]["device"] == "cpu" else 1
+
+# The plugin takes it out of the environment where snakemake itself runs in a job.
+SLURM_CONF = os.environ.get("SLURM_CONF")
+
+
+def stand_before_slurm():
+    """Put the library's sbatch, squeue and sacct before Slurm's on the PATH, watch the queue, outlive the terminal."""
+    if workflow.executor_plugin.name != "slurm":
+        return
+    sys.path.append(checkout("scripts"))
+    from spatial_reduction.cluster.plugin_commands import install
+    from spatial_reduction.cluster.slurm_site import read_limits
+    from spatial_reduction.cluster.watch_jobs import Watcher
+    from spatial_reduction.runtime.errors import InputError
+
+    if SLURM_CONF:
+        os.environ["SLURM_CONF"] = SLURM_CONF
+    try:
+        limits = read_limits()
+    except InputError as error:
+        sys.exit(f"Slurm does not answer, so nothing is submitted: {error}")
+    os.environ |= install(".snakemake/slurm", SLURM_CONF, limits)
+    Watcher(".snakemake/slurm").start()
+    signal.signal(signal.SIGHUP, go_on_without_terminal)
+
+
+def go_on_without_terminal(number, frame):
+    """When the terminal closes, go on, and say the rest in a file."""
+    os.makedirs("logs/slurm", exist_ok=True)
+    file = os.open("logs/slurm/snakemake.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    for stream in (1, 2):
+        os.dup2(file, stream)
 
 
 def asked_resources(rule, attempt):

@@ -7,6 +7,9 @@ from pathlib import Path
 # What a system answers that has no room for a file, or gives no permission to write it.
 REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
 
+# How the line begins with which a job ends that would end so again: its input or the disk must be mended first.
+FINAL = "error: "
+
 
 class InputError(ValueError):
     """A file, key or value that the user gave is wrong; the message names it and says why."""

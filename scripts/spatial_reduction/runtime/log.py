@@ -11,7 +11,7 @@ from typing import NoReturn, TextIO, TypeVar
 
 from tqdm import tqdm
 
-from spatial_reduction.runtime.errors import REFUSALS, InputError, refusal
+from spatial_reduction.runtime.errors import FINAL, REFUSALS, InputError, refusal
 
 Item = TypeVar("Item")
 # What Slurm sends before a time limit, at a preemption, a requeue or an scancel; what batch systems send as a warning;
@@ -80,9 +80,9 @@ def logged(path: str | Path) -> Iterator[None]:
 def _tell(error: Exception) -> None:
     """Print an error that the user can mend as one line, any other with its traceback."""
     if isinstance(error, InputError):
-        say(f"error: {error}")
+        say(f"{FINAL}{error}")
     elif isinstance(error, OSError) and error.errno in REFUSALS:
-        say(f"error: {refusal(error.filename or 'a file', error)}")
+        say(f"{FINAL}{refusal(error.filename or 'a file', error)}")
     else:
         traceback.print_exception(error, file=sys.stderr)
 

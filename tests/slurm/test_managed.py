@@ -1,0 +1,225 @@
+"""The workflow on a cluster as large sites have it, as an ordinary user of it (see cluster.py)."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+from experiments import ROOT, run_snakemake, start_snakemake, two_arms
+from slurm.cluster import missing_commands, start, stop
+from slurm.test_slurm import await_that, jobs_of
+
+MISSING = missing_commands(managed=True)
+pytestmark = [
+    pytest.mark.pipeline,
+    pytest.mark.skipif(bool(MISSING), reason=f"no cluster with accounting here: {', '.join(MISSING)} not there"),
+]
+
+PROFILE = ["--workflow-profile", str(ROOT / "profiles/slurm"), "--slurm-init-seconds-before-status-checks", "1"]
+PROFILE += ["--set-threads", "train_model=1", "train_single_pass=1", "prepare_dataset=1"]
+CHAIN = "results/demo/saliency/top_50/seed_{seed}"
+
+
+def python_for_all():
+    """Return the Python that an ordinary user can run the workflow with, and the environment that it needs."""
+    packages = next(path for path in sys.path if path.endswith("site-packages"))
+    for python, more in ((sys.executable, {}), ("/usr/bin/python3", {"PYTHONPATH": packages})):
+        command = [
+            "setpriv",
+            "--reuid=nobody",
+            "--regid=nogroup",
+            "--clear-groups",
+            python,
+            "-c",
+            "import snakemake, torch",
+        ]
+        if shutil.which(python) and subprocess.run(command, env=os.environ | more, capture_output=True).returncode == 0:
+            return python, more
+    pytest.skip("no Python here that an ordinary user can run")
+
+
+class Managed:
+    """A running cluster, and what its user alice asks of it."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.python, more = python_for_all()
+        self.environment = start(folder, managed=True) | more | {"PYTHONDONTWRITEBYTECODE": "1", "HOME": "/tmp"}
+        self.prefix = ["setpriv", "--reuid=alice", "--regid=alice", "--init-groups"]
+
+    def ask(self, *command):
+        """Ask as the administrator."""
+        return subprocess.check_output(command, env=self.environment, text=True)
+
+    def submit(self, *arguments):
+        """Submit a job of alice beside snakemake; return its number."""
+        command = [*self.prefix, "sbatch", "--parsable", "--output=/dev/null", *arguments]
+        return subprocess.check_output(command, env=self.environment, text=True, cwd="/").strip()
+
+    def jobs(self, comment="rule_"):
+        return jobs_of(self.ask("scontrol", "show", "jobs", "--oneliner"), comment)
+
+    def running(self, comment):
+        return next((job["JobId"] for job in self.jobs(comment) if job["JobState"] == "RUNNING"), None)
+
+    def options(self, overrides):
+        return {
+            "overrides": overrides,
+            "environment": self.environment,
+            "prefix": self.prefix,
+            "python": self.python,
+        }
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    folder = Path(tempfile.mkdtemp(prefix="slurm-"))
+    folder.chmod(0o755)
+    try:
+        yield Managed(folder)
+    finally:
+        stop(folder)
+        shutil.rmtree(folder)
+
+
+@pytest.fixture
+def home(cluster):
+    """A folder of alice, from which she submits; her jobs are cancelled in the end."""
+    folder = Path(tempfile.mkdtemp(prefix="alice-"))
+    shutil.chown(folder, "alice", "alice")
+    yield folder
+    cluster.ask("scancel", "--user=alice")
+    await_that(lambda: not cluster.ask("squeue", "--noheader", "--user=alice").strip())
+    shutil.rmtree(folder)
+
+
+def in_partition(name, **more):
+    """Return the arguments with which all jobs go to a partition, small enough to run side by side."""
+    more = {"slurm_partition": name, "mem_mb": 1000, "runtime": 5} | more
+    small = [f"{rule}:mem_mb=2000*attempt" for rule in ("train_single_pass", "train_model", "compute_saliency")]
+    small += [f"{rule}:runtime=5" for rule in ("train_single_pass", "train_model", "prepare_dataset", "evaluate_model")]
+    return ["--default-resources", *(f"{key}={value}" for key, value in more.items()), "--set-resources", *small]
+
+
+def numbers_of(run, comment):
+    """Return the jobs that a run submitted for a comment, as its record says."""
+    lines = (run / ".snakemake/slurm/jobs.tsv").read_text().splitlines()
+    return [number for number, what, _ in (line.split("\t") for line in lines) if what.startswith(comment)]
+
+
+@pytest.mark.slow
+def test_jobs_that_are_cancelled_and_preempted_and_a_terminal_that_closes_change_no_number(cluster, home, tmp_path):
+    overrides = two_arms(training={"epochs": 400, "device": "cpu"})
+    table = f"{CHAIN.format(seed=1)}/metrics.csv"
+    local = run_snakemake(tmp_path, table, overrides=overrides)
+    assert local.returncode == 0, local.stderr
+
+    run = start_snakemake(home, table, *PROFILE, *in_partition("scavenge"), **cluster.options(overrides))
+    first, chain = "rule_train_single_pass", "rule_saliency-top_50-seed_1"
+    await_that(
+        lambda: (home / "results/demo/single_pass/top_100/seed_1/iteration_1/checkpoint.safetensors").exists(), run
+    )
+    cancelled = cluster.running(first)
+    cluster.ask("scancel", cancelled)
+    await_that(lambda: len(numbers_of(home, first)) == 2, run)
+    run.send_signal(signal.SIGHUP)  # the terminal closes
+
+    await_that(lambda: (home / CHAIN.format(seed=1) / "iteration_2/checkpoint.safetensors").exists(), run)
+    preempted = cluster.running(chain)
+    cluster.submit("--partition=urgent", "--cpus-per-task=4", "--time=1", "--wrap=sleep 5")
+    await_that(lambda: cluster.jobs(chain)[0]["JobState"] == "PREEMPTED", run)
+    run.wait(timeout=300)
+    said = (home / "stderr.txt").read_text() + (home / "logs/slurm/snakemake.log").read_text()
+    assert run.returncode == 0, said
+
+    assert (home / table).read_bytes() == (tmp_path / table).read_bytes()
+    jobs = {job["JobId"]: job for job in cluster.jobs()}
+    assert jobs[cancelled]["JobState"] == "CANCELLED"
+    assert (jobs[preempted]["JobState"], jobs[preempted]["Restarts"]) == ("COMPLETED", "1")
+    assert jobs[preempted]["MinMemoryNode"] == "2000M"  # no attempt was used up
+    assert numbers_of(home, chain) == [preempted]
+    assert f"job {preempted} was taken off its node (PREEMPTED)" in said
+    assert "resuming after epoch" in (home / "logs/demo/train_model/saliency/top_50/seed_1/iteration_2.log").read_text()
+
+
+@pytest.mark.slow
+def test_a_controller_that_stands_still_and_a_full_queue_cost_no_attempt_and_double_no_job(cluster, home):
+    overrides = two_arms(seeds=[1, 2, 3, 4, 5, 6])
+    models = [
+        f"results/demo/single_pass/top_100/seed_{seed}/iteration_1/model.safetensors" for seed in overrides["seeds"]
+    ]
+    arguments = in_partition("cpu", qos="few")
+    run = start_snakemake(home, *models, *PROFILE, *arguments, "--retries", "0", **cluster.options(overrides))
+    await_that(lambda: (home / "results/demo/intact_mask.h5").exists(), run)
+    controller = int((cluster.folder / "slurmctld.started").read_text())
+    await_that(lambda: (home / ".snakemake/slurm/ended.tsv").read_text().count("COMPLETED") >= 2, run)
+    os.kill(controller, signal.SIGSTOP)
+    time.sleep(25)
+    os.kill(controller, signal.SIGCONT)
+    run.wait(timeout=300)
+    said = (home / "stderr.txt").read_text()
+    assert run.returncode == 0, said
+    assert [seed for seed in overrides["seeds"] if not (home / models[seed - 1]).exists()] == []
+    comments = [
+        job["Comment"] for job in cluster.jobs() if job["WorkDir"] == str(home) and job["JobState"] == "COMPLETED"
+    ]
+    assert sorted(comments) == sorted(set(comments))
+    assert "the controller does not answer" in said
+    assert "QOSMaxSubmitJobPerUserLimit" in said
+
+
+@pytest.mark.slow
+def test_what_slurm_never_starts_and_what_never_succeeds_is_told_and_sent_once(cluster, home):
+    overrides = two_arms(seeds=[1], training={"device": "cpu"})
+    wanted = ["results/demo/dataset.h5", *PROFILE]
+    options = cluster.options(overrides)
+    starved = run_snakemake(home, *wanted, *in_partition("cpu", mem_mb=90000), **options)
+    assert starved.returncode == 1
+    assert "Slurm: refused rule_draw_synthetic_pets: Memory specification can not be satisfied" in starved.stderr
+
+    # The limit is lowered while the run goes on, so that the request is not cut to it.
+    run = start_snakemake(home, *wanted, *in_partition("cpu", runtime=60), **options)
+    await_that(
+        lambda: (
+            (home / ".snakemake/slurm/limits.json").exists()
+            and "cpu" in (home / ".snakemake/slurm/limits.json").read_text()
+        ),
+        run,
+    )
+    cluster.ask("scontrol", "update", "partition=cpu", "MaxTime=30")
+    try:
+        begun = time.monotonic()
+        await_that(lambda: "PartitionTimeLimit" in (home / "stderr.txt").read_text())
+        assert time.monotonic() - begun < 60
+        run.wait(timeout=240)
+    finally:
+        cluster.ask("scontrol", "update", "partition=cpu", "MaxTime=120")
+    said = (home / "stderr.txt").read_text()
+    assert run.returncode == 1
+    assert len(numbers_of(home, "rule_draw_synthetic_pets")) == 1
+    assert re.search(r"Slurm can never start job \d+ \(rule_draw_synthetic_pets\): PartitionTimeLimit", said)
+
+    broken = overrides | {"dataset": overrides["dataset"] | {"root": str(home / "nowhere"), "source": "oxford_pet"}}
+    (home / "nowhere").mkdir()
+    failed = run_snakemake(home, *wanted, *in_partition("cpu"), **cluster.options(broken))
+    assert failed.returncode == 1
+    assert len(numbers_of(home, "rule_prepare_dataset")) == 1
+    assert "not sent again, it would end as before: error:" in failed.stderr
+
+
+@pytest.mark.slow
+def test_a_chain_that_asks_for_more_than_the_partition_allows_asks_for_what_it_allows(cluster, home):
+    overrides = two_arms(training={"device": "cpu"})
+    arguments = in_partition("short", runtime=60)
+    done = run_snakemake(home, "results/demo/dataset.h5", *PROFILE, *arguments, **cluster.options(overrides))
+    assert done.returncode == 0, done.stderr
+    job = cluster.jobs("rule_draw_synthetic_pets")[-1]
+    assert job["TimeLimit"] == "00:02:00"
+    assert "would ask for 60 minutes; 2 are allowed and asked for" in done.stderr
