@@ -53,7 +53,7 @@ def install(folder: str | Path, slurm_conf: str | None, limits: Mapping[str, Map
     (folder / "bin").mkdir(parents=True, exist_ok=True)
     for name in ("jobs.tsv", "ended.tsv", "notes.txt"):
         (folder / name).unlink(missing_ok=True)
-    (folder / "snakemake.pid").write_text(str(os.getpid()))
+    (folder / "pid").write_text(str(os.getpid()))
     (folder / "limits.json").write_text(json.dumps(limits))
     search = os.pathsep.join(p for p in os.environ["PATH"].split(os.pathsep) if Path(p).resolve() != folder / "bin")
     scripts = str(Path(__file__).resolve().parents[2])
@@ -152,7 +152,7 @@ class Run:
 
     def goes_on(self) -> bool:
         """Return whether the snakemake of this run lives."""
-        return Path("/proc", (self.folder / "snakemake.pid").read_text()).exists()
+        return Path("/proc", (self.folder / "pid").read_text()).exists()
 
     def jobs(self) -> list[Job]:
         """Return the jobs of this run, oldest first."""
