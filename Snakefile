@@ -40,7 +40,7 @@ rule all:
         "<results>/kept_pixels.csv",
         "<results>/racu.csv",
         "<results>/costs.csv",
-        expand("<results>/figures/{figure}.{suffix}", figure=figures(), suffix=["png", "pdf"]),
+        expand("<results>/figures/{figure}.{suffix}", figure=figures(), suffix=["png", *config["report"]["formats"]]),
 
 
 rule predict:

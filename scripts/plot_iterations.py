@@ -1,10 +1,12 @@
 """Draw the test scores against iteration."""
 
 from spatial_reduction.report.curves import plot_iterations
+from spatial_reduction.report.figure_style import set_text_size
 from spatial_reduction.runtime.log import logged
 
 if __name__ == "__main__":
     with logged(snakemake.log[0]):
+        set_text_size(snakemake.params.text_size)
         plot_iterations(
             metrics=snakemake.input.metrics,
             measure=snakemake.params.measure,

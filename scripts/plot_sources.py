@@ -1,6 +1,7 @@
 """Draw the sources of saliency side by side."""
 
 from spatial_reduction.report.sources_figure import plot_sources
+from spatial_reduction.report.figure_style import set_text_size
 from spatial_reduction.runtime.log import logged
 
 if __name__ == "__main__":

@@ -8,9 +8,11 @@ Tables -> figures: one rule and its heirs; each names its script, its input and 
 
 
 def figures():
-    """List the figures by file name without suffix."""
-    plots = ["contrasts", "thresholds", "iterations", "heat_map", "learning_curves", "robustness", "reliability"]
-    plots += ["kept_pixels", "cost"]
+    """List the figures by file name without suffix; none of what is not measured."""
+    plots = ["contrasts"] if len(ARMS) > 1 else []
+    plots += ["thresholds", "iterations", "heat_map", "learning_curves"]
+    plots += ["robustness"] if set(EVALUATION["protocols"]) - {"intact", "self_masked", "label_masked"} else []
+    plots += ["reliability", "kept_pixels", "cost"]
     plots += [f"examples_top_{chain.threshold}" for chain in method_chains()]
     return plots + (["sources"] if config["report"]["sources"] else [])
 
@@ -92,7 +94,7 @@ rule plot_sources:
         pictures="<results>/sources.h5",
     output:
         report("<results>/figures/<figure>.png", caption="../report/sources.rst", category="Figures"),
-        "<results>/figures/<figure>.pdf",
+        expand("<results>/figures/<figure>.{suffix}", suffix=config["report"]["formats"]),
     log:
         "<logs>/plot_<figure>.log",
     benchmark:
@@ -104,6 +106,7 @@ rule plot_sources:
     params:
         drawn_by="plot_sources",
         code=code("plot_sources"),
+        text_size=config["report"]["text_size"],
     script:
         "../../scripts/{params.drawn_by}.py"
 
@@ -114,7 +117,7 @@ use rule plot_sources as plot_examples with:
         examples=method_examples,
     output:
         report("<results>/figures/<figure>.png", caption="../report/examples.rst", category="Figures"),
-        "<results>/figures/<figure>.pdf",
+        expand("<results>/figures/<figure>.{suffix}", suffix=config["report"]["formats"]),
     log:
         "<logs>/plot_examples/top_{threshold}.log",
     benchmark:
@@ -133,7 +136,7 @@ use rule plot_sources as plot_contrasts with:
         contrasts="<results>/contrasts.csv",
     output:
         report("<results>/figures/<figure>.png", caption="../report/plot_contrasts.rst", category="Figures"),
-        "<results>/figures/<figure>.pdf",
+        expand("<results>/figures/<figure>.{suffix}", suffix=config["report"]["formats"]),
     pathvars:
         figure="contrasts",
     params:
@@ -151,7 +154,7 @@ use rule plot_sources as plot_heat_map with:
         metrics="<results>/metrics.csv",
     output:
         report("<results>/figures/<figure>.png", caption="../report/heat_map.rst", category="Figures"),
-        "<results>/figures/<figure>.pdf",
+        expand("<results>/figures/<figure>.{suffix}", suffix=config["report"]["formats"]),
     pathvars:
         figure="heat_map",
     params:
@@ -168,7 +171,7 @@ use rule plot_sources as plot_learning_curves with:
         history="<results>/history.csv",
     output:
         report("<results>/figures/<figure>.png", caption="../report/learning_curves.rst", category="Figures"),
-        "<results>/figures/<figure>.pdf",
+        expand("<results>/figures/<figure>.{suffix}", suffix=config["report"]["formats"]),
     pathvars:
         figure="learning_curves",
     params:
@@ -183,7 +186,7 @@ use rule plot_learning_curves as plot_kept_pixels with:
         kept_pixels="<results>/kept_pixels.csv",
     output:
         report("<results>/figures/<figure>.png", caption="../report/kept_pixels.rst", category="Figures"),
-        "<results>/figures/<figure>.pdf",
+        expand("<results>/figures/<figure>.{suffix}", suffix=config["report"]["formats"]),
     pathvars:
         figure="kept_pixels",
     params:
@@ -197,7 +200,7 @@ use rule plot_learning_curves as plot_robustness with:
         metrics="<results>/metrics.csv",
     output:
         report("<results>/figures/<figure>.png", caption="../report/robustness.rst", category="Figures"),
-        "<results>/figures/<figure>.pdf",
+        expand("<results>/figures/<figure>.{suffix}", suffix=config["report"]["formats"]),
     pathvars:
         figure="robustness",
     params:
@@ -211,7 +214,7 @@ use rule plot_learning_curves as plot_reliability with:
         counts=chain_files("counts.h5"),
     output:
         report("<results>/figures/<figure>.png", caption="../report/reliability.rst", category="Figures"),
-        "<results>/figures/<figure>.pdf",
+        expand("<results>/figures/<figure>.{suffix}", suffix=config["report"]["formats"]),
     pathvars:
         figure="reliability",
     params:
@@ -226,7 +229,7 @@ use rule plot_learning_curves as plot_thresholds with:
         metrics="<results>/metrics.csv",
     output:
         report("<results>/figures/<figure>.png", caption="../report/thresholds.rst", category="Figures"),
-        "<results>/figures/<figure>.pdf",
+        expand("<results>/figures/<figure>.{suffix}", suffix=config["report"]["formats"]),
     pathvars:
         figure="thresholds",
     params:
@@ -240,7 +243,7 @@ use rule plot_thresholds as plot_iterations with:
     """Draw the test scores against iteration."""
     output:
         report("<results>/figures/<figure>.png", caption="../report/iterations.rst", category="Figures"),
-        "<results>/figures/<figure>.pdf",
+        expand("<results>/figures/<figure>.{suffix}", suffix=config["report"]["formats"]),
     pathvars:
         figure="iterations",
     params:
@@ -249,13 +252,13 @@ use rule plot_thresholds as plot_iterations with:
 
 
 use rule plot_thresholds as plot_cost with:
-    """Draw the final scores against the seconds that training took."""
+    """Draw the final scores against the optimiser steps of the whole chain."""
     input:
         metrics="<results>/metrics.csv",
         history="<results>/history.csv",
     output:
         report("<results>/figures/<figure>.png", caption="../report/cost.rst", category="Figures"),
-        "<results>/figures/<figure>.pdf",
+        expand("<results>/figures/<figure>.{suffix}", suffix=config["report"]["formats"]),
     pathvars:
         figure="cost",
     params:
