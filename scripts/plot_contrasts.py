@@ -1,7 +1,7 @@
 """Draw the contrasts with the primary comparator."""
 
-from spatial_reduction.report.verdict_figures import plot_contrasts
 from spatial_reduction.report.figure_style import set_text_size
+from spatial_reduction.report.verdict_figures import plot_contrasts
 from spatial_reduction.runtime.log import logged
 
 if __name__ == "__main__":

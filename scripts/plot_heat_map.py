@@ -1,7 +1,7 @@
 """Draw the scores of the method, thresholds by iterations."""
 
-from spatial_reduction.report.verdict_figures import plot_heat_map
 from spatial_reduction.report.figure_style import set_text_size
+from spatial_reduction.report.verdict_figures import plot_heat_map
 from spatial_reduction.runtime.log import logged
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Draw what the arms lose on changed images."""
 
-from spatial_reduction.report.verdict_figures import plot_robustness
 from spatial_reduction.report.figure_style import set_text_size
+from spatial_reduction.report.verdict_figures import plot_robustness
 from spatial_reduction.runtime.log import logged
 
 if __name__ == "__main__":
