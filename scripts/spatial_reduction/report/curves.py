@@ -122,6 +122,9 @@ def plot_learning_curves(history: str | Path, arms: Roles, outputs: Sequence[str
             axes.axvline(step, color="0.6", linewidth=0.8, linestyle=":")
         axes.set_title(f"top {threshold} %")
         axes.set_xlabel("cumulative optimiser steps")
+    seen = 100 * table["validation_mean_iou"]
+    margin = 0.05 * (seen.max() - seen.min()) + 0.5
+    panels[0].set_ylim(seen.min() - margin, seen.max() + margin)  # intervals of two seeds reach far beyond
     panels[0].set_ylabel("validation mean IoU (%)")
     return finish_figure(figure, outputs, table, "lines: mean; bands: 95 % interval; dotted: a new iteration begins")
 
@@ -169,7 +172,7 @@ def plot_cost(
     for axes, threshold in zip(panels, thresholds, strict=False):
         shown = at_threshold(threshold, table)
         present = [arm for arm in arms if arm in set(shown["arm"])]
-        width = 0.05 * shown["steps"].max()
+        width = 0.2 * shown["steps"].max()
         for position, arm in enumerate(present):
             runs = shown[shown["arm"] == arm]
             offset = width * ((position + 0.5) / len(present) - 0.5)
@@ -178,7 +181,7 @@ def plot_cost(
         axes.set_title(f"top {threshold} %")
         axes.set_xlabel("optimiser steps of the whole chain")
     panels[0].set_ylabel(_score_label(measure, " after the last iteration"))
-    note = "small points: seeds; marks: mean; bars: 95 % interval; a step costs the same whatever is removed"
+    note = "small points: seeds; marks: mean; bars: 95 % interval; arms of equal steps stand side by side"
     return finish_figure(figure, outputs, table, note)
 
 

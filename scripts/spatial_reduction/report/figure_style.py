@@ -23,6 +23,7 @@ matplotlib.use("Agg")
 FULL = "100"  # the threshold of arms that reduce nothing
 LABEL = 50  # characters of a line beside an axis
 LAST_ONLY = "; objects are measured after the last iteration alone"
+DASH = 4  # length of a baseline's dashes, in widths of its line
 SMALL = 0.85  # of the text size: notes below a figure, ticks of dense axes
 
 Roles = Mapping[str, str]  # arm -> method, baseline, control or variant; the arms of the experiment in order
@@ -34,7 +35,7 @@ class _Look:
 
     colours: tuple[str, ...]
     markers: str
-    linestyle: str | tuple[int, tuple[int, ...]]
+    linestyle: str
     width: float
 
 
@@ -42,7 +43,7 @@ class _Look:
 # numbers of colours and of markers share no divisor, so that as many arms as their product differ.
 LOOKS = {
     "method": _Look(("#0b4f9e",), "o", "-", 2.4),
-    "baseline": _Look(("#000000", "#6b6b6b", "#a3a3a3"), "sDPX", (0, (5, 2)), 1.5),
+    "baseline": _Look(("#000000", "#6b6b6b", "#a3a3a3"), "sDPX", "--", 1.6),
     "control": _Look(("#b99a5b", "#8aa58a", "#c48ba8", "#7fa8b8", "#a898c8"), "v^<>dhp*", ":", 1.2),
     "variant": _Look(
         ("#d55e00", "#009e73", "#cc79a7", "#e6a100", "#56b4e9", "#7b3294", "#8c510a"), "o^sDvPX*", "-", 1.4
@@ -104,8 +105,11 @@ def arm_styles(roles: Roles) -> dict[str, dict[str, object]]:
                 free = (place % count for place in range(start, start + count) if place % count not in taken)
                 places[arm] = next(free, start)  # more arms than looks: two look alike
                 taken[places[arm]] = arm
-            colour, marker = pairs[places[arm] % count]
-            styles[arm] = {"color": colour, "marker": marker, "linestyle": look.linestyle, "linewidth": look.width}
+            place = places[arm] % count
+            colour, marker = pairs[place]
+            # Dashes of baselines leave room for those of two others: lines that coincide are all seen.
+            line = (DASH * (place % 3), (DASH, 2 * DASH)) if role == "baseline" else look.linestyle
+            styles[arm] = {"color": colour, "marker": marker, "linestyle": line, "linewidth": look.width}
     return {arm: styles[arm] for arm in roles}
 
 

@@ -113,7 +113,7 @@ def plot_robustness(metrics: str | Path, arms: Roles, outputs: Sequence[str | Pa
     settings = list(dict.fromkeys(zip(losses["arm"], losses["threshold"], strict=True)))
     settings.sort(key=lambda setting: (list(arms).index(setting[0]), -float(setting[1])))
     size = (2.2 + 1.6 * len(families), 1.2 + 0.24 * len(settings))
-    figure, row = plt.subplots(1, len(families), figsize=size, sharey=True, squeeze=False)
+    figure, row = plt.subplots(1, len(families), figsize=size, sharex=True, sharey=True, squeeze=False)
     for axes, family in zip(row[0], families, strict=True):
         for y, (arm, threshold) in enumerate(settings):
             values = losses[(losses["arm"] == arm) & (losses["threshold"] == threshold)][family]
