@@ -34,6 +34,11 @@ class Network(nn.Module, ABC):
     def period(self) -> int:
         """Return the step in pixels by whose multiples an image may move and its logits move along, borders apart."""
 
+    @property
+    def exported_stride(self) -> int:
+        """Return by what H and W must be divisible once the network is exported."""
+        return self.stride
+
     def enlarge(self, features: torch.Tensor, height: int, width: int) -> torch.Tensor:
         """Return a map on the bottleneck enlarged to its image, bilinearly; (N, 1, h, w) -> (N, 1, height, width)."""
         return interpolate(features, size=(height, width), mode="bilinear")

@@ -8,31 +8,54 @@ from typing import Any
 import torch
 
 from spatial_reduction.networks.base import Network
+from spatial_reduction.networks.encoder_unet import EncoderUNet
+from spatial_reduction.networks.encoder_weights import load_encoder
 from spatial_reduction.networks.sliding_window import SlidingWindow
 from spatial_reduction.networks.unet import UNet
 from spatial_reduction.runtime.errors import InputError
 from spatial_reduction.runtime.files import SCHEMA_VERSION
 from spatial_reduction.runtime.tensor_file import load_tensors, save_tensors
 
-NETWORKS: dict[str, Callable[..., Network]] = {"unet": UNet, "sliding_window": SlidingWindow}
+NETWORKS: dict[str, Callable[..., Network]] = {
+    "unet": UNet,
+    "sliding_window": SlidingWindow,
+    "encoder_unet": EncoderUNet,
+}
 
 
-def build_network(architecture: Mapping[str, Any]) -> Network:
-    """Return a network; its `architecture` is the section `model` of the configuration, `in_channels` and `classes`."""
+def describe_architecture(in_channels: int, classes: int, model: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a network is built from: the section `model` of the configuration without its first weights."""
+    described = {key: value for key, value in model.items() if key != "weights"}
+    return described | {"in_channels": in_channels, "classes": classes}
+
+
+def build_network(architecture: Mapping[str, Any], **first_weights: Any) -> Network:
+    """Return the network of an architecture, see `describe_architecture`."""
     arguments = dict(architecture)
-    network = NETWORKS[arguments.pop("name")](**arguments)
+    network = NETWORKS[arguments.pop("name")](**arguments, **first_weights)
     network.architecture = dict(architecture)
     return network.to(memory_format=torch.channels_last)
 
 
-def build_model(in_channels: int, classes: int, model: Mapping[str, Any], seed: int) -> Network:
-    """Return a network with freshly drawn weights, the same for equal `seed`.
+def build_model(
+    in_channels: int, classes: int, model: Mapping[str, Any], seed: int, encoder: str | Path | None = None
+) -> Network:
+    """Return a network with freshly drawn weights, the same for equal `seed`; those of an encoder may be given.
 
     Args:
         model: the section `model` of the configuration.
+        encoder: file of the encoder's weights, as `fetch_encoder` writes it, where `model` asks for them.
+
+    Raises:
+        InputError: the file does not fit, or `model` asks for one and there is none.
     """
     torch.manual_seed(seed)
-    return build_network({**model, "in_channels": in_channels, "classes": classes})
+    architecture = describe_architecture(in_channels, classes, model)
+    if not model.get("weights"):
+        return build_network(architecture)
+    if encoder is None:
+        raise InputError(f"model.weights: {model['weights']}: no file of the encoder's weights is given")
+    return build_network(architecture, encoder_weights=load_encoder(encoder, model["encoder"]))
 
 
 def save_model(path: str | Path, model: Network) -> None:
@@ -54,7 +77,8 @@ def load_model(path: str | Path, device: torch.device | str = "cpu") -> Network:
             model = build_network(description["architecture"])
         if {name: t.shape for name, t in model.state_dict().items()} != {name: t.shape for name, t in weights.items()}:
             raise ValueError("its weights are not those of its architecture")
-        model.to_empty(device="cpu").load_state_dict(weights)
+        model = model.to_empty(device="cpu") if _is_all_saved(model) else build_network(description["architecture"])
+        model.load_state_dict(weights)
     except (InputError, KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = str(error).removeprefix(f"{path}: ").splitlines()[0]
         raise InputError(f"{path}: not a model of this workflow ({reason}); delete it and run again") from error
@@ -69,9 +93,14 @@ def require_architecture(
     Raises:
         InputError: names the file, what it holds and what was expected.
     """
-    expected = {**(model or network.architecture), "in_channels": in_channels, "classes": classes}
+    expected = describe_architecture(in_channels, classes, model or network.architecture)
     if _with_defaults(network.architecture) != _with_defaults(expected):
         raise InputError(f"{path}: model of another architecture: it is {network.architecture}, expected {expected}")
+
+
+def _is_all_saved(model: Network) -> bool:
+    """Return whether the weights in a file are all that a network computes with: no buffer is left out of them."""
+    return {name for name, _ in model.named_buffers()} <= model.state_dict().keys()
 
 
 def _with_defaults(architecture: Mapping[str, Any]) -> dict[str, Any]:

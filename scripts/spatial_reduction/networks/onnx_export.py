@@ -29,7 +29,7 @@ def export_model(model: str | Path, output: str | Path, classes: Sequence[str], 
     network = load_model(model).eval()
     require_architecture(model, network, 3 if colour == "rgb" else 1, len(classes), None)
     exported = _trace(network)
-    about = {"classes": list(classes), "image_size": image_size, "colour": colour, "stride": network.stride}
+    about = {"classes": list(classes), "image_size": image_size, "colour": colour, "stride": network.exported_stride}
     onnx.helper.set_model_props(exported, {key: json.dumps(value) for key, value in about.items()})
     onnx.checker.check_model(exported)
     with written_whole(output) as partial:
@@ -38,7 +38,7 @@ def export_model(model: str | Path, output: str | Path, classes: Sequence[str], 
 
 
 def _trace(network: Network) -> onnx.ModelProto:
-    stride = network.stride
+    stride = network.exported_stride
     # An image of 24 pixels is 6 units of 4 for stride 4: what is traced holds for every multiple.
     sides = {axis: stride * torch.export.Dim(f"side_{axis}") for axis in (2, 3)}
     images = torch.rand(2, network.architecture["in_channels"], SAMPLE[0] * stride, SAMPLE[1] * stride)
