@@ -5,4 +5,4 @@ from spatial_reduction.runtime.log import logged
 
 if __name__ == "__main__":
     with logged(snakemake.log[0]):
-        fetch_encoder(output=snakemake.output[0], **snakemake.params)
+        fetch_encoder(snakemake.params.encoder, snakemake.params.weights, snakemake.output[0])

@@ -17,6 +17,7 @@ if __name__ == "__main__":
                 previous_model=snakemake.input.get("previous_model"),
                 previous_history=snakemake.input.get("previous_history"),
                 checkpoint=checkpoint_path(snakemake.output.model),
+                encoder=snakemake.input.get("encoder") or None,
                 **snakemake.output,
             ),
             model=snakemake.params.model,

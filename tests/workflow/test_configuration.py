@@ -7,9 +7,8 @@ from jsonschema import Draft202012Validator
 from experiments import ROOT, SCHEMA, nested
 
 EXPERIMENTS = sorted({path.name for path in (ROOT / "config").glob("*.yaml")} - {"config.yaml"})
-OVERLAYS = dict.fromkeys(
-    ["laptop.yaml", "ablation.yaml", "full.yaml", "a_a.yaml", "sliding_window.yaml"], "oxford_pet.yaml"
-)
+OVERLAYS = ["laptop.yaml", "ablation.yaml", "full.yaml", "a_a.yaml", "sliding_window.yaml", "pretrained.yaml"]
+OVERLAYS = dict.fromkeys(OVERLAYS, "oxford_pet.yaml")
 DRAWN = {"planted.yaml"}
 LIKE_ISBI = ["nuclei.yaml", "cell_tracking.yaml"]  # checked below; planned, they would cost as much as isbi2012.yaml
 SECTIONS = ["pathvars", "dataset", "dataset.split", "dataset.synthetic", "model", "training", "training.schedule"]

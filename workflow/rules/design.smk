@@ -1,11 +1,18 @@
 """The design that the configuration describes: the arms, their chains, the model for new images. No rules."""
 
 from copy import deepcopy
+from hashlib import sha256
 from types import SimpleNamespace
 
 from snakemake.utils import update_config
 
 MOST_TRAININGS = 100_000  # Snakemake plans some 200 jobs a second
+# The keys of each network. Those of the others are dropped: to change them reruns nothing.
+NETWORK_KEYS = {
+    "unet": {"widths", "padding", "dropout", "initialisation"},
+    "sliding_window": {"widths", "window"},
+    "encoder_unet": {"widths", "encoder", "weights", "freeze_normalisation"},
+}
 
 
 def lay_over(overrides):
@@ -40,6 +47,8 @@ def refuse_wrong_arm(name, arm):
     )
     if model["name"] == "sliding_window":
         refuse_wrong_windows(name, arm)
+    if model["name"] == "encoder_unet":
+        refuse_wrong_encoder(name, arm)
     is_padded = model["name"] == "unet" and model["padding"] == "same"
     stride = 2 ** (len(model["widths"]) - 1) if is_padded else 1
     refuse_unless(
@@ -66,13 +75,28 @@ def refuse_wrong_windows(name, arm):
     refuse_unless(arm["training"]["border_weight"] is None, f"arms.{name}.training.border_weight", what)
 
 
+def refuse_wrong_encoder(name, arm):
+    """Refuse images of which batch normalisation may see a single deepest feature, and weights that are not there."""
+    model, is_cropped = arm["model"], arm["reduction"]["crop"]
+    deepest = 2 ** len(model["widths"])
+    least = config["dataset"]["image_size"] / (4 if is_cropped else 1)  # the least that a crop leaves of a side
+    what = (
+        f"{len(model['widths'])} widths make one feature of {deepest} pixels, and {'crops' if is_cropped else 'images'}"
+    )
+    what += f" of {least:g} may have no other; fewer widths, or freeze_normalisation: true"
+    refuse_unless(least > deepest or model["freeze_normalisation"], f"arms.{name}.model.widths", what)
+    given, key = model["weights"], f"arms.{name}.model.weights"
+    if given not in (None, "imagenet"):
+        check_path(given, key)
+        what = f"{given}: no such file; imagenet has weights fetched, null draws them"
+        refuse_unless(os.path.isfile(given), key, what)
+
+
 def resolve_arm(arm):
     """Return an arm as its jobs need it: epochs of the whole chain, thresholds as in paths, no key of another network."""
     model, training, reduction = arm["model"], arm["training"], arm["reduction"]
-    if model["name"] == "sliding_window":
-        model = {key: model[key] for key in ("name", "widths", "window")}
-    else:
-        model = {key: value for key, value in model.items() if key != "window"}
+    model = {key: value for key, value in model.items() if key in {"name", *NETWORK_KEYS[model["name"]]}}
+    if model["name"] != "sliding_window":
         training = {key: value for key, value in training.items() if key != "windows"}
     if reduction["train_for"] == "chain":
         training = {**training, "epochs": training["epochs"] * config["reduction"]["iterations"]}
@@ -159,6 +183,17 @@ def method_chains():
     return [c for c in CHAINS if c.arm == config["report"]["method"] and c.seed == str(config["seeds"][0])]
 
 
+def encoder_name(model):
+    """Return the file name, without suffix, of the weights that an encoder begins with; None if they are drawn."""
+    if not model.get("weights"):
+        return None
+    own = "" if model["weights"] == "imagenet" else f"-{sha256(model['weights'].encode()).hexdigest()[:8]}"
+    return f"{model['encoder']}{own}"
+
+
+ENCODERS = {encoder_name(arm["model"]): arm["model"] for arm in ARMS.values() if encoder_name(arm["model"])}
+
+
 def resolve_prediction(prediction):
     """Fill in which model is applied to new images: arm, threshold, seed and iteration as they stand in its path."""
     arm = prediction["arm"] or config["evaluation"]["comparators"][0]
@@ -182,3 +217,4 @@ wildcard_constraints:
     seed=r"\d+",
     iteration=r"\d+",
     folder=r"[^/]+",
+    encoder=r"[^/]+",

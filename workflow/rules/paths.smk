@@ -42,6 +42,20 @@ def previous_mask(wildcards):
     return iteration_file(wildcards, int(wildcards.iteration) - 1, "mask.h5")
 
 
+def first_encoder(wildcards):
+    """File of the weights that the encoder of a training begins with, if it does not go on from a model."""
+    arm = ARMS[wildcards.arm]
+    name = encoder_name(arm["model"])
+    goes_on = wildcards.get("iteration", "1") != "1" and arm["reduction"]["start"] == "warm"
+    return f"<resources>/encoders/{name}.safetensors" if name and not goes_on else []
+
+
+def given_weights(wildcards):
+    """File of weights that the user names for an encoder."""
+    weights = ENCODERS[wildcards.encoder]["weights"]
+    return [] if weights == "imagenet" else weights
+
+
 def chain_models(wildcards):
     iterations = ARMS[wildcards.arm]["reduction"]["iterations"]
     return [iteration_file(wildcards, i, "model.safetensors") for i in range(1, iterations + 1)]

@@ -64,6 +64,7 @@ rule train_model:
         mask="<results>/{arm}/top_{threshold}/seed_{seed}/iteration_{iteration}/mask.h5",
         previous_model=previous_model,
         previous_history=previous_history,
+        encoder=first_encoder,
     output:
         model="<results>/{arm}/top_{threshold}/seed_{seed}/iteration_{iteration}/model.safetensors",
         history="<results>/{arm}/top_{threshold}/seed_{seed}/iteration_{iteration}/history.csv",
@@ -94,6 +95,7 @@ use rule train_model as train_single_pass with:
     input:
         dataset="<results>/dataset.h5",
         mask="<results>/intact_mask.h5",
+        encoder=first_encoder,
     output:
         model="<results>/{arm}/top_100/seed_{seed}/iteration_1/model.safetensors",
         history="<results>/{arm}/top_100/seed_{seed}/iteration_1/history.csv",

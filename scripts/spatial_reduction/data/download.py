@@ -1,4 +1,4 @@
-"""Fetch the Oxford-IIIT Pet release: the only place that uses the network."""
+"""Fetch the Oxford-IIIT Pet release."""
 
 import hashlib
 import shutil

@@ -56,7 +56,9 @@ class EncoderUNet(Network):
         self.deepest = nn.Identity()  # what asks for features can get hold of its output
         channels = dict(zip(info.reduction(), info.channels(), strict=True))
         below = [*widths[1:], channels[2**self.levels]]
-        self.upsamplers = nn.ModuleList(nn.ConvTranspose2d(a, b, 2, stride=2) for a, b in zip(below, widths, strict=True))
+        self.upsamplers = nn.ModuleList(
+            nn.ConvTranspose2d(a, b, 2, stride=2) for a, b in zip(below, widths, strict=True)
+        )
         self.decoders = nn.ModuleList(
             double_convolution(width + channels.get(2**level, 0), width) for level, width in enumerate(widths)
         )
@@ -112,9 +114,7 @@ class EncoderUNet(Network):
         return self.head(features)[..., :height, :width]
 
 
-def _build_encoder(
-    name: str, in_channels: int, levels: int, weights: Mapping[str, torch.Tensor] | None
-) -> nn.Module:
+def _build_encoder(name: str, in_channels: int, levels: int, weights: Mapping[str, torch.Tensor] | None) -> nn.Module:
     """Return timm's encoder, which maps images to a list of feature maps down to 1 / 2^levels of the size."""
     import timm  # imported here: it takes seconds, which jobs of other networks need not wait
 
@@ -127,7 +127,9 @@ def _build_encoder(
         with torch.device("meta"):
             offered = timm.create_model(name, features_only=True).feature_info.reduction()
         wanted = [place for place, reduction in enumerate(offered) if reduction <= 2**levels]
-        encoder = timm.create_model(name, features_only=True, in_chans=in_channels, out_indices=wanted, **options)
+        # The getter leaves out the stages that are not wanted, where other ways compute them.
+        options |= {"features_only": True, "feature_cls": "getter", "out_indices": wanted}
+        encoder = timm.create_model(name, in_chans=in_channels, **options)
     except (RuntimeError, AttributeError, NotImplementedError, AssertionError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"model.encoder: {name} of timm gives no feature maps ({reason})") from error

@@ -14,8 +14,9 @@ def measure_receptive_radius(network: Network) -> int:
     """Return how far, in pixels along a side, a pixel is at most that a logit depends on.
 
     What is not a number makes every number that is computed from it one that is none, even times 0. So the columns
-    of an image that holds NaN in one block of `network.period` columns tell which logits depend on the block. The
-    image is one period high, the network works on the CPU in evaluation mode.
+    of logits that an image with NaN in one block of `network.period` columns makes NaN are those that depend on the
+    block; what is returned holds for all of its columns, and is less than a period too large. The image is one
+    period high, the network works on the CPU in evaluation mode.
 
     Raises:
         InputError: a logit depends on the whole image, as after a global pooling.

@@ -38,6 +38,7 @@ class TrainingFiles:
         checkpoint: written after the first epoch and then every so often; at the end it holds the weights alone. A
             training that was killed goes on from it and, on the CPU, ends with the very same weights.
         previous_model, previous_history: of the last iteration; None in iteration 1.
+        encoder: first weights of the network's encoder, if it has one that begins with trained weights.
     """
 
     dataset: str | Path
@@ -47,6 +48,7 @@ class TrainingFiles:
     checkpoint: str | Path
     previous_model: str | Path | None = None
     previous_history: str | Path | None = None
+    encoder: str | Path | None = None
 
 
 def train_model(
@@ -84,7 +86,7 @@ def train_model(
             f"training.batch_size: {training['batch_size']} is more than the {data.count('train')} training images of "
             f"{files.dataset}"
         )
-    network = _first_weights(data, files.previous_model, model, start, seed).to(device)
+    network = _first_weights(data, files, model, start, seed).to(device)
     borders, stride = training.get("border_weight"), network.stride
     images = load_images(data, files.mask, removal, seed, device, stride, borders, memory_mb)
     trainer = _build_trainer(data, network, images, training, seed)
@@ -93,6 +95,7 @@ def train_model(
             "data": data.digest,
             "mask": file_digest(files.mask),
             "previous": files.previous_model and file_digest(files.previous_model),
+            "encoder": files.encoder and file_digest(files.encoder),
             "settings": [model, training, start, asdict(removal), seed],
             "machine": [device.type, machine.threads, torch.__version__],
             "code": code,
@@ -198,14 +201,12 @@ def _unvalidated(schedule: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**schedule, "monitor": "training" if schedule["monitor"] == "validation" else schedule["monitor"]}
 
 
-def _first_weights(
-    data: Dataset, previous: str | Path | None, model: Mapping[str, Any], start: str, seed: int
-) -> Network:
+def _first_weights(data: Dataset, files: TrainingFiles, model: Mapping[str, Any], start: str, seed: int) -> Network:
     channels, classes = data.image_shape[2], len(data.classes)
-    if previous is None or start == "scratch":
-        return build_model(channels, classes, model, seed)
-    network = load_model(previous)
-    require_architecture(previous, network, channels, classes, model)
+    if files.previous_model is None or start == "scratch":
+        return build_model(channels, classes, model, seed, files.encoder)
+    network = load_model(files.previous_model)
+    require_architecture(files.previous_model, network, channels, classes, model)
     return network
 
 
