@@ -12,12 +12,8 @@ if __name__ == "__main__":
         training = snakemake.params.training
         train_model(
             files=TrainingFiles(
-                dataset=snakemake.input.dataset,
-                mask=snakemake.input.mask,
-                previous_model=snakemake.input.get("previous_model"),
-                previous_history=snakemake.input.get("previous_history"),
                 checkpoint=checkpoint_path(snakemake.output.model),
-                encoder=snakemake.input.get("encoder") or None,
+                **{name: path for name, path in snakemake.input.items() if path},
                 **snakemake.output,
             ),
             model=snakemake.params.model,
