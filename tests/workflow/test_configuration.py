@@ -54,6 +54,19 @@ def test_a_preset_of_microscopy_passes_the_checks_once_it_has_a_folder(checked, 
     assert checked(preset)["CLASSES"][2] == "border"
 
 
+@pytest.mark.parametrize("name", ["my_pictures.yaml", "my_instances.yaml"])
+def test_a_template_names_its_class_once_and_nothing_of_the_demo(checked, refusal, name):
+    text = (ROOT / "config" / name).read_text()
+    assert text.count("&object object") == 1
+    renamed = yaml.safe_load(text.replace("&object object", "&object cell"))
+    assert refusal(renamed).startswith("dataset.root: None is not of type 'string'")
+    renamed["dataset"]["root"] = "raw"
+    settings = checked(renamed)["config"]
+    assert "cell" in settings["evaluation"]["foreground"]
+    assert "Drawn" not in settings["report"]["title"]
+    assert settings["pathvars"]["results"] == f"results/{Path(name).stem}"
+
+
 def test_oxford_pet_without_a_folder_downloads_it(snakemake):
     process = snakemake("results/oxford_pet/dataset.h5", "--dry-run", configfiles=["oxford_pet.yaml"])
     assert process.returncode == 0, process.stderr
