@@ -1,3 +1,4 @@
+import copy
 import shutil
 from dataclasses import replace
 
@@ -7,6 +8,7 @@ import pytest
 
 from experiments import edited_hdf5
 from spatial_reduction.data.dataset_file import Dataset, describe
+from spatial_reduction.data.prepare import prepare_dataset
 from spatial_reduction.runtime.errors import InputError
 
 SPLITS = ("train", "validation", "test")
@@ -39,7 +41,8 @@ def test_the_description_is_that_of_the_file(dataset):
     assert dataset.pixel_count == 256
     assert len(dataset.mean) == len(dataset.std) == 3
     assert len(dataset.digest) == 64
-    assert dataset.spans == {"train": (0, 10), "validation": (10, 12), "test": (12, 24)}
+    rows = {split: rows.tolist() for split, rows in dataset.rows.items()}
+    assert rows == {"train": [*range(10)], "validation": [10, 11], "test": [*range(12, 24)]}
     assert [dataset.count(split) for split in SPLITS] == [10, 2, 12]
 
 
@@ -156,3 +159,50 @@ def test_describe_counts_images_and_gives_class_shares_in_per_cent(dataset_path,
         name: pytest.approx(100 * (labels == i).mean()) for i, name in enumerate(dataset.classes)
     }
     assert description["left_out"] == []
+
+
+@pytest.fixture(scope="module")
+def per_seed(pets, config, tmp_path_factory):
+    """Path of the prepared pets, with splits per seed."""
+    section = copy.deepcopy(config["dataset"]) | {"image_size": 16}
+    section["split"]["per_seed"] = True
+    for entry in section["classes"]:
+        del entry["share"]
+    path = tmp_path_factory.mktemp("per_seed") / "dataset.h5"
+    prepare_dataset(pets, path, section, threads=2)
+    return path
+
+
+def test_each_seed_draws_its_own_training_and_validation_images_and_tests_the_same(per_seed, dataset):
+    own = [Dataset.open(per_seed, seed) for seed in range(20)]
+    assert all(np.array_equal(data.rows["test"], dataset.rows["test"]) for data in own)
+    for data in own:
+        assert [data.count(split) for split in SPLITS] == [10, 2, 12]
+        assert sorted([*data.rows["train"], *data.rows["validation"]]) == [*range(12)]
+    assert len({tuple(data.rows["validation"]) for data in own}) > 10
+    assert len({data.digest for data in own}) == len({tuple(data.rows["train"]) for data in own})
+    assert np.array_equal(Dataset.open(per_seed, 3).rows["train"], own[3].rows["train"])
+
+
+def test_the_images_of_a_seed_are_those_of_its_rows(per_seed):
+    data = Dataset.open(per_seed, 5)
+    with h5py.File(per_seed) as file:
+        images, labels, names = file["images"][:], file["labels"][:], file["names"].asstr()[:]
+    for split in SPLITS:
+        rows = data.rows[split]
+        assert np.array_equal(np.concatenate([block[1] for block in data.blocks(split)]), images[rows])
+        assert np.array_equal(data.pick(split, [1, 0])[1], labels[rows[[1, 0]]])
+        assert data.names(split) == names[rows].tolist()
+    assert data.mean == pytest.approx(images[data.rows["train"]].mean(axis=(0, 1, 2)) / 255)
+
+
+def test_without_a_seed_the_split_is_the_one_prepared(per_seed, dataset):
+    plain = Dataset.open(per_seed)
+    assert plain == replace(dataset, path=plain.path)
+    assert all(np.array_equal(plain.rows[split], dataset.rows[split]) for split in SPLITS)
+
+
+def test_a_file_with_one_split_has_it_for_every_seed(dataset):
+    own = Dataset.open(dataset.path, 7)
+    assert own == dataset
+    assert all(np.array_equal(own.rows[split], dataset.rows[split]) for split in SPLITS)

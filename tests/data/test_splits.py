@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spatial_reduction.data.decode import Pair
-from spatial_reduction.data.splits import SPLITS, draw_stratified, split_pairs
+from spatial_reduction.data.splits import SPLITS, draw_stratified, redraw, split_pairs
 from spatial_reduction.runtime.errors import InputError
 
 SIZES = st.lists(st.integers(1, 25), min_size=1, max_size=6)
@@ -169,3 +169,18 @@ def test_a_list_may_come_from_any_editor_and_hold_any_name(tmp_path, encoding, e
     (tmp_path / "train").write_bytes(written.encode(encoding))
     found = names_of(split_pairs(pairs, config))
     assert found == {"train": ["h\u00f6rnchen", "my pic"], "validation": ["nan"], "test": ["None"]}
+
+
+@settings(max_examples=40)
+@given(sizes=SIZES, seed=st.integers(0, 1000), data=st.data())
+def test_pairs_drawn_anew_are_as_many_and_stratified(sizes, seed, data):
+    pairs = make_pairs(*sizes)
+    validating = data.draw(st.integers(0, len(pairs)))
+    train, validation = redraw([p.name for p in pairs], [p.group for p in pairs], validating, (0, seed))
+    assert len(validation) == validating
+    assert sorted([*train, *validation]) == [*range(len(pairs))]
+    taken = Counter(pairs[row].group for row in validation)
+    assert all(
+        abs(taken[group] - Fraction(size * validating, len(pairs))) < 1
+        for group, size in zip("abcdef", sizes, strict=False)
+    )

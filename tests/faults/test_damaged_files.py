@@ -32,7 +32,15 @@ def read_dataset(path):
     data = Dataset.open(path)
     arrays = [part for split in ("train", "validation", "test") for block in data.blocks(split) for part in block[1:]]
     names = [data.names(split) for split in ("train", "validation", "test")]
-    facts = (data.classes, data.mean, data.std, data.digest, data.spans, names, describe(path))
+    facts = (
+        data.classes,
+        data.mean,
+        data.std,
+        data.digest,
+        {split: rows.tolist() for split, rows in data.rows.items()},
+        names,
+        describe(path),
+    )
     return repr(facts), [array.tobytes() for array in arrays]
 
 

@@ -1,15 +1,16 @@
 """The data set file: images and labels of all splits, read in blocks."""
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 
-from spatial_reduction.data.splits import SPLITS
+from spatial_reduction.data.splits import SPLITS, redraw
 from spatial_reduction.runtime.errors import InputError
 from spatial_reduction.runtime.files import open_hdf5, read_rows, well_formed
 
@@ -28,7 +29,7 @@ class Dataset:
         image_shape: (H, W, C).
         mean, std: of each channel over the training split, in units of [0, 1].
         digest: SHA-256 of all images, labels, objects and their split.
-        spans: first and past-the-last image of each split (splits are stored one after the other).
+        rows: where in the file the images of each split are, int64 (n,).
         has_instances: whether objects are told apart.
     """
 
@@ -38,12 +39,17 @@ class Dataset:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     digest: str
-    spans: dict[str, tuple[int, int]]
+    rows: dict[str, np.ndarray] = field(compare=False)
     has_instances: bool = False
 
     @classmethod
-    def open(cls, path: str | Path) -> "Dataset":
+    def open(cls, path: str | Path, seed: int | None = None) -> "Dataset":
         """Read a data set's description.
+
+        Args:
+            seed: of the chain that asks. If the file was prepared so (`dataset.split.per_seed`), each seed has training
+                and validation images of its own, as many and with the same test images; otherwise, and for None, those
+                that the file was prepared with.
 
         Raises:
             InputError: the file is damaged or is not a data set of this schema version.
@@ -66,9 +72,11 @@ class Dataset:
                 mean=tuple(float(value) for value in file.attrs["channel_mean"]),
                 std=tuple(float(value) for value in file.attrs["channel_std"]),
                 digest=str(file.attrs["digest"]),
-                spans=_spans(path, file),
+                rows=_rows(path, file),
                 has_instances=instances is not None,
             )
+            if seed is not None and "image_mean" in file:
+                dataset = _of_seed(dataset, file, seed)
         numbers = [*dataset.mean, *dataset.std]
         if len(numbers) != 2 * dataset.image_shape[2] or not np.isfinite(numbers).all():
             raise InputError(
@@ -78,8 +86,7 @@ class Dataset:
 
     def count(self, split: str) -> int:
         """Return the number of images in a split."""
-        first, end = self.spans[split]
-        return end - first
+        return len(self.rows[split])
 
     @property
     def pixel_count(self) -> int:
@@ -98,7 +105,7 @@ class Dataset:
     def names(self, split: str) -> list[str]:
         """Return the names of a split's images."""
         with open_hdf5(self.path, "dataset") as file, well_formed(self.path):
-            return [name.decode() for name in file["names"][slice(*self.spans[split])]]
+            return [name.decode() for name in read_rows(file["names"], self.rows[split])]
 
     def pick(self, split: str, positions: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
         """Return some images uint8 (n, H, W, C) and labels uint8 (n, H, W) of a split, in any order."""
@@ -108,12 +115,11 @@ class Dataset:
     @contextmanager
     def reader(self, split: str) -> Iterator[Reader]:
         """Yield a function: positions int64 (n,) in the split -> what `pick` returns; the file stays open for it."""
-        first = self.spans[split][0]
         with open_hdf5(self.path, "dataset") as file:
             images, labels = file["images"], file["labels"]
 
             def read(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-                rows = first + positions
+                rows = self.rows[split][positions]
                 return read_rows(images, rows), self._known(read_rows(labels, rows))
 
             yield read
@@ -129,10 +135,8 @@ class Dataset:
         """
         if not self.has_instances:
             raise InputError(f"{self.path}: holds no instances; dataset.instances says what an object is")
-        first = self.spans[split][0]
-        start, stop, _ = where.indices(self.count(split))
         with open_hdf5(self.path, "dataset") as file:
-            return file["instances"][first + start : first + stop]
+            return read_rows(file["instances"], self.rows[split][where])
 
     def block_count(self, split: str) -> int:
         """Return how many blocks `blocks` yields."""
@@ -140,12 +144,11 @@ class Dataset:
 
     def blocks(self, split: str) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
         """Yield (position within the split, images, labels) for at most `block` images at a time."""
-        first, end = self.spans[split]
         with open_hdf5(self.path, "dataset") as file:
-            for start in range(first, end, self.block):
-                stop = min(start + self.block, end)
-                labels = self._known(file["labels"][start:stop])
-                yield slice(start - first, stop - first), file["images"][start:stop], labels
+            for start in range(0, self.count(split), self.block):
+                where = slice(start, min(start + self.block, self.count(split)))
+                rows = self.rows[split][where]
+                yield where, read_rows(file["images"], rows), self._known(read_rows(file["labels"], rows))
 
     def _known(self, labels: np.ndarray) -> np.ndarray:
         """Return labels, all of which are classes or ignored."""
@@ -155,17 +158,30 @@ class Dataset:
         return labels
 
 
-def _spans(path: str | Path, file: h5py.File) -> dict[str, tuple[int, int]]:
-    spans, end = {}, 0
+def _rows(path: str | Path, file: h5py.File) -> dict[str, np.ndarray]:
+    found, end = {}, 0
     for split in SPLITS:
         indices = file[f"split/{split}"][:]
         first, end = end, end + len(indices)
         if not len(indices) or not np.array_equal(indices, np.arange(first, end)):
             raise InputError(f"{path}: split/{split} is not one run of images behind the splits before it")
-        spans[split] = (first, end)
+        found[split] = indices
     if {end} != {len(file[name]) for name in ("images", "names")}:
         raise InputError(f"{path}: its splits hold {end} images, its arrays {len(file['images'])}")
-    return spans
+    return found
+
+
+def _of_seed(dataset: Dataset, file: h5py.File, seed: int) -> Dataset:
+    """Return the data set with the training and validation images of a seed."""
+    counts = dataset.count("train"), dataset.count("validation")
+    names, groups = (
+        [text.decode() for text in read_rows(file[key], np.arange(sum(counts)))] for key in ("names", "group")
+    )
+    train, validation = redraw(names, groups, counts[1], (int(file.attrs["split_seed"]), seed))
+    mean = file["image_mean"][:][train].mean(axis=0)  # images are of one size
+    digest = hashlib.sha256(f"{dataset.digest} {train.tolist()}".encode()).hexdigest()
+    rows = dataset.rows | {"train": train, "validation": validation}
+    return replace(dataset, mean=tuple(mean.tolist()), digest=digest, rows=rows)
 
 
 def describe(path: str | Path) -> dict[str, Any]:

@@ -142,6 +142,7 @@ class _Store:
         self.classes = dataset["classes"]
         self.place = dataset["root"] or dataset["source"]
         self.has_range = dataset["intensity_range"] is not None
+        self.split = dataset["split"]
         self.images = _Rows(
             file.create_dataset(
                 "images",
@@ -176,6 +177,7 @@ class _Store:
         self.deep_ranges: list[tuple[float, float]] = []  # of training images deeper than 8 bits
         self.colours: dict[int, tuple[tuple[int, ...], Path]] = {}  # of palettes: {label: (its colour, first file)}
         self.objects: list[tuple[int, int]] = []  # of label pictures of objects: (how many, parts of the only one)
+        self.means: list[np.ndarray] = []  # of the channels of each image that may train, for splits per seed
 
     def add(self, split: str, pair: Pair, result: Decoded | InputError, sums: _Sums | None) -> None:
         if isinstance(result, InputError):
@@ -199,6 +201,8 @@ class _Store:
             self.pixels += sums.labels
             self.values += sums.channels
             self.deep_ranges += [deep_range] if deep_range else []
+        if self.split["per_seed"] and split != "test":
+            self.means.append(image.reshape(-1, image.shape[-1]).mean(axis=0) / 255)
 
     def _require_one_palette(self, palette: Mapping[int, tuple[int, ...]], path: Path) -> None:
         """Refuse a label value whose colour differs between label pictures: it hardly means the same in both."""
@@ -224,6 +228,9 @@ class _Store:
             self.file.create_dataset(key, data=np.array(values, dtype=object), dtype=h5py.string_dtype())
         for split, indices in self.members.items():
             self.file[f"split/{split}"] = np.array(indices, dtype=np.int64)
+        if self.split["per_seed"]:
+            self.file["image_mean"] = np.stack(self.means)
+            self.file.attrs["split_seed"] = self.split["seed"]
         self._describe()
 
     def _describe(self) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -12,6 +12,8 @@ from spatial_reduction.data.layouts import read_lines
 from spatial_reduction.runtime.errors import InputError
 
 SPLITS = ("train", "validation", "test")
+
+Drawn = TypeVar("Drawn", Pair, "_Stored")
 
 
 def split_pairs(pairs: Sequence[Pair], split: Mapping[str, Any]) -> dict[str, list[Pair]]:
@@ -48,7 +50,9 @@ def split_pairs(pairs: Sequence[Pair], split: Mapping[str, Any]) -> dict[str, li
     return parts
 
 
-def draw_stratified(pairs: Sequence[Pair], share: float | Fraction, seed: int) -> tuple[list[Pair], list[Pair]]:
+def draw_stratified(
+    pairs: Sequence[Drawn], share: float | Fraction, seed: int | tuple[int, int]
+) -> tuple[list[Drawn], list[Drawn]]:
     """Draw `share` per cent of the pairs, evenly over the groups; return (rest, drawn), each sorted by name.
 
     The pairs are shuffled within their groups and laid end to end; every (100/share)-th is drawn. So every
@@ -61,6 +65,35 @@ def draw_stratified(pairs: Sequence[Pair], share: float | Fraction, seed: int) -
     rest = [pair for pair, drawn in zip(laid, is_drawn, strict=True) if not drawn]
     taken = [pair for pair, drawn in zip(laid, is_drawn, strict=True) if drawn]
     return sorted(rest, key=lambda pair: pair.name), sorted(taken, key=lambda pair: pair.name)
+
+
+class _Stored(NamedTuple):
+    """A pair that is in a data set file."""
+
+    name: str
+    group: int
+    row: int
+
+
+def redraw(
+    names: Sequence[str], groups: Sequence[str], validating: int, seed: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draw anew which of the pairs that train or validate do which, `validating` of them validate; stratified.
+
+    Args:
+        names, groups: of the pairs, in the order of the file.
+        seed: of the split, and of the chain.
+
+    Returns:
+        Their places, int64, in rising order: of the pairs that train, and of those that validate.
+    """
+    # In the order of their names, the same few of many small groups would give a pair in every draw.
+    known = sorted(set(groups))
+    order = dict(zip(known, np.random.default_rng(seed).permutation(len(known)).tolist(), strict=True))
+    pairs = [_Stored(name, order[group], row) for row, (name, group) in enumerate(zip(names, groups, strict=True))]
+    parts = draw_stratified(pairs, Fraction(100 * validating, len(pairs)), seed)
+    train, validation = (np.array(sorted(pair.row for pair in part), dtype=np.int64) for part in parts)
+    return train, validation
 
 
 def _listed(pairs: Sequence[Pair], lists: Mapping[str, str]) -> dict[str, list[Pair]]:

@@ -17,7 +17,7 @@ PASSES = 3
 STEEPNESS = 20
 FOUND = 0.5
 RATE = 0.2  # weight of a new pass in the average
-LEFT = 0.5  # this project's: any fall ends real images after the first pass, as black takes context away
+LEFT = 0.5  # this project's: black takes context away, so that any fall may end it after the first pass
 
 
 def stream_scores(blocks: Blocks, context: Context) -> Iterator[np.ndarray]:

@@ -11,6 +11,6 @@ from spatial_reduction.saliency.iterative_grad_cam import iterate_activation
 
 
 def stream_scores(blocks: Blocks, context: Context) -> Iterator[np.ndarray]:
-    """Yield scores as `iterative_grad_cam` does; mostly those of its first pass, which rank pixels as `grad_cam`."""
+    """Yield scores as `iterative_grad_cam` does; after one pass they rank pixels as `grad_cam`."""
     score = partial(iterate_activation, classes_of_interest=context.classes_of_interest, left=1.0)
     return score_batches(blocks, context, score, GRADIENT_PIXELS)
