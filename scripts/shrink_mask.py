@@ -15,5 +15,6 @@ if __name__ == "__main__":
             table=snakemake.output.table,
             threshold=snakemake.wildcards.threshold,
             iteration=int(snakemake.wildcards.iteration),
+            seed=int(snakemake.wildcards.seed),
             **snakemake.params.reduction,
         )

@@ -14,6 +14,7 @@ if __name__ == "__main__":
             files=TrainingFiles(
                 checkpoint=checkpoint_path(snakemake.output.model),
                 **{name: path for name, path in snakemake.input.items() if path},
+                split_seed=int(snakemake.wildcards.seed),
                 **snakemake.output,
             ),
             model=snakemake.params.model,

@@ -60,7 +60,14 @@ DATASET = {
     "classes": CLASSES,
     "ignored_labels": [],
     "instances": None,
-    "split": {"method": "random", "validation_share": 10, "test_share": 10, "seed": 0, "lists": None},
+    "split": {
+        "method": "random",
+        "validation_share": 10,
+        "test_share": 10,
+        "seed": 0,
+        "per_seed": False,
+        "lists": None,
+    },
     "limit": None,
     "on_error": "stop",
 }

@@ -3,6 +3,7 @@
 import re
 
 import h5py
+import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
@@ -11,8 +12,11 @@ from browser import chromium, visit
 from experiments import run_snakemake, tiny
 from spatial_reduction.analysis.measures import deciding_measures
 from spatial_reduction.analysis.tables import last_test_rows
+from spatial_reduction.data.dataset_file import Dataset
 from spatial_reduction.masks.mask_file import open_mask
+from spatial_reduction.masks.ranking import shrink_mask
 from spatial_reduction.networks.model_file import build_model, save_model
+from spatial_reduction.saliency.base import Context, stream_scores
 
 pytestmark = pytest.mark.pipeline
 
@@ -157,6 +161,35 @@ def test_the_measures_are_those_of_the_golden_run(whole_run):
     assert set(kept[kept["measure"] == "kept_share"]["value"]) == {50.0}
     with h5py.File(whole_run / "results/demo/dataset.h5") as file:
         assert file.attrs["class_share"] == pytest.approx(GOLDEN_SHARES, abs=0.5)
+
+
+def test_every_seed_trains_on_images_of_its_own_and_is_tested_on_the_same(snakemake, tmp_path):
+    """The oracle's masks tell which image each of them belongs to."""
+    overrides = tiny(
+        seeds=[1, 2],
+        dataset={"split": {"per_seed": True}},
+        arms={"saliency": {"source": "oracle"}, "equal_compute": None},
+        evaluation={"comparators": ["single_pass"], "protocols": ["intact"]},
+    )
+    chains = {seed: f"results/demo/saliency/top_50/seed_{seed}" for seed in (1, 2)}
+    done = snakemake("--cores", "2", *(f"{chain}/counts.h5" for chain in chains.values()), overrides=overrides)
+    assert done.returncode == 0, done.stderr
+    trained, tested = {}, {}
+    for seed, chain in chains.items():
+        data = Dataset.open(tmp_path / "results/demo/dataset.h5", seed)
+        trained[seed] = data.names("train")
+        _, labels = data.pick("train", range(10))
+        context = Context("none", "cpu", 1, 3, [1, 2], seed, 2)
+        scores = next(stream_scores("oracle", [(None, labels)], context))
+        with open_mask(tmp_path / chain / "iteration_2/mask.h5", 10, (16, 16)) as mask:
+            assert np.array_equal(mask.read(), shrink_mask(np.ones_like(labels, bool), scores, 128))
+        with h5py.File(tmp_path / chain / "counts.h5") as file:
+            tested[seed] = file["intact/test/confusion"][0].sum(axis=2)
+            found = file["intact/validation/confusion"][0].sum(axis=2)
+        _, validating = data.pick("validation", range(2))
+        assert np.array_equal(found, [np.bincount(each.reshape(-1), minlength=3) for each in validating])
+    assert trained[1] != trained[2]
+    assert np.array_equal(tested[1], tested[2])
 
 
 def write_pets(root, pets):

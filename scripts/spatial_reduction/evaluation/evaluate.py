@@ -78,7 +78,7 @@ def evaluate_model(
     """
     torch.set_num_threads(threads)
     set_determinism(deterministic)
-    data, where = Dataset.open(dataset), choose_device(device)
+    data, where = Dataset.open(dataset, int(run["seed"])), choose_device(device)
     context = _test_context(data, models, reduction, run, device, threads)
     kept = kept_counts(reduction["schedule"], run["threshold"], reduction["step"], len(models), data.pixel_count)[-1]
     views = build_views(protocols, data, foreground, reduction, kept, context)

@@ -61,7 +61,7 @@ def compute_saliency(
     Raises:
         InputError: a file is damaged, or a score is not a number.
     """
-    data = Dataset.open(dataset)
+    data = Dataset.open(dataset, seed)
     count, (height, width, _) = data.count("train"), data.image_shape
     interest = data.class_indices(classes_of_interest)
     context = Context(Path(model), device, threads, len(data.classes), interest, seed, iteration, deterministic)

@@ -38,6 +38,7 @@ def shrink_masks(
     step: float,
     threshold: str,
     iteration: int,
+    seed: int | None = None,
 ) -> None:
     """Make the mask that `iteration` trains on, and a table of what it keeps.
 
@@ -47,11 +48,12 @@ def shrink_masks(
         model: that model's file; its digest is recorded.
         schedule, step: see `masking.kept_counts`.
         threshold: per cent, as written in the configuration (kept exact).
+        seed: whose training images these are, see `Dataset.open`.
 
     Raises:
         InputError: a file is damaged, or the files belong to different data.
     """
-    data = Dataset.open(dataset)
+    data = Dataset.open(dataset, seed)
     shape, count = data.image_shape[:2], data.count("train")
     target = kept_counts(schedule, threshold, step, iteration, data.pixel_count)[-1]
     recorded = {"iteration": iteration, "threshold": threshold, "schedule": schedule}

@@ -41,7 +41,7 @@ def render_examples(
     """
     torch.set_num_threads(threads)
     set_determinism(deterministic)
-    data, where = Dataset.open(dataset), choose_device(device)
+    data, where = Dataset.open(dataset, seed), choose_device(device)
     chosen = np.linspace(0, data.count("test") - 1, min(images, data.count("test"))).astype(int)
     pixels, labels = data.pick("test", chosen)
     counts = kept_counts(reduction["schedule"], threshold, reduction["step"], len(models), data.pixel_count)

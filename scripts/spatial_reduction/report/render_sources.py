@@ -55,7 +55,7 @@ def render_sources(
     """
     torch.set_num_threads(threads)
     set_determinism(deterministic)
-    data = Dataset.open(dataset)
+    data = Dataset.open(dataset, seed)
     chosen = _spread(data.count("test"), MEASURED)
     pixels, labels = data.pick("test", chosen)
     interest = data.class_indices(classes_of_interest)

@@ -39,6 +39,7 @@ class TrainingFiles:
             training that was killed goes on from it and, on the CPU, ends with the very same weights.
         previous_model, previous_history: of the last iteration; None in iteration 1.
         encoder: first weights of the network's encoder, if it has one that begins with trained weights.
+        split_seed: whose training and validation images these are, see `Dataset.open`.
     """
 
     dataset: str | Path
@@ -49,6 +50,7 @@ class TrainingFiles:
     previous_model: str | Path | None = None
     previous_history: str | Path | None = None
     encoder: str | Path | None = None
+    split_seed: int | None = None
 
 
 def train_model(
@@ -78,7 +80,7 @@ def train_model(
     Raises:
         InputError: a file is damaged or does not fit, a batch is larger than the data, or the loss is not finite.
     """
-    device, data = machine.enter(), Dataset.open(files.dataset)
+    device, data = machine.enter(), Dataset.open(files.dataset, files.split_seed)
     if removal.fill == "mask":
         training = {**training, "keep": "last", "schedule": _unvalidated(training["schedule"])}
     if training["batch_size"] > data.count("train"):
