@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from spatial_reduction.masks.apply_mask import Removal, fill_removed, reduced_blocks
+from spatial_reduction.masks.apply_mask import Removal, fill_removed, impute, reduced_blocks
 from spatial_reduction.masks.shrink import write_intact_mask
 
 IMAGES = np.random.default_rng(0).integers(1, 256, (2, 8, 8, 3), dtype=np.uint8)
@@ -10,7 +10,7 @@ KEPT[:, :, :4] = True
 MEAN = (0.5, 0.25, 1.0)
 
 
-@pytest.mark.parametrize("fill", ["black", "mean", "blur", "noise"])
+@pytest.mark.parametrize("fill", ["black", "mean", "blur", "noise", "linear"])
 def test_kept_pixels_stay_and_removed_ones_change(fill):
     reduced = fill_removed(IMAGES, KEPT, fill, MEAN, seed=1, positions=[0, 1])
     assert reduced.dtype == np.uint8
@@ -23,16 +23,64 @@ def test_black_is_zero_and_mean_is_the_channel_mean_in_raw_units():
     assert (fill_removed(IMAGES, KEPT, "mean", MEAN, seed=1, positions=[0, 1])[~KEPT] == [128, 64, 255]).all()
 
 
-def test_noise_depends_on_its_seed_alone():
-    first, same, other = (fill_removed(IMAGES, KEPT, "noise", MEAN, seed, [5, 3]) for seed in (1, 1, 2))
+@pytest.mark.parametrize("fill", ["noise", "linear"])
+def test_noise_depends_on_its_seed_alone(fill):
+    first, same, other = (fill_removed(IMAGES, KEPT, fill, MEAN, seed, [5, 3]) for seed in (1, 1, 2))
     assert np.array_equal(first, same)
     assert not np.array_equal(first, other)
 
 
-def test_noise_is_that_of_the_image_whatever_images_come_with_it():
-    both = fill_removed(IMAGES, KEPT, "noise", MEAN, 1, [5, 3])
-    assert np.array_equal(fill_removed(IMAGES[1:], KEPT[1:], "noise", MEAN, 1, [3]), both[1:])
+@pytest.mark.parametrize("fill", ["noise", "linear"])
+def test_noise_is_that_of_the_image_whatever_images_come_with_it(fill):
+    both = fill_removed(IMAGES, KEPT, fill, MEAN, 1, [5, 3])
+    assert np.array_equal(fill_removed(IMAGES[1:], KEPT[1:], fill, MEAN, 1, [3]), both[1:])
     assert not np.array_equal(both[0][~KEPT[0]], both[1][~KEPT[1]])
+
+
+def test_imputed_pixels_by_hand():
+    row = np.array([[0, 99, 99, 30]], dtype=np.uint8)[..., None]
+    known = np.array([[True, False, False, True]])
+    assert impute(row, known, MEAN)[0, :, 0] == pytest.approx([0, 10, 20, 30])
+    square = np.array([[12, 24, 36], [48, 0, 60], [72, 84, 96]], dtype=np.uint8)[..., None]
+    known = np.ones((3, 3), bool)
+    known[1, 1] = False
+    expected = (24 + 48 + 60 + 84) / 6 + (12 + 36 + 72 + 96) / 12
+    assert impute(square, known, MEAN)[1, 1, 0] == pytest.approx(expected)
+    known[0, 0], known[1, 1] = False, True  # in the corner, three neighbours: weights 1/6, 1/6, 1/12 of 5/12
+    assert impute(square, known, MEAN)[0, 0, 0] == pytest.approx((24 / 6 + 48 / 6 + 0 / 12) / (5 / 12))
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_imputing_solves_one_equation_for_each_removed_pixel(share):
+    rng = np.random.default_rng(3)
+    image, known = rng.integers(0, 256, (7, 9, 3), dtype=np.uint8), rng.random((7, 9)) < share
+    known[3, 4] = True
+    system, right = np.eye(63), image.reshape(63, 3).astype(float)
+    for row, column in zip(*np.nonzero(~known), strict=True):
+        at = 9 * row + column
+        near = [(y, x) for y in (row - 1, row, row + 1) for x in (column - 1, column, column + 1)]
+        near = [(y, x) for y, x in near if 0 <= y < 7 and 0 <= x < 9 and (y, x) != (row, column)]
+        weights = np.array([1 / 6 if y == row or x == column else 1 / 12 for y, x in near])
+        right[at] = 0
+        for (y, x), weight in zip(near, weights / weights.sum(), strict=True):
+            system[at, 9 * y + x] -= weight
+    expected = np.linalg.solve(system, right).reshape(7, 9, 3)
+    assert np.allclose(impute(image, known, MEAN), expected)
+    filled = fill_removed(image[None], known[None], "linear", MEAN, 1, [4])[0]
+    assert np.abs(filled.astype(float) - expected)[~known].max() < 5 * 2.55  # its noise
+
+
+def test_the_noise_of_an_imputed_pixel_is_a_hundredth_of_the_range():
+    flat = np.full((1, 64, 64, 1), 100, dtype=np.uint8)
+    known = np.zeros((1, 64, 64), bool)
+    known[:, ::8] = True
+    filled = fill_removed(flat, known, "linear", (0.5,), 1, [0])[~known].astype(float)
+    assert filled.mean() == pytest.approx(100, abs=0.2)
+    assert filled.std() == pytest.approx(np.hypot(2.55, 12**-0.5), rel=0.03)  # and that of rounding
+
+
+def test_an_image_without_a_kept_pixel_becomes_the_mean():
+    assert (impute(IMAGES[0], np.zeros((8, 8), bool), MEAN) == 255 * np.array(MEAN)).all()
 
 
 def test_blur_keeps_the_mean_brightness_and_loses_the_detail():
@@ -48,7 +96,7 @@ def test_blur_does_not_mix_images_or_channels():
     assert np.array_equal(blurred, images)
 
 
-@pytest.mark.parametrize("fill", ["black", "mean", "blur", "noise"])
+@pytest.mark.parametrize("fill", ["black", "mean", "blur", "noise", "linear"])
 def test_an_intact_mask_changes_nothing(fill):
     assert np.array_equal(fill_removed(IMAGES, np.ones_like(KEPT), fill, MEAN, seed=1, positions=[0, 1]), IMAGES)
 

@@ -163,6 +163,7 @@ def test_the_measures_are_those_of_the_golden_run(whole_run):
         assert file.attrs["class_share"] == pytest.approx(GOLDEN_SHARES, abs=0.5)
 
 
+@pytest.mark.slow
 def test_every_seed_trains_on_images_of_its_own_and_is_tested_on_the_same(snakemake, tmp_path):
     """The oracle's masks tell which image each of them belongs to."""
     overrides = tiny(

@@ -11,6 +11,9 @@ from spatial_reduction.data.labels import IGNORED
 from spatial_reduction.masks.mask_file import open_mask
 
 BLUR_SIGMA = 0.1  # of the image side: no outline survives
+# Noisy linear imputation (ROAD, arXiv 2202.00449, section 4.2): weights of the eight neighbours, and the noise.
+DIRECT, DIAGONAL = 1 / 6, 1 / 12
+LINEAR_NOISE = 0.01  # standard deviation, of the range of values
 
 
 @dataclass(frozen=True)
@@ -90,8 +93,9 @@ def fill_removed(
         images: uint8 (N, H, W, C).
         kept: bool (N, H, W).
         fill: `black` (0), `mean` (the training split's channel mean), `blur` (the image under a Gaussian of
-            10 % of its side), `noise` (uniform, drawn from `seed` and the image's position), or `mask`: nothing of
-            the image is shown, kept pixels become 255 and removed ones 0.
+            10 % of its side), `noise` (uniform, drawn from `seed` and the image's position), `linear` (smooth from
+            kept pixel to kept pixel, see `impute`, and a little noise, drawn alike), or `mask`: nothing of the image
+            is shown, kept pixels become 255 and removed ones 0.
         mean: of each channel, in [0, 1].
         positions: of the images in their split.
 
@@ -102,10 +106,12 @@ def fill_removed(
         return images
     if fill == "mask":
         return np.repeat(np.where(kept[..., None], np.uint8(255), np.uint8(0)), images.shape[3], axis=3)
-    return np.where(kept[..., None], images, _filling(images, fill, mean, seed, positions))
+    return np.where(kept[..., None], images, _filling(images, kept, fill, mean, seed, positions))
 
 
-def _filling(images: np.ndarray, fill: str, mean: Sequence[float], seed: int, positions: Sequence[int]) -> np.ndarray:
+def _filling(
+    images: np.ndarray, kept: np.ndarray, fill: str, mean: Sequence[float], seed: int, positions: Sequence[int]
+) -> np.ndarray:
     if fill == "black":
         return np.zeros(1, dtype=np.uint8)
     if fill == "mean":
@@ -116,4 +122,55 @@ def _filling(images: np.ndarray, fill: str, mean: Sequence[float], seed: int, po
         sigma = BLUR_SIGMA * images.shape[1]
         return ndimage.gaussian_filter(images, sigma=(0, sigma, sigma, 0), mode="nearest")
     generators = (np.random.default_rng((seed, position)) for position in positions)
+    if fill == "linear":
+        imputed = np.stack([impute(image, known, mean) for image, known in zip(images, kept, strict=True)])
+        noise = np.stack([generator.standard_normal(images.shape[1:]) for generator in generators])
+        return np.rint(imputed + 255 * LINEAR_NOISE * noise).clip(0, 255).astype(np.uint8)
     return np.stack([generator.integers(0, 256, images.shape[1:], dtype=np.uint8) for generator in generators])
+
+
+def impute(image: np.ndarray, known: np.ndarray, mean: Sequence[float]) -> np.ndarray:
+    """Return an image each of whose unknown pixels is the weighted mean of its neighbours, known and unknown ones.
+
+    Pixels that share a side weigh 1/6, those that share a corner 1/12 (ROAD, arXiv 2202.00449); at the edge of the
+    image, where some are missing, the others in proportion. These are as many linear equations as unknown pixels.
+
+    Args:
+        image: uint8 (H, W, C).
+        known: bool (H, W).
+        mean: of each channel, in [0, 1]: what an image without any known pixel becomes.
+
+    Returns:
+        float64 (H, W, C).
+    """
+    from scipy import sparse  # imported here: no other fill needs it
+    from scipy.sparse.linalg import splu
+
+    values = image.astype(np.float64)
+    if known.all():
+        return values
+    if not known.any():
+        return np.broadcast_to(255 * np.array(mean), image.shape)
+    numbers = np.full(known.shape, -1)
+    numbers[~known] = np.arange(np.count_nonzero(~known))
+    size = numbers.max() + 1
+    total, right = np.zeros(size), np.zeros((size, image.shape[2]))
+    rows, columns, weights = [], [], []
+    for down, across in ((0, 1), (1, 0), (0, -1), (-1, 0), (1, 1), (1, -1), (-1, 1), (-1, -1)):
+        weight = DIAGONAL if down and across else DIRECT
+        steps = list(zip((down, across), known.shape, strict=True))
+        here = tuple(slice(max(0, -step), length - max(0, step)) for step, length in steps)
+        there = tuple(slice(max(0, step), length + min(0, step)) for step, length in steps)
+        at, beside = numbers[here], numbers[there]
+        is_asked = at >= 0
+        total[at[is_asked]] += weight
+        is_given = is_asked & (beside < 0)
+        right[at[is_given]] += weight * values[there][is_given]
+        is_unknown = is_asked & (beside >= 0)
+        rows.append(at[is_unknown])
+        columns.append(beside[is_unknown])
+        weights.append(np.full(len(rows[-1]), -weight))
+    entries = (np.concatenate(weights), (np.concatenate(rows), np.concatenate(columns)))
+    system = sparse.csc_matrix(entries, shape=(size, size)) + sparse.diags(total, format="csc")
+    values[~known] = splu(system, permc_spec="MMD_AT_PLUS_A", options={"SymmetricMode": True}).solve(right)
+    return values
