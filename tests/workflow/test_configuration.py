@@ -258,8 +258,8 @@ def test_a_kept_share_may_grow_from_a_single_step(checked):
 
 
 ABLATION = {"single_pass", "equal_compute", "restarts", "saliency", "random", "oracle"}
-ABLATION |= {"shuffled", "inverse", "mask_only"}
-FULL = ABLATION | {"random_blocks", "centre", "fresh", "loss_only", "input_and_loss", "mixed", "scratch"}
+ABLATION |= {"shuffled", "inverse", "mask_only", "loss_only", "mixed", "fill_linear"}
+FULL = ABLATION | {"random_blocks", "centre", "fresh", "input_and_loss", "scratch"}
 FULL |= {"fill_mean", "fill_blur", "fill_noise", "crop"}
 FULL |= {f"saliency_{source}" for source in ("entropy", "grad_cam", "iterative_grad_cam", "integrated_gradients")}
 FULL |= {"saliency_superpixel", "saliency_active"}
