@@ -15,7 +15,6 @@ if __name__ == "__main__":
                 checkpoint=checkpoint_path(snakemake.output.model),
                 **{name: path for name, path in snakemake.input.items() if path},
                 split_seed=int(snakemake.wildcards.seed),
-                **snakemake.input,
                 **snakemake.output,
             ),
             model=snakemake.params.model,
