@@ -1,6 +1,8 @@
 """Score the pixels of the training images."""
 
-from spatial_reduction.masks.score_pixels import compute_saliency
+from spatial_reduction.masks.apply_mask import Removal
+from spatial_reduction.masks.score_pixels import Scoring, compute_saliency
+from spatial_reduction.runtime.device import Machine
 from spatial_reduction.runtime.log import logged
 from spatial_reduction.runtime.sole_writer import sole_writer
 
@@ -11,10 +13,9 @@ if __name__ == "__main__":
             model=snakemake.input.model,
             mask=snakemake.input.mask,
             output=snakemake.output[0],
-            device=snakemake.params.device,
-            deterministic=snakemake.params.deterministic,
+            scoring=Scoring(**snakemake.params.scoring),
+            removal=Removal(**snakemake.params.removal),
+            machine=Machine(snakemake.params.device, snakemake.threads, snakemake.params.deterministic),
             seed=int(snakemake.wildcards.seed),
             iteration=int(snakemake.wildcards.iteration),
-            threads=snakemake.threads,
-            **snakemake.params.reduction,
         )

@@ -1,6 +1,7 @@
 """Apply a trained model to a folder of new images."""
 
 from spatial_reduction.evaluation.predict_images import predict_images
+from spatial_reduction.runtime.device import Machine
 from spatial_reduction.runtime.log import logged
 
 if __name__ == "__main__":
@@ -9,10 +10,8 @@ if __name__ == "__main__":
             images=snakemake.input.images,
             model=snakemake.input.model,
             table=snakemake.output[0],
-            threads=snakemake.threads,
             **snakemake.params.dataset,
             **snakemake.params.prediction,
             **snakemake.params.evaluation,
-            device=snakemake.params.device,
-            deterministic=snakemake.params.deterministic,
+            machine=Machine(snakemake.params.device, snakemake.threads, snakemake.params.deterministic),
         )

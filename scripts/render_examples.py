@@ -1,19 +1,20 @@
 """Follow a few test images through a chain."""
 
+from spatial_reduction.evaluation.chain import Chain
+from spatial_reduction.masks.reduction_step import ReductionStep
 from spatial_reduction.report.render_examples import render_examples
+from spatial_reduction.runtime.device import Machine
 from spatial_reduction.runtime.log import logged
 
 if __name__ == "__main__":
     with logged(snakemake.log[0]):
+        chain = Chain(snakemake.wildcards.arm, snakemake.wildcards.threshold, int(snakemake.wildcards.seed))
         render_examples(
             dataset=snakemake.input.dataset,
             models=snakemake.input.models,
             output=snakemake.output[0],
-            threshold=snakemake.wildcards.threshold,
-            seed=int(snakemake.wildcards.seed),
-            threads=snakemake.threads,
             images=snakemake.params.images,
-            reduction=snakemake.params.reduction,
-            device=snakemake.params.device,
-            deterministic=snakemake.params.deterministic,
+            step=ReductionStep.from_settings(snakemake.params.reduction, chain.threshold),
+            chain=chain,
+            machine=Machine(snakemake.params.device, snakemake.threads, snakemake.params.deterministic),
         )

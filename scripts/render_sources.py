@@ -1,6 +1,7 @@
 """Score test images by every source of saliency."""
 
 from spatial_reduction.report.render_sources import render_sources
+from spatial_reduction.runtime.device import Machine
 from spatial_reduction.runtime.log import logged
 
 if __name__ == "__main__":
@@ -10,12 +11,10 @@ if __name__ == "__main__":
             model=snakemake.input.model,
             output=snakemake.output.pictures,
             table=snakemake.output.table,
-            threads=snakemake.threads,
+            machine=Machine(snakemake.params.device, snakemake.threads, snakemake.params.deterministic),
             sources=snakemake.params.sources,
             images=snakemake.params.images,
             thresholds=snakemake.params.thresholds,
             classes_of_interest=snakemake.params.classes_of_interest,
-            device=snakemake.params.device,
-            deterministic=snakemake.params.deterministic,
             seed=snakemake.params.seed,
         )

@@ -1,5 +1,6 @@
 """Shrink the masks of the iteration before."""
 
+from spatial_reduction.masks.ranking import Schedule
 from spatial_reduction.masks.shrink import shrink_masks
 from spatial_reduction.runtime.log import logged
 from spatial_reduction.runtime.sole_writer import sole_writer
@@ -13,8 +14,7 @@ if __name__ == "__main__":
             model=snakemake.input.model,
             output=snakemake.output.mask,
             table=snakemake.output.table,
-            threshold=snakemake.wildcards.threshold,
+            schedule=Schedule(**snakemake.params.reduction, threshold=snakemake.wildcards.threshold),
             iteration=int(snakemake.wildcards.iteration),
             seed=int(snakemake.wildcards.seed),
-            **snakemake.params.reduction,
         )

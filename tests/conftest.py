@@ -12,13 +12,15 @@ import yaml
 from safetensors.torch import load_file
 from snakemake.utils import update_config
 
-from experiments import REDUCTION, ROOT, run_snakemake, training_arguments
+from experiments import ROOT, reduction_step, run_snakemake, training_arguments
 from spatial_reduction.data.dataset_file import Dataset
 from spatial_reduction.data.prepare import prepare_dataset
 from spatial_reduction.data.synthetic_pets import draw_synthetic_pets
-from spatial_reduction.evaluation.evaluate import evaluate_model
+from spatial_reduction.evaluation.chain import Chain
+from spatial_reduction.evaluation.evaluate import Evaluation, evaluate_model
 from spatial_reduction.masks.shrink import write_intact_mask
 from spatial_reduction.networks.model_file import build_model, save_model
+from spatial_reduction.runtime.device import Machine
 from spatial_reduction.training.train import train_model
 
 # No test of a property asserts a time: a busy machine would fail it.
@@ -135,22 +137,22 @@ def evaluate(dataset_path, tmp_path):
     for seed in (1, 2):
         save_model(tmp_path / f"{seed}.safetensors", build_model(3, 3, {"name": "unet", "widths": [2, 4]}, seed))
 
-    def run(models=(1, 2), protocols=("intact",), source="probability", objects=None, dataset=dataset_path, **changes):
+    def run(models=(1, 2), source="probability", dataset=dataset_path, deterministic=False, **changes):
+        settings = {
+            "splits": ["validation", "test"],
+            "protocols": ["intact"],
+            "class_groups": {"pet_and_background": ["pet", "background"]},
+            "foreground": ["pet", "border"],
+        }
         evaluate_model(
             dataset=dataset,
             models=[tmp_path / f"{name}.safetensors" for name in models],
             metrics=tmp_path / "metrics.csv",
             counts=tmp_path / "counts.h5",
-            splits=["validation", "test"],
-            protocols=protocols,
-            class_groups={"pet_and_background": ["pet", "background"]},
-            foreground=["pet", "border"],
-            objects=objects,
-            reduction=REDUCTION | {"source": source},
-            run={"arm": "a", "threshold": "92.5", "seed": "1"},
-            device="cpu",
-            threads=1,
-            **changes,
+            evaluation=Evaluation(**(settings | changes)),
+            step=reduction_step("92.5", source=source),
+            chain=Chain("a", "92.5", 1),
+            machine=Machine("cpu", 1, deterministic),
         )
         return pd.read_csv(tmp_path / "metrics.csv", dtype={"threshold": str})
 

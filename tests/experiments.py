@@ -13,6 +13,7 @@ import yaml
 from snakemake.utils import update_config
 
 from spatial_reduction.masks.apply_mask import Removal
+from spatial_reduction.masks.reduction_step import ReductionStep
 from spatial_reduction.runtime.checksum_footer import append_checksum
 from spatial_reduction.runtime.device import Machine
 from spatial_reduction.training.train import TrainingFiles
@@ -48,8 +49,7 @@ TRAINING = {
     "precision": "auto",
     "device": "cpu",
 }
-REDUCTION = {"fill": "black", "classes_of_interest": ["pet", "border"], "schedule": "compounding", "step": 0}
-REDUCTION |= {"rank": "highest", "shuffle": False, "removes": "input"}
+REDUCTION = {"source": "probability", "classes_of_interest": ["pet", "border"], "schedule": "compounding", "step": 0}
 
 
 def training_arguments(dataset, folder, name="model", training=None, previous=None, removal=None, **changes):
@@ -75,6 +75,11 @@ def training_arguments(dataset, folder, name="model", training=None, previous=No
         "machine": Machine(training["device"], 1, training.get("deterministic", False)),
     }
     return settings | changes
+
+
+def reduction_step(threshold="50", **changes):
+    """Return the step of an arm with changes of the section `reduction`."""
+    return ReductionStep.from_settings(REDUCTION | changes, threshold)
 
 
 def tiny(**changes):

@@ -29,7 +29,8 @@ from spatial_reduction.data.layouts import list_oxford_pet
 from spatial_reduction.data.prepare import prepare_dataset
 from spatial_reduction.data.synthetic_pets import draw_synthetic_pets
 from spatial_reduction.masks.apply_mask import Removal
-from spatial_reduction.masks.score_pixels import compute_saliency
+from spatial_reduction.masks.ranking import Schedule
+from spatial_reduction.masks.score_pixels import Scoring, compute_saliency
 from spatial_reduction.masks.shrink import shrink_masks, write_intact_mask
 from spatial_reduction.networks.model_file import build_model
 from spatial_reduction.runtime.device import Machine, device_name
@@ -218,16 +219,17 @@ def measure_chain(folder: Path, size: Size, device: str) -> None:
         if model:
             begun = time.perf_counter()
             scores, mask = folder / "saliency.h5", folder / f"mask_{iteration}.h5"
-            shown = {"saliency_images": "intact", "fill": "black", "classes_of_interest": ["pet", "background"]}
+            scoring = Scoring("probability", ["pet", "background"], saliency_images="intact")
+            machine = Machine(device, torch.get_num_threads())
             compute_saliency(
-                folder / "dataset.h5", model, folder / "intact_mask.h5", scores, "probability", **shown, device=device,
-                seed=1, iteration=iteration, threads=torch.get_num_threads(),
+                folder / "dataset.h5", model, folder / "intact_mask.h5", scores, scoring, Removal(), machine,
+                seed=1, iteration=iteration,
             )  # fmt: skip
             spent["saliency"] += time.perf_counter() - begun
             begun = time.perf_counter()
             shrink_masks(
                 folder / "dataset.h5", scores, folder / "intact_mask.h5", model, mask, folder / "kept.csv",
-                schedule="additive", step=5, threshold="90", iteration=iteration,
+                Schedule("additive", 5, "90"), iteration,
             )  # fmt: skip
             spent["masks"] += time.perf_counter() - begun
         begun = time.perf_counter()

@@ -12,7 +12,11 @@ import yaml
 from spatial_reduction.data.layouts import list_oxford_pet
 from spatial_reduction.data.prepare import prepare_dataset
 from spatial_reduction.data.synthetic_pets import draw_synthetic_pets
+from spatial_reduction.evaluation.chain import Chain
+from spatial_reduction.evaluation.evaluate import Evaluation
 from spatial_reduction.masks.apply_mask import Removal
+from spatial_reduction.masks.ranking import Schedule
+from spatial_reduction.masks.reduction_step import ReductionStep
 from spatial_reduction.runtime.device import Machine
 from spatial_reduction.training.train import TrainingFiles
 
@@ -73,31 +77,27 @@ class Stage:
 
     def saliency(self, threads: int) -> dict[str, Any]:
         """Return arguments of `compute_saliency`: the prediction of the model on intact images."""
-        keys = ("source", "saliency_images", "fill", "classes_of_interest")
         files = {"dataset": "dataset.h5", "model": "model.safetensors", "mask": "intact_mask.h5"}
-        settings = {"output": self.file("saliency.h5"), "device": "cpu", "seed": 1, "iteration": 2, "threads": threads}
-        return self._paths(files) | settings | _chosen(CONFIG["reduction"], keys)
+        step = ReductionStep.from_settings(CONFIG["reduction"], "90")
+        settings = {"scoring": step.scoring, "removal": step.removal, "machine": Machine("cpu", threads)}
+        return self._paths(files) | settings | {"output": self.file("saliency.h5"), "seed": 1, "iteration": 2}
 
     def shrinking(self) -> dict[str, Any]:
         """Return arguments of `shrink_masks`: the top 90 %."""
         files = {"dataset": "dataset.h5", "saliency": "saliency.h5", "parent": "intact_mask.h5"}
         files |= {"model": "model.safetensors", "output": "mask.h5", "table": "kept_pixels.csv"}
-        return self._paths(files) | {"schedule": "compounding", "step": 0, "threshold": "90", "iteration": 2}
+        return self._paths(files) | {"schedule": Schedule("compounding", 0, "90"), "iteration": 2}
 
     def evaluation(self, protocols: list[str], threads: int) -> dict[str, Any]:
         """Return arguments of `evaluate_model` for one model."""
-        reduction = ("source", "rank", "shuffle", "fill", "removes", "classes_of_interest", "schedule", "step")
+        groups, foreground = (CONFIG["evaluation"][key] for key in ("class_groups", "foreground"))
         files = {"dataset": "dataset.h5", "metrics": "metrics.csv", "counts": "counts.h5"}
         return self._paths(files) | {
             "models": [self.file("model.safetensors")],
-            "splits": ["test"],
-            "protocols": protocols,
-            "objects": None,
-            "reduction": _chosen(CONFIG["reduction"], reduction),
-            "run": {"arm": "single_pass", "threshold": "100", "seed": "1"},
-            "device": "cpu",
-            "threads": threads,
-            **_chosen(CONFIG["evaluation"], ("class_groups", "foreground")),
+            "evaluation": Evaluation(["test"], protocols, groups, foreground),
+            "step": ReductionStep.from_settings(CONFIG["reduction"], "100"),
+            "chain": Chain("single_pass", "100", 1),
+            "machine": Machine("cpu", threads),
         }
 
     def functions(self, preparation: dict[str, Any], threads: int = 1) -> dict[str, tuple[str, dict[str, Any]]]:
@@ -113,10 +113,6 @@ class Stage:
 
     def _paths(self, files: Mapping[str, str]) -> dict[str, Path]:
         return {key: self.file(name) for key, name in files.items()}
-
-
-def _chosen(section: Mapping[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
-    return {key: section[key] for key in keys}
 
 
 def collect_pictures(folder: Path, count: int) -> Path:

@@ -12,8 +12,11 @@ from spatial_reduction.data.layouts import list_pairs
 from spatial_reduction.data.planted_shortcut import FURS, GROUNDS, draw_tints, tint
 from spatial_reduction.data.prepare import prepare_dataset
 from spatial_reduction.data.synthetic_pets import draw_synthetic_pets
-from spatial_reduction.evaluation.evaluate import evaluate_model
+from spatial_reduction.evaluation.chain import Chain
+from spatial_reduction.evaluation.evaluate import Evaluation, evaluate_model
+from spatial_reduction.masks.reduction_step import ReductionStep
 from spatial_reduction.masks.shrink import write_intact_mask
+from spatial_reduction.runtime.device import Machine
 from spatial_reduction.training.train import train_model
 
 SEEDS = (1, 2, 3)
@@ -111,15 +114,10 @@ class Instrument:
             [model],
             metrics=metrics,
             counts=self.folder / "counts.h5",
-            splits=["test"],
-            protocols=section["protocols"],
-            class_groups={},
-            foreground=section["foreground"],
-            objects=None,
-            reduction=self.config["reduction"],
-            run={"arm": "single_pass", "threshold": "100", "seed": 1},
-            device="cpu",
-            threads=1,
+            evaluation=Evaluation(["test"], section["protocols"], {}, section["foreground"]),
+            step=ReductionStep.from_settings(self.config["reduction"], "100"),
+            chain=Chain("single_pass", "100", 1),
+            machine=Machine("cpu", 1),
         )
         with open(metrics, newline="") as file:
             rows = [row for row in csv.DictReader(file) if row["measure"] == "binary_iou"]

@@ -50,10 +50,10 @@ def test_values_are_those_of_the_models_predictions(evaluate, dataset, tmp_path)
 def test_symmetries_average_every_protocol(evaluate, dataset, tmp_path):
     section = {"name": "unet", "widths": [4, 8], "initialisation": "he"}
     save_model(tmp_path / "he.safetensors", build_model(3, 3, section, seed=2))
-    evaluate(("he",), ("intact", "noise"), test_time_augmentation=8)
+    evaluate(("he",), protocols=("intact", "noise"), test_time_augmentation=8)
     with open_hdf5(tmp_path / "counts.h5", "counts") as file:
         found = file["intact/test/confusion"][0], file["noise_1/test/confusion"][0]
-    evaluate(("he",), ("intact", "noise"))
+    evaluate(("he",), protocols=("intact", "noise"))
     with open_hdf5(tmp_path / "counts.h5", "counts") as file:
         assert all(
             (file[f"{name}/test/confusion"][0] != found[i]).any() for i, name in enumerate(("intact", "noise_1"))
@@ -149,12 +149,12 @@ def test_measuring_objects_changes_no_other_row(evaluate, tmp_path):
 
 @pytest.mark.parametrize(("models", "source"), [((2,), "probability"), ((1, 2), "oracle")])
 def test_a_chain_that_cannot_mask_itself_has_no_self_masked_rows(evaluate, models, source):
-    protocols = set(evaluate(models, ("intact", "self_masked", "label_masked"), source)["protocol"])
+    protocols = set(evaluate(models, source, protocols=("intact", "self_masked", "label_masked"))["protocol"])
     assert protocols == {"intact", "label_masked"}
 
 
 def test_a_chain_of_one_iteration_sees_whole_images_through_the_oracles_mask(evaluate):
-    table = evaluate((2,), ("intact", "label_masked"))
+    table = evaluate((2,), protocols=("intact", "label_masked"))
     is_test = (table["split"] == "test") & ~table["measure"].str.contains("boundary|ece|nll")
     intact, masked = (
         table[is_test & (table["protocol"] == name)]["value"].tolist() for name in ("intact", "label_masked")

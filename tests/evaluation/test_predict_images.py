@@ -14,6 +14,7 @@ from spatial_reduction.evaluation.overlays import class_colours, outlines, write
 from spatial_reduction.evaluation.predict_images import predict_images
 from spatial_reduction.networks.inference import compute_logits
 from spatial_reduction.networks.model_file import build_model, load_model, save_model
+from spatial_reduction.runtime.device import Machine
 from spatial_reduction.runtime.errors import InputError
 from spatial_reduction.runtime.files import open_hdf5
 
@@ -38,7 +39,7 @@ def predict(tmp_path):
             "classes": CLASSES,
             "foreground": ["pet", "border"],
         }
-        settings |= {"image_size": 16, "intensity_range": None, "device": "cpu", "threads": 1}
+        settings |= {"image_size": 16, "intensity_range": None, "machine": Machine("cpu", 1)}
         table = tmp_path / "results/predictions.csv"
         predict_images(
             [tmp_path / name for name in names], tmp_path / "model", table, colour=colour, **settings | changes

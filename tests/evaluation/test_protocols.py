@@ -4,13 +4,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from experiments import reduction_step
 from spatial_reduction.data import dataset_file as dataset_module
 from spatial_reduction.data.dataset_file import Dataset
 from spatial_reduction.evaluation.backgrounds import complete_background, donor_positions
 from spatial_reduction.evaluation.protocols import build_views
 from spatial_reduction.masks.ranking import kept_count
-from spatial_reduction.masks.score_pixels import mask_carriers
+from spatial_reduction.masks.score_pixels import Scoring
 from spatial_reduction.networks.model_file import build_model, save_model
+from spatial_reduction.runtime.device import Machine
 from spatial_reduction.runtime.files import create_hdf5
 from spatial_reduction.saliency.base import Context
 from spatial_reduction.saliency.oracle import signed_distance
@@ -19,7 +21,7 @@ from spatial_reduction.saliency.probability import stream_scores as log_odds
 EVERYTHING = ["intact", "self_masked", "label_masked", "noise", "blur", "brightness", "contrast", "jpeg", "occlusion"]
 EVERYTHING += ["background_swapped", "background_blurred"]
 KEPT = kept_count(16 * 16, 30)
-REDUCTION = {"source": "probability", "rank": "highest", "shuffle": False, "fill": "black", "removes": "input"}
+THIRTY = {"schedule": "constant", "threshold": "30"}
 
 
 @pytest.fixture(scope="module")
@@ -27,15 +29,15 @@ def context(tmp_path_factory):
     """Iteration 2, after a tiny model."""
     path = tmp_path_factory.mktemp("model") / "model.safetensors"
     save_model(path, build_model(3, 3, {"name": "unet", "widths": [2, 4]}, seed=1))
-    return Context(path, "cpu", 1, 3, [1, 2], seed=1, iteration=2)
+    return Context(path, Machine("cpu", 1), 3, [1, 2], seed=1, iteration=2)
 
 
 @pytest.fixture
 def show(dataset, context):
     """Return all test images and labels by one view."""
 
-    def run(protocol, view, kept=KEPT, **changes):
-        views = build_views([protocol], dataset, ["pet", "border"], REDUCTION | changes, kept, context)
+    def run(protocol, view, **changes):
+        views = build_views([protocol], dataset, ["pet", "border"], reduction_step(**THIRTY | changes), context)
         return gathered(views[view](dataset.blocks("test")))
 
     return run
@@ -57,12 +59,14 @@ def is_removed(images):
 
 
 def test_a_family_of_corruptions_stands_for_its_three_severities(dataset, context):
-    views = build_views(EVERYTHING, dataset, ["pet", "border"], REDUCTION, KEPT, context)
+    views = build_views(EVERYTHING, dataset, ["pet", "border"], reduction_step(**THIRTY), context)
     families = ("noise", "blur", "brightness", "contrast", "jpeg", "occlusion")
     corrupted = [f"{family}_{severity}" for family in families for severity in (1, 2, 3)]
     assert list(views) == ["self_masked", "label_masked", *corrupted, "background_swapped", "background_blurred"]
-    assert list(build_views(["intact"], dataset, ["pet"], REDUCTION, KEPT, context)) == []
-    assert list(build_views(["intact", "blur"], dataset, ["pet"], REDUCTION | {"source": "oracle"}, KEPT, context)) == [
+    assert list(build_views(["intact"], dataset, ["pet"], reduction_step(**THIRTY), context)) == []
+    assert list(
+        build_views(["intact", "blur"], dataset, ["pet"], reduction_step(**THIRTY, source="oracle"), context)
+    ) == [
         "blur_1",
         "blur_2",
         "blur_3",
@@ -77,8 +81,8 @@ def test_views_do_not_depend_on_the_division_into_blocks(dataset, context, sourc
         monkeypatch.setattr(dataset_module, "BLOCK_PIXELS", images * 16 * 16)
         assert dataset.block_count("test") == -(-12 // images)
         names = EVERYTHING if fill == "noise" else ["self_masked", "label_masked"]
-        arm = REDUCTION | {"source": source, "fill": fill}
-        views = build_views(names, dataset, ["pet", "border"], arm, KEPT, context)
+        step = reduction_step(**THIRTY, source=source, fill=fill)
+        views = build_views(names, dataset, ["pet", "border"], step, context)
         seen.append({name: gathered(view(dataset.blocks("test"))) for name, view in views.items()})
     assert seen[0].keys() == seen[1].keys() == seen[2].keys()
     for name, (images, labels) in seen[0].items():
@@ -102,29 +106,29 @@ def test_self_masked_images_keep_what_the_previous_model_finds_most_relevant(sho
 
 def test_the_least_relevant_pixels_are_the_rest_of_the_most_relevant(show):
     best, worst = (
-        is_removed(show("self_masked", "self_masked", kept=128, rank=rank)[0]) for rank in ("highest", "lowest")
+        is_removed(show("self_masked", "self_masked", threshold="50", rank=rank)[0]) for rank in ("highest", "lowest")
     )
     assert np.array_equal(best, ~worst)
 
 
 def test_exchanged_masks_are_those_of_other_test_images(show, context):
     own, exchanged = (is_removed(show("self_masked", "self_masked", shuffle=shuffle)[0]) for shuffle in (False, True))
-    assert np.array_equal(exchanged[mask_carriers(12, context.seed)], own)
+    assert np.array_equal(exchanged[Scoring("random", [], shuffle=True).carriers(12, context.seed)], own)
 
 
 def test_an_arm_that_leaves_its_images_intact_does_not_mask_itself(dataset, context):
-    arm = REDUCTION | {"removes": "loss"}
-    assert list(build_views(["self_masked", "label_masked"], dataset, ["pet"], arm, KEPT, context)) == ["label_masked"]
+    step = reduction_step(**THIRTY, removes="loss")
+    assert list(build_views(["self_masked", "label_masked"], dataset, ["pet"], step, context)) == ["label_masked"]
 
 
 def test_self_masking_does_not_see_the_labels(dataset, context):
-    view = build_views(["self_masked"], dataset, ["pet"], REDUCTION, KEPT, context)["self_masked"]
+    view = build_views(["self_masked"], dataset, ["pet"], reduction_step(**THIRTY), context)["self_masked"]
     blocks = [(block, images, np.zeros_like(labels)) for block, images, labels in dataset.blocks("test")]
     assert np.array_equal(gathered(view(blocks))[0], gathered(view(dataset.blocks("test")))[0])
 
 
 def test_oracle_masked_images_keep_the_pixels_deepest_in_the_foreground(show, intact):
-    images, _ = show("label_masked", "label_masked", kept=20)
+    images, _ = show("label_masked", "label_masked", threshold="7.8125")
     kept = ~is_removed(images)
     assert (kept.sum(axis=(1, 2)) == 20).all()
     for label, is_kept in zip(intact[1], kept, strict=True):
@@ -134,7 +138,7 @@ def test_oracle_masked_images_keep_the_pixels_deepest_in_the_foreground(show, in
 
 def test_without_an_iteration_before_nothing_masks_itself(dataset, context):
     first = replace(context, iteration=1, model=Path("none"))
-    assert list(build_views(["self_masked", "label_masked"], dataset, ["pet"], REDUCTION, 256, first)) == [
+    assert list(build_views(["self_masked", "label_masked"], dataset, ["pet"], reduction_step(), first)) == [
         "label_masked"
     ]
 
@@ -174,7 +178,7 @@ def two_pictures(tmp_path):
 
 
 def test_where_background_is_of_several_classes_a_filled_hole_is_of_none(two_pictures, context):
-    views = build_views(["background_swapped"], two_pictures, ["pet"], REDUCTION, 4, context)
+    views = build_views(["background_swapped"], two_pictures, ["pet"], reduction_step(), context)
     images, labels = gathered(views["background_swapped"](two_pictures.blocks("test")))
     # The first pet stands on the second picture, whose pet leaves a hole at the lower left; and the other way round,
     # where the ignored pixel of the first picture is a hole, too.

@@ -15,7 +15,8 @@ import torch
 from spatial_reduction.analysis.counts_file import read_counts, recorded_machines
 from spatial_reduction.data.dataset_file import Dataset, describe
 from spatial_reduction.masks.mask_file import open_mask, write_mask
-from spatial_reduction.masks.score_pixels import open_scores
+from spatial_reduction.masks.ranking import Schedule
+from spatial_reduction.masks.saliency_file import open_scores
 from spatial_reduction.masks.shrink import shrink_masks
 from spatial_reduction.networks.model_file import build_model, load_model, save_model
 from spatial_reduction.runtime.checksum_footer import MAGIC, append_checksum, has_wrong_checksum
@@ -267,7 +268,7 @@ def shrink(files, tmp_path):
         for name, change in changes.items():
             with h5py.File(paths[name], "a") as file:
                 change(file)
-        whats = {"schedule": "compounding", "step": 0, "threshold": "50", "iteration": 2}
+        whats = {"schedule": Schedule("compounding", 0, "50"), "iteration": 2}
         places = {"dataset": paths["dataset"], "saliency": paths["scores"], "parent": paths["mask"]}
         places |= {"model": paths["model"], "output": tmp_path / "next.h5", "table": tmp_path / "next.csv"}
         shrink_masks(**places, **whats)

@@ -103,7 +103,7 @@ def test_an_intact_mask_changes_nothing(fill):
 
 def test_the_intact_mask_gives_the_training_split_as_it_is(dataset_path, dataset, tmp_path):
     write_intact_mask(dataset_path, tmp_path / "mask.h5")
-    blocks = list(reduced_blocks(dataset, tmp_path / "mask.h5", Removal(), seed=1))
+    blocks = list(reduced_blocks(dataset, tmp_path / "mask.h5", Removal(), 1, np.arange(10)))
     images, labels = dataset.pick("train", range(10))
     assert np.array_equal(np.concatenate([pixels for _, pixels, _ in blocks]), images)
     assert np.array_equal(np.concatenate([some for _, _, some in blocks]), labels)

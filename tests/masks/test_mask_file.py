@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from spatial_reduction.masks.mask_file import open_mask, write_mask
-from spatial_reduction.masks.ranking import kept_count, kept_counts, shrink_mask
+from spatial_reduction.masks.ranking import Schedule, kept_count, shrink_mask
 from spatial_reduction.runtime.errors import InputError
 
 SCORES = st.floats(width=32, allow_nan=False)  # infinities and ties included
@@ -31,18 +31,23 @@ def test_the_kept_count_follows_its_definition_and_is_never_empty(pixels, thresh
     assert 1 <= kept_count(pixels, str(threshold)) <= pixels
 
 
+def counts(schedule, step, threshold, iterations, pixels):
+    """The pixels that iterations 1..K keep."""
+    return [Schedule(schedule, step, threshold).count(pixels, k) for k in range(1, iterations + 1)]
+
+
 def test_compounding_keeps_a_share_of_what_was_left():
-    assert kept_counts("compounding", 90, 0, 4, 16_384) == [16_384, 14_746, 13_272, 11_945]
-    assert kept_counts("compounding", 50, 0, 4, 1000) == [1000, 500, 250, 125]
+    assert counts("compounding", 0, "90", 4, 16_384) == [16_384, 14_746, 13_272, 11_945]
+    assert counts("compounding", 0, "50", 4, 1000) == [1000, 500, 250, 125]
 
 
 def test_constant_keeps_the_same_share_from_the_second_iteration_on():
-    assert kept_counts("constant", 90, 0, 4, 1000) == [1000, 900, 900, 900]
+    assert counts("constant", 0, "90", 4, 1000) == [1000, 900, 900, 900]
 
 
 def test_additive_walks_by_its_step_and_stops_at_all_pixels():
-    assert kept_counts("additive", 90, 5, 7, 16_384) == [16_384, 14_746, 15_565, 16_384, 16_384, 16_384, 16_384]
-    assert kept_counts("additive", 90, -10, 4, 1000) == [1000, 900, 800, 700]
+    assert counts("additive", 5, "90", 7, 16_384) == [16_384, 14_746, 15_565, 16_384, 16_384, 16_384, 16_384]
+    assert counts("additive", -10, "90", 4, 1000) == [1000, 900, 800, 700]
 
 
 @given(
@@ -52,9 +57,9 @@ def test_without_a_positive_step_the_kept_share_never_grows(threshold, step, ite
     for schedule in ("compounding", "constant", "additive"):
         if schedule == "additive" and threshold + step * (iterations - 2) <= 0:
             continue  # refused by the configuration
-        counts = kept_counts(schedule, threshold, step, iterations, pixels)
-        assert counts == sorted(counts, reverse=True)
-        assert counts[0] == pixels
+        kept = counts(schedule, step, str(threshold), iterations, pixels)
+        assert kept == sorted(kept, reverse=True)
+        assert kept[0] == pixels
 
 
 def test_the_highest_scores_are_kept():

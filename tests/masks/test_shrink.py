@@ -2,10 +2,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from spatial_reduction.masks.apply_mask import Removal
 from spatial_reduction.masks.mask_file import open_mask
-from spatial_reduction.masks.score_pixels import compute_saliency, mask_carriers
+from spatial_reduction.masks.ranking import Schedule
+from spatial_reduction.masks.score_pixels import Scoring, compute_saliency
 from spatial_reduction.masks.shrink import shrink_masks, write_intact_mask
 from spatial_reduction.networks.model_file import build_model, save_model
+from spatial_reduction.runtime.device import Machine
 from spatial_reduction.runtime.errors import InputError
 from spatial_reduction.runtime.files import file_digest
 
@@ -19,32 +22,14 @@ def chain(dataset_path, tmp_path):
     write_intact_mask(dataset_path, tmp_path / "mask_1.h5")
 
     def shrink(iteration, threshold="50", schedule="compounding", step=0, source="random", **changes):
+        parent, scoring = tmp_path / f"mask_{iteration - 1}.h5", Scoring(source, ["pet", "border"], **changes)
+        model, saliency, output = tmp_path / "model", tmp_path / "saliency.h5", tmp_path / f"mask_{iteration}.h5"
+        machine = Machine("cpu", 1)
         compute_saliency(
-            dataset=dataset_path,
-            model=tmp_path / "model",
-            mask=tmp_path / f"mask_{iteration - 1}.h5",
-            output=tmp_path / "saliency.h5",
-            source=source,
-            fill="black",
-            classes_of_interest=["pet", "border"],
-            device="cpu",
-            seed=1,
-            iteration=iteration,
-            threads=1,
-            **({"saliency_images": "reduced"} | changes),
+            dataset_path, model, parent, saliency, scoring, Removal(), machine, seed=1, iteration=iteration
         )
-        shrink_masks(
-            dataset=dataset_path,
-            saliency=tmp_path / "saliency.h5",
-            parent=tmp_path / f"mask_{iteration - 1}.h5",
-            model=tmp_path / "model",
-            output=tmp_path / f"mask_{iteration}.h5",
-            table=tmp_path / f"kept_{iteration}.csv",
-            schedule=schedule,
-            step=step,
-            threshold=threshold,
-            iteration=iteration,
-        )
+        places = (dataset_path, saliency, parent, model, output, tmp_path / f"kept_{iteration}.csv")
+        shrink_masks(*places, Schedule(schedule, step, threshold), iteration)
         with open_mask(tmp_path / f"mask_{iteration}.h5", 10, (16, 16)) as mask:
             return mask.read(), mask.attributes
 
@@ -68,7 +53,7 @@ def test_shuffled_masks_are_the_nested_masks_of_other_images(chain, source, sali
     settings = {"source": source, "saliency_images": saliency_images}
     plain = [shrink(iteration, **settings)[0] for iteration in (2, 3)]
     shuffled = [shrink(iteration, shuffle=True, **settings)[0] for iteration in (2, 3)]
-    carriers = mask_carriers(10, seed=1)
+    carriers = Scoring("random", [], shuffle=True).carriers(10, seed=1)
     for own, carried in zip(plain, shuffled, strict=True):
         assert np.array_equal(carried[carriers], own)
         assert not np.array_equal(carried, own)
@@ -134,7 +119,7 @@ def test_saliency_of_a_damaged_file_leaves_no_mask(chain, dataset_path):
     with pytest.raises(InputError, match=r"saliency\.h5: not a readable HDF5 file"):
         shrink_masks(
             dataset_path, saliency, folder / "mask_1.h5", folder / "model", folder / "mask_2.h5", folder / "t.csv",
-            "compounding", 0, "50", 2,
+            Schedule("compounding", 0, "50"), 2,
         )  # fmt: skip
     assert not list(folder.glob("*mask_2*"))
 

@@ -10,6 +10,7 @@ from spatial_reduction.networks.model_file import build_model, save_model
 from spatial_reduction.report.page import source_table
 from spatial_reduction.report.render_sources import REPEATS, measure_mask, render_sources
 from spatial_reduction.report.sources_figure import plot_sources, rank_scores
+from spatial_reduction.runtime.device import Machine
 from spatial_reduction.runtime.errors import InputError
 
 CLASSES = ["background", "pet", "border"]
@@ -50,9 +51,8 @@ def render(dataset_path, folder, model):
         images=2,
         thresholds=["90", "50"],
         classes_of_interest=["pet", "border"],
-        device="cpu",
         seed=1,
-        threads=1,
+        machine=Machine("cpu", 1),
     )
 
 

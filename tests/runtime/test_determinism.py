@@ -11,6 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from experiments import PROTOCOLS, equal
 from spatial_reduction.networks.model_file import build_model, save_model
 from spatial_reduction.runtime.determinism import WORKSPACE, set_determinism
+from spatial_reduction.runtime.device import Machine
 from spatial_reduction.saliency.base import Context, stream_scores
 from spatial_reduction.training.augmentation import build_augmentation
 from spatial_reduction.training.epoch import segmentation_loss
@@ -140,7 +141,7 @@ def test_a_training_step_calls_nothing_that_differs_from_run_to_run(deterministi
 def test_a_source_of_saliency_calls_nothing_that_differs_from_run_to_run(deterministic, model, source, tmp_path):
     save_model(tmp_path / "m", build_model(3, 3, model, seed=1))
     images = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3), dtype=np.uint8)
-    context = Context(tmp_path / "m", "cpu", 1, 3, [1], seed=1, iteration=2, deterministic=True)
+    context = Context(tmp_path / "m", Machine("cpu", 1, True), 3, [1], seed=1, iteration=2)
     with Dispatched() as seen:
         next(stream_scores(source, [(images, np.zeros((2, 16, 16), np.uint8))], context))
     assert {"convolution", "conv2d"} & seen.names

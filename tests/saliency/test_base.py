@@ -5,10 +5,13 @@ import pytest
 import torch
 
 from experiments import edited_hdf5
+from spatial_reduction.masks.apply_mask import Removal
 from spatial_reduction.masks.ranking import shrink_mask
-from spatial_reduction.masks.score_pixels import compute_saliency, mask_carriers, open_scores
+from spatial_reduction.masks.saliency_file import open_scores
+from spatial_reduction.masks.score_pixels import Scoring, compute_saliency
 from spatial_reduction.masks.shrink import write_intact_mask
 from spatial_reduction.networks.model_file import build_model, save_model
+from spatial_reduction.runtime.device import Machine
 from spatial_reduction.runtime.errors import InputError
 from spatial_reduction.saliency.base import Context, stream_scores
 from spatial_reduction.saliency.centre import log_gaussian
@@ -21,6 +24,9 @@ def test_log_odds_of_hand_made_probabilities():
     logits = probabilities.log().reshape(1, 3, 1, 1)
     assert log_odds(logits, [1, 2]).item() == pytest.approx(math.log(0.8 / 0.2), rel=1e-6)
     assert log_odds(logits, [0]).item() == pytest.approx(math.log(0.2 / 0.8), rel=1e-6)
+
+
+EXCHANGED = Scoring("random", [], shuffle=True)
 
 
 @pytest.mark.parametrize("interest", [[1, 2], [0], [2, 0], [1, 2, 4, 5]])
@@ -61,12 +67,10 @@ def files(dataset_path, tmp_path):
     return {"dataset": dataset_path, "model": tmp_path / "model.safetensors", "mask": tmp_path / "mask.h5"}
 
 
-SETTINGS = {"saliency_images": "reduced", "fill": "black", "classes_of_interest": ["pet", "border"], "device": "cpu"}
-
-
-def scores_of(files, path, dataset, **changes):
+def scores_of(files, path, dataset, source="random", seed=1, iteration=2, **changes):
+    scoring, machine = Scoring(source, ["pet", "border"], **changes), Machine("cpu", 1)
     compute_saliency(
-        **files, output=path, **(SETTINGS | {"source": "random", "seed": 1, "iteration": 2, "threads": 1} | changes)
+        **files, output=path, scoring=scoring, removal=Removal(), machine=machine, seed=seed, iteration=iteration
     )
     with open_scores(path, dataset.count("train"), dataset.image_shape[:2]) as scores:
         return scores[:]
@@ -90,7 +94,7 @@ def test_random_scores_differ_between_seeds_and_iterations(source, files, datase
 
 def stream(source, labels, rank="highest"):
     """The scores of one block of images of which a source that needs no model sees the labels only."""
-    context = Context("no model", "cpu", 1, 3, [1, 2], seed=1, iteration=2)
+    context = Context("no model", Machine("cpu", 1), 3, [1, 2], seed=1, iteration=2)
     return next(stream_scores(source, [(None, labels)], context, rank))
 
 
@@ -135,16 +139,16 @@ def test_the_lowest_rank_keeps_what_the_highest_removes(files, dataset, tmp_path
 
 @pytest.mark.parametrize("count", [2, 3, 10, 1000])
 def test_every_mask_is_carried_by_exactly_one_other_image(count):
-    carriers = mask_carriers(count, seed=1)
+    carriers = EXCHANGED.carriers(count, seed=1)
     assert sorted(carriers) == list(range(count))
     assert (carriers != np.arange(count)).all()
-    assert np.array_equal(carriers, mask_carriers(count, seed=1))
-    assert count < 10 or not np.array_equal(carriers, mask_carriers(count, seed=2))
+    assert np.array_equal(carriers, EXCHANGED.carriers(count, seed=1))
+    assert count < 10 or not np.array_equal(carriers, EXCHANGED.carriers(count, seed=2))
 
 
 def test_a_single_image_has_no_other_to_exchange_with():
     with pytest.raises(InputError, match="there is one image only"):
-        mask_carriers(1, seed=1)
+        EXCHANGED.carriers(1, seed=1)
 
 
 def test_the_oracle_ranks_the_true_foreground_first(files, dataset, tmp_path):

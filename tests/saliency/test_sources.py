@@ -13,6 +13,7 @@ from torch import nn
 from spatial_reduction.networks.base import Network
 from spatial_reduction.networks.inference import to_input
 from spatial_reduction.networks.model_file import build_model, save_model
+from spatial_reduction.runtime.device import Machine
 from spatial_reduction.saliency.active import BUDGET, _Evidence, glimpse_side, half_size, look
 from spatial_reduction.saliency.base import Context, stream_scores
 from spatial_reduction.saliency.batched import score_batches
@@ -345,7 +346,7 @@ def case(request, tmp_path_factory):
     save_model(path, build_model(channels, 3, {"name": "unet", "widths": [2, 4]}, seed=3))
     images = np.random.default_rng(0).integers(0, 256, (4, height, width, channels), dtype=np.uint8)
     images[1, : height // 2], images[2] = 0, 0
-    return images, Context(path, "cpu", 1, 3, [1, 2], seed=1, iteration=2)
+    return images, Context(path, Machine("cpu", 1), 3, [1, 2], seed=1, iteration=2)
 
 
 @pytest.mark.parametrize("source", SOURCES)

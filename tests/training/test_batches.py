@@ -9,11 +9,13 @@ from experiments import equal, training_arguments
 from spatial_reduction.data.dataset_file import Dataset
 from spatial_reduction.masks.apply_mask import Removal, fill_removed, reduced_blocks
 from spatial_reduction.masks.mask_file import write_mask
-from spatial_reduction.masks.score_pixels import compute_saliency, open_scores
+from spatial_reduction.masks.saliency_file import open_scores
+from spatial_reduction.masks.score_pixels import Scoring, compute_saliency
 from spatial_reduction.masks.shrink import write_intact_mask
 from spatial_reduction.networks.inference import to_input
 from spatial_reduction.networks.model_file import build_model, save_model
 from spatial_reduction.networks.window_sampling import draw_balanced
+from spatial_reduction.runtime.device import Machine
 from spatial_reduction.runtime.errors import InputError
 from spatial_reduction.training import checkpoint
 from spatial_reduction.training.batches import Images, load_images
@@ -94,7 +96,7 @@ def test_saliency_is_that_of_the_images_as_the_network_saw_them(dataset, dataset
         ("loss", images),
         ("input", fill_removed(images, kept, "black", dataset.mean, 1, range(10))),
     ):
-        blocks = list(reduced_blocks(dataset, path, Removal(removes=removes), 1))
+        blocks = list(reduced_blocks(dataset, path, Removal(removes=removes), 1, np.arange(10)))
         assert np.array_equal(np.concatenate([pixels for _, pixels, _ in blocks]), expected)
         assert np.array_equal(np.concatenate([true for _, _, true in blocks]), labels)  # for the oracle
 
@@ -249,19 +251,10 @@ def test_a_checkpoint_of_another_mode_is_not_used(train, monkeypatch, capfd):
 def test_the_scores_of_a_loss_only_arm_are_of_intact_images(dataset, dataset_path, half, tmp_path):
     save_model(tmp_path / "model", build_model(3, 3, {"name": "unet", "widths": [2, 4]}, seed=1))
     scores = []
-    for name, changes in (("a", {"removes": "loss"}), ("b", {"saliency_images": "intact"})):
-        settings = {"source": "probability", "saliency_images": "reduced", "fill": "black", "device": "cpu"} | changes
-        compute_saliency(
-            dataset_path,
-            tmp_path / "model",
-            half[0],
-            tmp_path / name,
-            classes_of_interest=["pet"],
-            seed=1,
-            iteration=3,
-            threads=1,
-            **settings,
-        )
+    for name, images, removes in (("a", "reduced", "loss"), ("b", "intact", "input")):
+        scoring, removal = Scoring("probability", ["pet"], saliency_images=images), Removal(removes=removes)
+        arguments = (dataset_path, tmp_path / "model", half[0], tmp_path / name, scoring, removal)
+        compute_saliency(*arguments, Machine("cpu", 1), seed=1, iteration=3)
         with open_scores(tmp_path / name, 10, (16, 16)) as values:
             scores.append(values[:])
     assert np.array_equal(*scores)

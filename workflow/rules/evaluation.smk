@@ -27,17 +27,18 @@ rule evaluate_model:
         runtime=240,
     params:
         code=evaluation_code,
-        splits=config["evaluation"]["splits"],
-        protocols=config["evaluation"]["protocols"],
-        class_groups=GROUPS,
-        foreground=config["evaluation"]["foreground"],
-        objects=config["evaluation"]["objects"],
+        evaluation={
+            "class_groups": GROUPS,
+            **{
+                key: config["evaluation"][key]
+                for key in ("splits", "protocols", "foreground", "objects", "test_time_augmentation")
+            },
+        },
         reduction=arm_settings(
             "source", "rank", "shuffle", "fill", "removes", "classes_of_interest", "schedule", "step"
         ),
         device=config["training"]["device"],
         deterministic=config["training"]["deterministic"],
-        test_time_augmentation=config["evaluation"]["test_time_augmentation"],
     script:
         "../../scripts/evaluate_model.py"
 

@@ -27,7 +27,8 @@ rule compute_saliency:
         mem_mb=4000,
     params:
         code=saliency_code,
-        reduction=arm_settings("source", "rank", "shuffle", "saliency_images", "fill", "removes", "classes_of_interest"),
+        scoring=arm_settings("source", "rank", "shuffle", "saliency_images", "classes_of_interest"),
+        removal=arm_settings("fill", "removes"),
         device=config["training"]["device"],
         deterministic=config["training"]["deterministic"],
     script:

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -12,8 +13,9 @@ import numpy as np
 import torch
 
 from spatial_reduction.data.dataset_file import Dataset
+from spatial_reduction.evaluation.chain import Chain
 from spatial_reduction.evaluation.protocols import Block, View, build_views
-from spatial_reduction.masks.ranking import kept_counts
+from spatial_reduction.masks.reduction_step import ReductionStep
 from spatial_reduction.metrics.boundary_iou import boundary_counts, measure_boundaries
 from spatial_reduction.metrics.calibration import likelihood_counts, measure_calibration, reliability_counts
 from spatial_reduction.metrics.objects import OBJECT_MEASURES, measure_objects, object_counts
@@ -21,12 +23,10 @@ from spatial_reduction.metrics.overlap import confusion_matrices, measure_all
 from spatial_reduction.networks.inference import compute_logits, most_probable
 from spatial_reduction.networks.model_file import load_model, require_architecture
 from spatial_reduction.networks.test_time_augmentation import Predict, average_symmetries
-from spatial_reduction.runtime.determinism import set_determinism
-from spatial_reduction.runtime.device import choose_device, device_name
+from spatial_reduction.runtime.device import Machine, device_name
 from spatial_reduction.runtime.errors import InputError
 from spatial_reduction.runtime.files import create_hdf5, write_table
 from spatial_reduction.runtime.log import progress, say
-from spatial_reduction.saliency.base import Context
 
 Counts = dict[str, np.ndarray]  # per image: a sum over images gives the pooled measure
 INTACT = "intact"
@@ -34,27 +34,32 @@ INTACT = "intact"
 ObjectCounter = Callable[[slice, np.ndarray, np.ndarray], np.ndarray]
 
 
+@dataclass(frozen=True)
+class Evaluation:
+    """What models are measured on, and in what; keys of the section `evaluation`."""
+
+    splits: Sequence[str]
+    protocols: Sequence[str]
+    class_groups: Mapping[str, Sequence[str]]
+    foreground: Sequence[str]
+    objects: Mapping[str, Any] | None = None
+    test_time_augmentation: int = 1
+
+
 def evaluate_model(
     dataset: str | Path,
     models: Sequence[str | Path],
     metrics: str | Path,
     counts: str | Path,
-    splits: Sequence[str],
-    protocols: Sequence[str],
-    class_groups: Mapping[str, Sequence[str]],
-    foreground: Sequence[str],
-    objects: Mapping[str, Any] | None,
-    reduction: Mapping[str, Any],
-    run: Mapping[str, Any],
-    device: str,
-    threads: int,
-    test_time_augmentation: int = 1,
-    deterministic: bool = False,
+    evaluation: Evaluation,
+    step: ReductionStep,
+    chain: Chain,
+    machine: Machine,
 ) -> None:
     """Write every measure of every iteration's model, and the counts of every image that they are made from.
 
-    Every model is shown the intact images of `splits`. The last one is shown the test images by each of
-    `protocols`, too, and of its predictions on intact test images outlines, calibration and, if asked for, objects are
+    Every model is shown the intact images of the splits. The last one is shown the test images by each of the
+    protocols, too, and of its predictions on intact test images outlines, calibration and, if asked for, objects are
     measured.
 
     Args:
@@ -64,72 +69,48 @@ def evaluate_model(
         counts: HDF5, `PROTOCOL/SPLIT/QUANTITY` of shape (models measured, N, ...), the last model at [-1]:
             `confusion` int64 (..., C, C), rows true, columns predicted; and, for intact/test only,
             `boundary` int64 (..., C, 2), `reliability` float64 (..., 15, 3) and `nll` float64 (..., 2) as in
-            `boundaries.boundary_counts`, `calibration.reliability_counts` and `likelihood_counts`; with `objects` also
-            `objects` float64 (..., M, 2) as in `objects.object_counts`, the names of the M measures in its attribute
-            `measures`.
-        splits, protocols, class_groups, foreground, objects, test_time_augmentation: see the section `evaluation` of
-            the configuration.
-        reduction: keys source, rank, shuffle, fill, removes, classes_of_interest, schedule and step of the arm.
-        run: {"arm", "threshold", "seed"} as they stand in the table.
-        deterministic: see `determinism.set_determinism`.
+            `boundary_iou.boundary_counts`, `calibration.reliability_counts` and `likelihood_counts`; if objects are
+            measured also `objects` float64 (..., M, 2) as in `objects.object_counts`, the names of the M measures in
+            its attribute `measures`.
+        step: how the arm masks images, for the protocols that do.
 
     Raises:
         InputError: a file is damaged, a model does not fit the data, or a logit is not finite.
     """
-    torch.set_num_threads(threads)
-    set_determinism(deterministic)
-    data, where = Dataset.open(dataset, int(run["seed"])), choose_device(device)
-    context = _test_context(data, models, reduction, run, device, threads)
-    kept = kept_counts(reduction["schedule"], run["threshold"], reduction["step"], len(models), data.pixel_count)[-1]
-    views = build_views(protocols, data, foreground, reduction, kept, context)
+    where, data = machine.enter(), Dataset.open(dataset, chain.seed)
+    context = step.scoring.context(data, models[-2:][0], machine, chain.seed, len(models))
+    views = build_views(evaluation.protocols, data, evaluation.foreground, step, context)
     rows: list[dict[str, Any]] = []
     with create_hdf5(counts, "counts") as file:
         file.attrs["classes"] = data.classes
         file.attrs["device"] = device_name(where)
         file.attrs["software"] = [f"{name} {version(name)}" for name in ("torch", "numpy", "h5py", "safetensors")]
-        counter = None if objects is None else partial(_count_objects, data=data, objects=objects)
-        for iteration, split, protocol, counted in _count_all(
-            models, data, splits, views, where, test_time_augmentation, counter
-        ):
+        for iteration, split, protocol, counted in _count_all(models, data, evaluation, views, where):
             _store(file, f"{protocol}/{split}", counted, iteration, len(models))
-            place = {**run, "iteration": iteration, "split": split, "protocol": protocol}
-            measured = _measure(counted, data.classes, class_groups, foreground)
+            place = {**chain._asdict(), "iteration": iteration, "split": split, "protocol": protocol}
+            measured = _measure(counted, data.classes, evaluation.class_groups, evaluation.foreground)
             rows += [{**place, "measure": m, "class": c, "value": value} for m, c, value in measured]
     write_table(metrics, rows)
-    say(f"{metrics}: {len(models)} models evaluated on {', '.join(splits)}, the last one by {1 + len(views)} protocols")
-
-
-def _test_context(
-    data: Dataset,
-    models: Sequence[str | Path],
-    reduction: Mapping[str, Any],
-    run: Mapping[str, Any],
-    device: str,
-    threads: int,
-) -> Context:
-    """Return the context in which the last iteration's masks are made."""
-    previous, interest = Path(models[-2:][0]), data.class_indices(reduction["classes_of_interest"])
-    return Context(previous, device, threads, len(data.classes), interest, int(run["seed"]), len(models))
+    shown = ", ".join(evaluation.splits)
+    say(f"{metrics}: {len(models)} models evaluated on {shown}, the last one by {1 + len(views)} protocols")
 
 
 def _count_all(
     models: Sequence[str | Path],
     data: Dataset,
-    splits: Sequence[str],
+    evaluation: Evaluation,
     views: Mapping[str, View],
     device: torch.device,
-    test_time_augmentation: int,
-    count_objects: ObjectCounter | None,
 ) -> Iterator[tuple[int, str, str, Counts]]:
     """Yield (iteration, split, protocol, counts) of all that the models are shown."""
-    intact: list[tuple[str, str, View]] = [(split, INTACT, iter) for split in splits]
+    intact: list[tuple[str, str, View]] = [(split, INTACT, iter) for split in evaluation.splits]
     changed = [("test", protocol, view) for protocol, view in views.items()]
+    objects, symmetries = evaluation.objects, evaluation.test_time_augmentation
+    count_objects = None if objects is None else partial(_count_objects, data=data, objects=objects)
     for iteration, path in enumerate(models, start=1):
         network, is_last = load_model(path, device).eval(), iteration == len(models)
         require_architecture(path, network, data.image_shape[2], len(data.classes), None)
-        predict = partial(
-            average_symmetries, partial(compute_logits, network, device=device), symmetries=test_time_augmentation
-        )
+        predict = partial(average_symmetries, partial(compute_logits, network, device=device), symmetries=symmetries)
         for split, protocol, view in [*intact, *(changed if is_last else [])]:
             is_detailed = is_last and (split, protocol) == ("test", INTACT)
             counter = count_objects if is_detailed else None

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch.nn import functional
 
 from spatial_reduction.data.shown_picture import ShownPicture
@@ -16,8 +15,7 @@ from spatial_reduction.networks.inference import compute_logits
 from spatial_reduction.networks.model_file import load_model, require_architecture
 from spatial_reduction.networks.test_time_augmentation import Predict, average_symmetries
 from spatial_reduction.networks.tiled_inference import compute_logits_tiled
-from spatial_reduction.runtime.determinism import set_determinism
-from spatial_reduction.runtime.device import choose_device
+from spatial_reduction.runtime.device import Machine
 from spatial_reduction.runtime.errors import InputError
 from spatial_reduction.runtime.files import create_hdf5, write_table
 from spatial_reduction.runtime.log import printable, progress, say
@@ -38,9 +36,7 @@ def predict_images(
     resize: bool,
     tile: int,
     test_time_augmentation: int,
-    device: str,
-    threads: int,
-    deterministic: bool = False,
+    machine: Machine,
 ) -> None:
     """Write the prediction of every image, at the image's own size, into folders beside `table`.
 
@@ -65,9 +61,7 @@ def predict_images(
     Raises:
         InputError: the model is damaged or does not fit, a logit is not finite, or an image could not be read.
     """
-    torch.set_num_threads(threads)
-    set_determinism(deterministic)
-    where, folder = choose_device(device), Path(table).parent
+    where, folder = machine.enter(), Path(table).parent
     network = load_model(model, where).eval()
     require_architecture(model, network, 3 if colour == "rgb" else 1, len(classes), None)
     whole, tiled = partial(compute_logits, network), partial(compute_logits_tiled, network, tile=tile)

@@ -1,9 +1,8 @@
 """Test protocols: what a model is shown of the test images. Each is a view, a stream of blocks made from another."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import tee
-from typing import Any
 
 import numpy as np
 
@@ -11,9 +10,7 @@ from spatial_reduction.data.dataset_file import Dataset
 from spatial_reduction.data.labels import IGNORED
 from spatial_reduction.evaluation.backgrounds import complete_background, donor_positions, soften_background
 from spatial_reduction.evaluation.corruptions import CORRUPTED, corrupt
-from spatial_reduction.masks.apply_mask import Removal
-from spatial_reduction.masks.ranking import shrink_mask
-from spatial_reduction.masks.score_pixels import mask_carriers
+from spatial_reduction.masks.reduction_step import ReductionStep
 from spatial_reduction.saliency.base import Context, stream_scores, uses_labels
 
 # (position in the split, images uint8 (n, H, W, C), labels uint8 (n, H, W)). A view maps blocks, not single images,
@@ -26,17 +23,17 @@ def build_views(
     protocols: Sequence[str],
     data: Dataset,
     foreground: Sequence[str],
-    reduction: Mapping[str, Any],
-    kept: int,
+    step: ReductionStep,
     context: Context,
 ) -> dict[str, View]:
     """Return the views of the test images that show something else than the intact image, by the protocol's name.
 
     self_masked: masked by the arm's own means. The previous iteration's model (`context.model`) scores the intact
-        image, the top `kept` pixels stay, the others are filled; no label is used. One pass with the last iteration's
-        count stands for the whole chain of masks, which at test time would need every model of it. An arm that
-        exchanges masks exchanges those of the test images. Left out for chains of one iteration, which have no previous
-        model, for sources that cannot do without labels, and for arms that remove pixels from the loss alone.
+        image, as many of the top pixels stay as the last iteration keeps (`context.iteration`), the others are filled;
+        no label is used. One pass with that count stands for the whole chain of masks, which at test time would need
+        every model of it. An arm that exchanges masks exchanges those of the test images. Left out for chains of one
+        iteration, which have no previous model, for sources that cannot do without labels, and for arms that remove
+        pixels from the loss alone.
     label_masked: masked by the true foreground (the source `oracle`), the same count and fill. In a chain of one
         iteration nothing is removed.
     noise_1 .. occlusion_3: each corruption at three severities, see `corruptions`.
@@ -49,16 +46,14 @@ def build_views(
     Args:
         protocols: see the section `evaluation` of the configuration; a corruption stands for its three severities.
         foreground: names of the classes that are not background.
-        reduction: keys source, rank, shuffle, fill and removes of the arm.
-        kept: pixels that the last iteration keeps of an image.
+        step: of the arm.
+        context: in which the last iteration's masks are made.
     """
-    masked = partial(_mask, data=data, removal=Removal(reduction["fill"]), kept=kept, context=context)
+    masked = partial(_mask, data=data, step=step, context=context)
     front = data.class_indices(foreground)
     views: dict[str, View] = {}
-    if context.iteration > 1 and reduction["removes"] != "loss" and not uses_labels(reduction["source"]):
-        views["self_masked"] = partial(
-            masked, scores_of=partial(_score, data=data, reduction=reduction, context=context)
-        )
+    if context.iteration > 1 and step.removal.changes_images and not uses_labels(step.scoring.source):
+        views["self_masked"] = partial(masked, scores_of=partial(_score, data=data, step=step, context=context))
     views["label_masked"] = partial(masked, scores_of=partial(_score_truth, context=context))
     for name, (family, severity) in CORRUPTED.items():
         views[name] = partial(_corrupt, family=family, severity=severity)
@@ -70,27 +65,25 @@ def build_views(
 def _mask(
     blocks: Iterable[Block],
     data: Dataset,
-    removal: Removal,
-    kept: int,
+    step: ReductionStep,
     context: Context,
     scores_of: Callable[[Iterable[Block]], Iterator[np.ndarray]],
 ) -> Iterator[Block]:
     shown, scored = tee(blocks)
+    removal = step.removal.made_visible()
     for (block, images, labels), scores in zip(shown, scores_of(scored), strict=True):
-        masks = shrink_mask(np.ones(labels.shape, dtype=bool), scores, kept)
+        masks = step.schedule.next_masks(scores, np.ones(labels.shape, dtype=bool), context.iteration)
         yield block, removal.apply(images, labels, masks, _positions(block), data.mean, context.seed)[0], labels
 
 
-def _score(
-    blocks: Iterable[Block], data: Dataset, reduction: Mapping[str, Any], context: Context
-) -> Iterator[np.ndarray]:
+def _score(blocks: Iterable[Block], data: Dataset, step: ReductionStep, context: Context) -> Iterator[np.ndarray]:
     """Score as the arm does, without labels; where it exchanges masks, the image whose mask each one carries."""
-    donors = np.argsort(mask_carriers(data.count("test"), context.seed)) if reduction["shuffle"] else None
+    donors = step.scoring.donors(data.count("test"), context.seed)
     pairs = (
-        (images if donors is None else data.pick("test", donors[block])[0], np.full_like(labels, IGNORED))
+        (data.pick("test", donors[block])[0] if step.scoring.shuffle else images, np.full_like(labels, IGNORED))
         for block, images, labels in blocks
     )
-    return stream_scores(reduction["source"], pairs, context, reduction["rank"])
+    return step.scoring.stream(pairs, context)
 
 
 def _score_truth(blocks: Iterable[Block], context: Context) -> Iterator[np.ndarray]:

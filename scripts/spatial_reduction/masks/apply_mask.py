@@ -1,7 +1,7 @@
 """Apply masks to images: what the network sees where a pixel was removed."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +37,10 @@ class Removal:
         """Whether a removed pixel leaves the input; else it leaves the loss alone."""
         return self.removes != "loss"
 
+    def made_visible(self) -> "Removal":
+        """Return the same removal, but from the input: of an arm that leaves images intact it shows what is kept."""
+        return replace(self, removes="input")
+
     def apply(
         self,
         images: np.ndarray,
@@ -67,20 +71,19 @@ class Removal:
 
 
 def reduced_blocks(
-    dataset: Dataset, mask: str | Path, removal: Removal, seed: int, carriers: np.ndarray | None = None
+    dataset: Dataset, mask: str | Path, removal: Removal, seed: int, carriers: np.ndarray
 ) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
     """Yield (position, images as the network sees them, true labels) of the training split, a block at a time.
 
     Args:
-        carriers: int (N_train,); image i is reduced by the mask of image `carriers[i]`. None: by its own.
+        carriers: int (N_train,); image i is reduced by the mask of image `carriers[i]`, see `score_pixels.Scoring`.
 
     Raises:
         InputError: the mask file is damaged or made for other images.
     """
     with open_mask(mask, dataset.count("train"), dataset.image_shape[:2]) as masks:
         for block, images, labels in dataset.blocks("train"):
-            kept = masks.read(block if carriers is None else carriers[block])
-            positions = range(block.start, block.stop)
+            kept, positions = masks.read(carriers[block]), range(block.start, block.stop)
             yield block, removal.apply(images, labels, kept, positions, dataset.mean, seed)[0], labels
 
 

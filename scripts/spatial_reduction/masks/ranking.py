@@ -1,5 +1,6 @@
 """Which pixels a mask keeps: exact counts, ranking, ties."""
 
+from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
@@ -17,24 +18,49 @@ def kept_count(pixels: int, threshold: float | str | Fraction) -> int:
     return pixels - removed.__floor__()
 
 
-def kept_counts(schedule: str, threshold: float | str, step: float, iterations: int, pixels: int) -> list[int]:
-    """Return the number of pixels of an image that each of iterations 1..K trains on.
+@dataclass(frozen=True)
+class Schedule:
+    """How much each iteration keeps; keys of the section `reduction`. Iteration 1 keeps all.
 
-    Schedules (`threshold` p, iteration k > 1; iteration 1 keeps all):
-        compounding: p per cent of what iteration k-1 kept.
-        constant: p per cent of the image.
-        additive: p + step * (k - 2) per cent of the image, at most all of it.
+    Attributes:
+        schedule: what iteration k > 1 trains on, p the threshold:
+            compounding: p per cent of what iteration k-1 kept.
+            constant: p per cent of the image.
+            additive: p + step * (k - 2) per cent of the image, at most all of it.
+        step: percentage points.
+        threshold: per cent, as written in the configuration (kept exact).
     """
-    counts = [pixels]
-    for iteration in range(2, iterations + 1):
-        if schedule == "compounding":
-            counts.append(kept_count(counts[-1], threshold))
-        elif schedule == "constant":
-            counts.append(kept_count(pixels, threshold))
-        else:
-            share = Fraction(str(threshold)) + Fraction(str(step)) * (iteration - 2)
-            counts.append(kept_count(pixels, min(share, Fraction(100))))
-    return counts
+
+    schedule: str
+    step: float
+    threshold: str
+
+    def count(self, pixels: int, iteration: int) -> int:
+        """Return how many of an image's `pixels` an iteration trains on."""
+        if iteration == 1:
+            return pixels
+        if self.schedule == "compounding":
+            return kept_count(self.count(pixels, iteration - 1), self.threshold)
+        if self.schedule == "constant":
+            return kept_count(pixels, self.threshold)
+        share = Fraction(self.threshold) + Fraction(str(self.step)) * (iteration - 2)
+        return kept_count(pixels, min(share, Fraction(100)))
+
+    def next_masks(self, scores: np.ndarray, last: np.ndarray, iteration: int) -> np.ndarray:
+        """Return the masks that `iteration` trains on.
+
+        Args:
+            scores: float32 (N, H, W), by the model of the iteration before.
+            last: bool (N, H, W), its masks.
+
+        Returns:
+            bool (N, H, W); a subset of `last` if the schedule compounds.
+
+        Raises:
+            InputError, ValueError: see `shrink_mask`.
+        """
+        candidates = last if self.schedule == "compounding" else np.ones_like(last)
+        return shrink_mask(candidates, scores, self.count(last[0].size, iteration))
 
 
 def shrink_mask(kept: np.ndarray, scores: np.ndarray, count: int) -> np.ndarray:

@@ -1,32 +1,68 @@
-"""Compute the scores of all training images with one source; the saliency file."""
+"""Compute the scores of all training images with one source."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-import h5py
 import numpy as np
 
 from spatial_reduction.data.dataset_file import Dataset
 from spatial_reduction.masks.apply_mask import Removal, reduced_blocks
 from spatial_reduction.masks.derangement import draw_derangement
+from spatial_reduction.masks.saliency_file import create_scores
+from spatial_reduction.runtime.device import Machine
 from spatial_reduction.runtime.errors import InputError
-from spatial_reduction.runtime.files import create_hdf5, open_hdf5, well_formed
 from spatial_reduction.runtime.log import progress
-from spatial_reduction.saliency.base import Context, stream_scores
+from spatial_reduction.saliency.base import Blocks, Context, stream_scores
 
 
-def mask_carriers(count: int, seed: int) -> np.ndarray:
-    """Return, for each of `count` images, the other image that carries its mask; int64 (count,).
+@dataclass(frozen=True)
+class Scoring:
+    """How pixels are scored; keys of the section `reduction`.
 
-    No image carries its own. It depends on (`count`, `seed`) alone and is therefore the same in every iteration.
-
-    Raises:
-        InputError: there is one image only.
+    Attributes:
+        source: name of a module of the package `saliency`.
+        classes_of_interest: names of the classes whose pixels count as relevant.
+        rank: `highest`, or `lowest` to keep what the source finds least relevant.
+        shuffle: give each image the scores of another one, the same in every iteration. That image is scored
+            with what is left of it under the mask that the first one carries, so the first one carries, bit by
+            bit, the nested masks that the other would have.
+        saliency_images: `reduced` (as the model saw them in training) or `intact`.
     """
-    if count < 2:
-        raise InputError("shuffle: masks cannot be exchanged, there is one image only")
-    return draw_derangement(count, (seed, *b"shuffle"))
+
+    source: str
+    classes_of_interest: Sequence[str]
+    rank: str = "highest"
+    shuffle: bool = False
+    saliency_images: str = "reduced"
+
+    def context(self, data: Dataset, model: str | Path, machine: Machine, seed: int, iteration: int) -> Context:
+        """Return what the source is given to score images for `iteration` by the model of the one before."""
+        interest = data.class_indices(self.classes_of_interest)
+        return Context(Path(model), machine, len(data.classes), interest, seed, iteration)
+
+    def stream(self, blocks: Blocks, context: Context) -> Iterator[np.ndarray]:
+        """Yield the scores, float32 (n, H, W), of blocks of images and labels."""
+        return stream_scores(self.source, blocks, context, self.rank)
+
+    def carriers(self, count: int, seed: int) -> np.ndarray:
+        """Return which image carries the mask made from each image's scores, int64 (count,).
+
+        Where masks are exchanged, no image carries its own. It depends on (`count`, `seed`) alone and is therefore the
+        same in every iteration.
+
+        Raises:
+            InputError: there is one image only, and no other to carry its mask.
+        """
+        if not self.shuffle:
+            return np.arange(count)
+        if count < 2:
+            raise InputError("shuffle: masks cannot be exchanged, there is one image only")
+        return draw_derangement(count, (seed, *b"shuffle"))
+
+    def donors(self, count: int, seed: int) -> np.ndarray:
+        """Return whose scores make the mask that each image carries, int64 (count,): the inverse of `carriers`."""
+        return np.argsort(self.carriers(count, seed))
 
 
 def compute_saliency(
@@ -34,71 +70,38 @@ def compute_saliency(
     model: str | Path,
     mask: str | Path,
     output: str | Path,
-    source: str,
-    saliency_images: str,
-    fill: str,
-    classes_of_interest: Sequence[str],
-    device: str,
+    scoring: Scoring,
+    removal: Removal,
+    machine: Machine,
     seed: int,
     iteration: int,
-    threads: int,
-    rank: str = "highest",
-    shuffle: bool = False,
-    removes: str = "input",
-    deterministic: bool = False,
 ) -> None:
     """Write `saliency.h5`: float32 scores (N_train, H, W), one block of images in memory at a time.
 
     Args:
-        source: name of a module of this package.
-        saliency_images: `reduced` (as the model saw them in training, by `mask`, `fill` and `removes`) or `intact`.
-        iteration: that the scores are for; the model is of the one before.
-        rank: `highest`, or `lowest` to keep what the source finds least relevant.
-        shuffle: give each image the scores of another one, the same in every iteration. That image is scored
-            with what is left of it under the mask that the first one carries, so the first one carries, bit by
-            bit, the nested masks that the other would have.
+        model, mask: of the iteration before.
+        removal: what the model saw where a pixel was removed.
+        iteration: that the scores are for.
 
     Raises:
         InputError: a file is damaged, or a score is not a number.
     """
     data = Dataset.open(dataset, seed)
-    count, (height, width, _) = data.count("train"), data.image_shape
-    interest = data.class_indices(classes_of_interest)
-    context = Context(Path(model), device, threads, len(data.classes), interest, seed, iteration, deterministic)
-    carriers = mask_carriers(count, seed) if shuffle else None
-    is_reduced = saliency_images == "reduced"
-    blocks = reduced_blocks(data, mask, Removal(fill, removes), seed, carriers) if is_reduced else data.blocks("train")
+    count = data.count("train")
+    carriers = scoring.carriers(count, seed)
+    is_reduced = scoring.saliency_images == "reduced"
+    blocks = reduced_blocks(data, mask, removal, seed, carriers) if is_reduced else data.blocks("train")
     pairs = ((pixels, labels) for _, pixels, labels in blocks)
-    stream = stream_scores(source, pairs, context, rank)
+    stream = scoring.stream(pairs, scoring.context(data, model, machine, seed, iteration))
     done = 0
-    with create_hdf5(output, "saliency") as file:
-        shape, chunks = (count, height, width), (1, height, width)
-        scores = file.create_dataset("scores", shape, "float32", chunks=chunks, fletcher32=True)
-        for block in progress(stream, data.block_count("train"), f"{source} saliency", "blocks"):
+    with create_scores(output, count, data.image_shape[:2], scoring.source) as scores:
+        for block in progress(stream, data.block_count("train"), f"{scoring.source} saliency", "blocks"):
             if np.isnan(block).any():
-                raise InputError(f"{model}: {source} saliency is not a number in training images {done} and on")
+                raise InputError(f"{model}: {scoring.source} saliency is not a number in training images {done} and on")
             rows = slice(done, done + len(block))
-            if carriers is None:
-                scores[rows] = block
-            else:  # HDF5 writes several rows at once in rising order only
+            if scoring.shuffle:  # HDF5 writes several rows at once in rising order only
                 for carrier, image_scores in zip(carriers[rows], block, strict=True):
                     scores[carrier] = image_scores
+            else:
+                scores[rows] = block
             done += len(block)
-        file.attrs["source"] = source
-
-
-@contextmanager
-def open_scores(path: str | Path, count: int, shape: tuple[int, int]) -> Iterator[h5py.Dataset]:
-    """Yield the scores, float32 (count, H, W).
-
-    Raises:
-        InputError: the file is damaged, or made for other images.
-    """
-    with open_hdf5(path, "saliency") as file:
-        with well_formed(path):
-            scores = file["scores"]
-            if scores.shape != (count, *shape) or scores.dtype != np.float32:
-                raise InputError(
-                    f"{path}: scores are {scores.shape} {scores.dtype}, expected {(count, *shape)} float32"
-                )
-        yield scores

@@ -1,6 +1,7 @@
 """Make the masks of one iteration from those of the last, and a table of what they keep."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,8 @@ from scipy import ndimage
 
 from spatial_reduction.data.dataset_file import Dataset
 from spatial_reduction.masks.mask_file import open_mask, write_mask
-from spatial_reduction.masks.ranking import kept_counts, shrink_mask
-from spatial_reduction.masks.score_pixels import open_scores
+from spatial_reduction.masks.ranking import Schedule
+from spatial_reduction.masks.saliency_file import open_scores
 from spatial_reduction.runtime.errors import InputError
 from spatial_reduction.runtime.files import file_digest, write_table
 from spatial_reduction.runtime.log import progress, say
@@ -34,9 +35,7 @@ def shrink_masks(
     model: str | Path,
     output: str | Path,
     table: str | Path,
-    schedule: str,
-    step: float,
-    threshold: str,
+    schedule: Schedule,
     iteration: int,
     seed: int | None = None,
 ) -> None:
@@ -46,8 +45,6 @@ def shrink_masks(
         saliency: scores of the training images by the model of the previous iteration.
         parent: mask of the previous iteration.
         model: that model's file; its digest is recorded.
-        schedule, step: see `masking.kept_counts`.
-        threshold: per cent, as written in the configuration (kept exact).
         seed: whose training images these are, see `Dataset.open`.
 
     Raises:
@@ -55,8 +52,7 @@ def shrink_masks(
     """
     data = Dataset.open(dataset, seed)
     shape, count = data.image_shape[:2], data.count("train")
-    target = kept_counts(schedule, threshold, step, iteration, data.pixel_count)[-1]
-    recorded = {"iteration": iteration, "threshold": threshold, "schedule": schedule}
+    recorded = {"iteration": iteration, "threshold": schedule.threshold, "schedule": schedule.schedule}
     tally = _Tally(data.classes)
     with open_scores(saliency, count, shape) as scores, open_mask(parent, count, shape) as before:
         recorded |= {"parent_digest": before.attributes["digest"], "model_digest": file_digest(model)}
@@ -66,21 +62,22 @@ def shrink_masks(
                 data.blocks("train"), data.block_count("train"), "shrinking masks", "blocks"
             ):
                 previous = before.read(block)
-                candidates = previous if schedule == "compounding" else np.ones_like(previous)
-                kept = _shrunk(candidates, scores[block], target, parent, saliency)
+                with _blamed(parent, saliency):
+                    kept = schedule.next_masks(scores[block], previous, iteration)
                 tally.add(kept, previous, labels)
                 yield kept
 
         write_mask(output, shrunk(), shape, recorded)
     write_table(table, tally.rows())
+    target = schedule.count(data.pixel_count, iteration)
     say(f"{output}: {target} of {data.pixel_count} pixels kept in each of {count} images")
 
 
-def _shrunk(
-    candidates: np.ndarray, scores: np.ndarray, target: int, parent: str | Path, saliency: str | Path
-) -> np.ndarray:
+@contextmanager
+def _blamed(parent: str | Path, saliency: str | Path) -> Iterator[None]:
+    """Name the file that does not fit."""
     try:
-        return shrink_mask(candidates, scores, target)
+        yield
     except InputError as error:
         raise InputError(f"{saliency}: {error}; delete it and run again") from error
     except ValueError as error:

@@ -7,15 +7,13 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
-import torch
 
 from spatial_reduction.data.dataset_file import Dataset
 from spatial_reduction.masks.ranking import kept_count, shrink_mask
 from spatial_reduction.networks.base import Network
 from spatial_reduction.networks.inference import predict
 from spatial_reduction.networks.model_file import load_model, require_architecture
-from spatial_reduction.runtime.determinism import set_determinism
-from spatial_reduction.runtime.device import choose_device
+from spatial_reduction.runtime.device import Machine
 from spatial_reduction.runtime.files import create_hdf5, write_table
 from spatial_reduction.runtime.log import progress
 from spatial_reduction.saliency.base import Context, stream_scores
@@ -34,10 +32,8 @@ def render_sources(
     images: int,
     thresholds: Sequence[str],
     classes_of_interest: Sequence[str],
-    device: str,
     seed: int,
-    threads: int,
-    deterministic: bool = False,
+    machine: Machine,
 ) -> None:
     """Write `sources.h5`, pictures of M test images by S sources, and the table `sources.csv`.
 
@@ -53,16 +49,13 @@ def render_sources(
     Raises:
         InputError: a file is damaged, or a score is not a number.
     """
-    torch.set_num_threads(threads)
-    set_determinism(deterministic)
-    data = Dataset.open(dataset, seed)
+    where, data = machine.enter(), Dataset.open(dataset, seed)
     chosen = _spread(data.count("test"), MEASURED)
     pixels, labels = data.pick("test", chosen)
     interest = data.class_indices(classes_of_interest)
-    where = choose_device(device)
     network = load_model(model, where).eval()
     require_architecture(model, network, data.image_shape[2], len(data.classes), None)
-    context = Context(Path(model), device, threads, len(data.classes), interest, seed, 2)
+    context = Context(Path(model), machine, len(data.classes), interest, seed, 2)
     shown = _spread(len(chosen), images)
     strictest = min(thresholds, key=float)
     rows, scores, kept = [], [], []

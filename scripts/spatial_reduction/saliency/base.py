@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from spatial_reduction.runtime.device import Machine
+
 Blocks = Iterable[tuple[np.ndarray, np.ndarray]]  # images uint8 (n, H, W, C), labels uint8 (n, H, W)
 
 
@@ -16,22 +18,18 @@ class Context:
 
     Attributes:
         model: file of the model whose saliency is asked for.
-        device: `auto`, `cpu`, `cuda` or `mps`.
-        threads: CPU threads of the job.
+        machine: that sources compute on that ask a model.
         classes: number of classes of the data set.
         classes_of_interest: label values whose pixels count as relevant.
         seed, iteration: for sources that draw at random.
-        deterministic: for sources that compute with torch, see `determinism.set_determinism`.
     """
 
     model: Path
-    device: str
-    threads: int
+    machine: Machine
     classes: int
     classes_of_interest: Sequence[int]
     seed: int
     iteration: int
-    deterministic: bool = False
 
 
 def stream_scores(source: str, blocks: Blocks, context: Context, rank: str = "highest") -> Iterator[np.ndarray]:

@@ -9,8 +9,6 @@ from spatial_reduction.data.dataset_file import BLOCK_PIXELS
 from spatial_reduction.networks.base import Network
 from spatial_reduction.networks.inference import to_input
 from spatial_reduction.networks.model_file import load_model, require_architecture
-from spatial_reduction.runtime.determinism import set_determinism
-from spatial_reduction.runtime.device import choose_device
 from spatial_reduction.saliency.base import Blocks, Context
 
 # A backward pass needs all feature maps at once: about 25 of full width in a U-Net, 1 of 16 MiB at width 32.
@@ -27,9 +25,7 @@ def score_batches(
     `score` gets the network in evaluation mode with its weights fixed, and ordinary tensors, whatever mode the caller
     is in: it may take gradients with respect to the images.
     """
-    torch.set_num_threads(context.threads)
-    set_determinism(context.deterministic)
-    device = choose_device(context.device)
+    device = context.machine.enter()
     with torch.inference_mode(False):
         network = load_model(context.model, device).eval().requires_grad_(False)
     for images, _ in blocks:

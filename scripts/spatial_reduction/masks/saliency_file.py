@@ -1,0 +1,36 @@
+"""The saliency file: a score of each pixel of each training image."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from spatial_reduction.runtime.errors import InputError
+from spatial_reduction.runtime.files import create_hdf5, open_hdf5, well_formed
+
+
+@contextmanager
+def create_scores(path: str | Path, count: int, shape: tuple[int, int], source: str) -> Iterator[h5py.Dataset]:
+    """Yield the scores to be written, float32 (count, H, W); the file appears when all are."""
+    with create_hdf5(path, "saliency") as file:
+        yield file.create_dataset("scores", (count, *shape), "float32", chunks=(1, *shape), fletcher32=True)
+        file.attrs["source"] = source
+
+
+@contextmanager
+def open_scores(path: str | Path, count: int, shape: tuple[int, int]) -> Iterator[h5py.Dataset]:
+    """Yield the scores, float32 (count, H, W).
+
+    Raises:
+        InputError: the file is damaged, or made for other images.
+    """
+    with open_hdf5(path, "saliency") as file:
+        with well_formed(path):
+            scores = file["scores"]
+            if scores.shape != (count, *shape) or scores.dtype != np.float32:
+                raise InputError(
+                    f"{path}: scores are {scores.shape} {scores.dtype}, expected {(count, *shape)} float32"
+                )
+        yield scores
