@@ -25,6 +25,7 @@ include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/prediction.smk"
+include: "workflow/rules/comparison.smk"
 include: "workflow/rules/preflight.smk"
 
 
@@ -47,6 +48,11 @@ rule all:
 rule predict:
     input:
         new_predictions,
+
+
+rule compare:
+    input:
+        "<results>/comparison/comparison.csv",
 
 
 rule export:
