@@ -435,19 +435,20 @@ def test_masks_are_no_label_pictures_of_objects(prepare, own_folder, own_config)
 
 
 def test_an_image_is_turned_as_viewers_show_it_and_lies_under_its_mask(prepare, own_folder, own_config):
-    mask = np.zeros((16, 16), np.uint8)
-    mask[2:6, 1:9] = 1
-    root = own_folder(noise, lambda index: mask)
+    masks = np.zeros((10, 16, 16), np.uint8)
+    for index, mask in enumerate(masks):
+        mask[index % 5 : index % 5 + 4, index // 2 : 9] = 1
+    root = own_folder(noise, lambda index: masks[index])
     exif = Image.Exif()
     exif[274] = 3
     for index in range(10):
         (root / f"images/{index}.tif").unlink()
-        upside_down = np.rot90(40 + 170 * mask, 2)
+        upside_down = np.rot90(20 + 140 * masks[index] + noise(index, 80), 2)
         Image.fromarray(upside_down).save(root / f"images/{index}.jpg", exif=exif, quality=95)
     arrays, _ = prepare(root, own_config)
     is_thing = arrays["labels"] == 1
-    assert arrays["images"][..., 0][is_thing].mean() > 195
-    assert arrays["images"][..., 0][~is_thing].mean() < 55
+    assert arrays["images"][..., 0][is_thing].mean() > 190
+    assert arrays["images"][..., 0][~is_thing].mean() < 70
 
 
 def test_a_picture_that_nothing_converts_is_left_out_like_any_other(prepare, own_folder, own_config):

@@ -1,6 +1,6 @@
 """What stands in the way of believing a claim: each function returns the warnings of one kind."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,12 +20,16 @@ class Evidence:
         final: rows of `metrics.csv` of each chain's last iteration on the test images, all protocols.
         steps: arm, threshold, seed, steps: optimiser steps of each chain.
         class_share: {class: per cent of the training pixels}.
+        parted_twins: how many groups of images that are the same, or nearly, lie in several splits.
+        absent_classes: "class (split)" where no image of a split has a class.
     """
 
     contrasts: pd.DataFrame
     final: pd.DataFrame
     steps: pd.DataFrame
     class_share: Mapping[str, float]
+    parted_twins: int = 0
+    absent_classes: Sequence[str] = ()
 
 
 def warn_of_few_seeds(seeds: int) -> list[str]:
@@ -40,6 +44,17 @@ def warn_of_few_seeds(seeds: int) -> list[str]:
             f"effect; every claim then rests on the t distribution. Plan at least {FEWEST_SEEDS}, better 10."
         )
     ]
+
+
+def warn_of_data(evidence: Evidence) -> list[str]:
+    """Warn of images that are in several splits, and of classes that a split lacks."""
+    twins, absent = evidence.parted_twins, ", ".join(evidence.absent_classes)
+    found = (
+        f"Twins: {twins} groups of images are the same, or nearly, and lie in several splits; what is measured there "
+        "was in part seen before (dataset.h5 names them: parted_twin_names)."
+    )
+    missing = f"Absent classes: no image has {absent}; measures of these classes say nothing there."
+    return [line for line, is_so in ((found, twins), (missing, absent)) if is_so]
 
 
 def warn_of_weak_baseline(evidence: Evidence, primary: str, least: float | None) -> list[str]:

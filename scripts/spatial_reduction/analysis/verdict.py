@@ -9,6 +9,7 @@ import pandas as pd
 from spatial_reduction.analysis.caveats import (
     Evidence,
     warn_of_collapse,
+    warn_of_data,
     warn_of_few_seeds,
     warn_of_low_start,
     warn_of_mask_leak,
@@ -101,7 +102,7 @@ def reach_verdict(evidence: Evidence, config: Mapping[str, Any]) -> Verdict:
         _answer(hypothesis, decider, secondary[hypothesis], caveats[hypothesis], evidence.contrasts, config)
         for hypothesis, decider in deciding_measures(measure).items()
     ]
-    warnings = warn_of_few_seeds(len(config["seeds"]))
+    warnings = warn_of_few_seeds(len(config["seeds"])) + warn_of_data(evidence)
     warnings += warn_of_weak_baseline(evidence, primary, config["report"]["least_baseline_iou"]) + warn_of_collapse(
         evidence
     )

@@ -177,7 +177,12 @@ def _of_seed(dataset: Dataset, file: h5py.File, seed: int) -> Dataset:
     names, groups = (
         [text.decode() for text in read_rows(file[key], np.arange(sum(counts)))] for key in ("names", "group")
     )
-    train, validation = redraw(names, groups, counts[1], (int(file.attrs["split_seed"]), seed))
+    twins: dict[int, list[str]] = {}
+    for name, group in zip(names, file["twin"][: sum(counts)].tolist(), strict=True):
+        if group >= 0:
+            twins.setdefault(group, []).append(name)
+    seeds = int(file.attrs["split_seed"]), seed
+    train, validation = redraw(names, groups, counts[1], seeds, list(twins.values()))
     mean = file["image_mean"][:][train].mean(axis=0)  # images are of one size
     digest = hashlib.sha256(f"{dataset.digest} {train.tolist()}".encode()).hexdigest()
     rows = dataset.rows | {"train": train, "validation": validation}
@@ -185,7 +190,7 @@ def _of_seed(dataset: Dataset, file: h5py.File, seed: int) -> Dataset:
 
 
 def describe(path: str | Path) -> dict[str, Any]:
-    """Return what a report says of a data set: counts, shares of the classes, digest, images left out."""
+    """Return what a report says of a data set: counts, shares of the classes, digest, twins, images left out."""
     with open_hdf5(path, "dataset") as file, well_formed(path):
         attributes = dict(file.attrs.items())
         shares = dict(zip(attributes["classes"], attributes["class_share"], strict=True))
@@ -194,5 +199,8 @@ def describe(path: str | Path) -> dict[str, Any]:
             "image_shape": [int(size) for size in file["images"].shape[1:]],
             "class_share": {str(name): float(share) for name, share in shares.items()},
             "source_digest": str(attributes["source_digest"]),
+            "parted_twins": int(attributes["parted_twins"]),
+            "parted_twin_names": [str(names) for names in attributes["parted_twin_names"]],
+            "absent_classes": [str(name) for name in attributes["absent_classes"]],
             "left_out": [reason.decode() for reason in file["left_out"][:]],
         }

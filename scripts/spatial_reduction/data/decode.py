@@ -43,6 +43,7 @@ class Decoded(NamedTuple):
         image: uint8 (H, W, 3) for colour "rgb" or (H, W, 1) for "grey"; bilinear resize.
         labels: uint8 (H, W), class indices, 255 where ignored; nearest-neighbour resize.
         digest: SHA-256 of the two files' bytes, or of the two pages' samples, hexadecimal.
+        image_digest: the same of the image alone.
         instances: uint16 (H, W), 0 where there is no object, else 1, 2, ...; None for data without objects.
         deep_range: least and greatest sample of an image deeper than 8 bits, else None.
         palette: {label value: its colour} of a label picture of classes with a palette; else empty.
@@ -52,6 +53,7 @@ class Decoded(NamedTuple):
     image: np.ndarray
     labels: np.ndarray
     digest: str
+    image_digest: str
     instances: np.ndarray | None
     deep_range: tuple[float, float] | None
     palette: Mapping[int, tuple[int, ...]]
@@ -98,6 +100,7 @@ def decode_pair(
         shown = ShownPicture(pair.image, pair.page, colour, intensity_range)
         image, size, deep_range = shown.resized(image_size), shown.size, shown.deep_range
         _digest(digest, shown.picture, pair.page)
+        image_digest = digest.hexdigest()
         is_turned = shown.picture.orientation > 1
         del shown
     with _room.of(count_pixels(pair.labels)):
@@ -116,7 +119,7 @@ def decode_pair(
         parts = int(ndimage.label(instances)[1]) if instances.max() == 1 else 0
     elif picture.palette is not None:
         palette = {value: tuple(picture.palette[value].tolist()) for value in np.unique(raw).tolist()}
-    return Decoded(image, labels, digest.hexdigest(), instances, deep_range, palette, parts)
+    return Decoded(image, labels, digest.hexdigest(), image_digest, instances, deep_range, palette, parts)
 
 
 def _digest(digest: "hashlib._Hash", picture: Picture, page: int | None) -> None:

@@ -15,12 +15,15 @@ from spatial_reduction.data.decode import Decoded, Pair, decode_pair
 from spatial_reduction.data.instances import Objects
 from spatial_reduction.data.labels import IGNORED
 from spatial_reduction.data.layouts import list_pairs
-from spatial_reduction.data.splits import SPLITS, split_pairs
+from spatial_reduction.data.splits import DRAWN, SPLITS, split_pairs
+from spatial_reduction.data.twins import find_twins
 from spatial_reduction.runtime.allocation import keep_freed_memory
 from spatial_reduction.runtime.errors import InputError
 from spatial_reduction.runtime.files import CHUNK_BYTES, create_hdf5
 from spatial_reduction.runtime.log import printable, progress, say
 
+SEQUENCES = ("isbi2012", "cell_tracking")  # whose images are alike by nature
+TOLD = 10  # of many names
 LEAST_SPREAD = 1.0  # standard deviation of the training images, in levels of 255: less is one grey
 CORE = (0.001, 0.999)  # of the pixels; the others may be hot or dead
 FEWEST_LEVELS = 32  # of 256 that the core of images deeper than 8 bits must span: 12 bits in 16 span 16
@@ -43,8 +46,6 @@ def prepare_dataset(root: str | Path, output: str | Path, dataset: Mapping[str, 
     """
     keep_freed_memory()
     pairs = list_pairs(dataset["source"], root, dataset["limit"], dataset["truth"], dataset["layout"])
-    parts = split_pairs(pairs, dataset["split"])
-    ordered = [(split, pair) for split in SPLITS for pair in parts[split]]
     decode = partial(
         decode_pair,
         image_size=dataset["image_size"],
@@ -53,6 +54,30 @@ def prepare_dataset(root: str | Path, output: str | Path, dataset: Mapping[str, 
         intensity_range=dataset["intensity_range"],
         objects=Objects.of(dataset),
     )
+    try:
+        _prepare(pairs, (), output, dataset, decode, threads)
+    except _TwinsPartedError as parted:
+        say(f"{len(parted.twins)} groups of images that are alike; they are kept together, so the split is drawn anew")
+        _prepare(pairs, parted.twins, output, dataset, decode, threads)
+
+
+class _TwinsPartedError(Exception):
+    """A drawn split parts twins; how many there are is known only when all images are decoded."""
+
+    def __init__(self, twins: list[list[str]]) -> None:
+        self.twins = twins
+
+
+def _prepare(
+    pairs: Sequence[Pair],
+    twins: Sequence[Sequence[str]],
+    output: str | Path,
+    dataset: Mapping[str, Any],
+    decode: Callable[[Pair], Decoded],
+    threads: int,
+) -> None:
+    parts = split_pairs(pairs, dataset["split"], twins)
+    ordered = [(split, pair) for split in SPLITS for pair in parts[split]]
     with create_hdf5(output, "dataset") as file:
         store = _Store(file, len(ordered), dataset)
         decoded = _decode_all(ordered, decode, threads)
@@ -169,7 +194,9 @@ class _Store:
         self.names: list[str] = []
         self.groups: list[str] = []
         self.digests: list[str] = []
+        self.image_digests: list[str] = []
         self.left_out: list[str] = []
+        self.is_sequence = dataset["source"] in SEQUENCES
         self.digest = hashlib.sha256()  # of all that a training can depend on: pixels, labels, objects, order, split
         self.pixels = np.zeros(256, dtype=np.int64)  # of the training split, by label
         self.values = np.zeros((channels, 256), dtype=np.int64)
@@ -183,7 +210,7 @@ class _Store:
         if isinstance(result, InputError):
             self.left_out.append(printable(str(result)))
             return
-        image, labels, digest, instances, deep_range, palette, parts = result
+        image, labels, digest, image_digest, instances, deep_range, palette, parts = result
         self._require_one_palette(palette, pair.labels)
         self.images.add(image)
         self.labels.add(labels)
@@ -191,6 +218,7 @@ class _Store:
         self.names.append(pair.name)
         self.groups.append(pair.group)
         self.digests.append(digest)
+        self.image_digests.append(image_digest)
         self.digest.update(split.encode() + image.tobytes() + labels.tobytes())
         if self.instances is not None:
             self.instances.add(instances)
@@ -232,6 +260,38 @@ class _Store:
             self.file["image_mean"] = np.stack(self.means)
             self.file.attrs["split_seed"] = self.split["seed"]
         self._describe()
+        self._describe_twins()
+        self._describe_absent_classes()
+
+    def _describe_twins(self) -> None:
+        """Find images that are there twice; start anew if the draw parted them, else note those that are parted."""
+        images = self.file["images"]
+        groups = find_twins(self.image_digests, lambda position: images[position], is_near=not self.is_sequence)
+        split_of = {index: split for split, indices in self.members.items() for index in indices}
+        drawn = DRAWN.get(self.split["method"], ())
+        if any(len({split_of[index] for index in group}.intersection(drawn)) > 1 for group in groups):
+            raise _TwinsPartedError([[self.names[index] for index in group] for group in groups])
+        if self.split["per_seed"]:
+            twin = np.full(len(self.names), -1)
+            for number, group in enumerate(groups):
+                twin[group] = number
+            self.file["twin"] = twin
+        parted = [group for group in groups if len({split_of[index] for index in group}) > 1]
+        lines = [", ".join(f"{self.names[index]} ({split_of[index]})" for index in group[:TOLD]) for group in parted]
+        self.file.attrs["twins"] = sum(map(len, groups))
+        self.file.attrs["parted_twins"] = len(parted)
+        self.file.attrs["parted_twin_names"] = lines[:TOLD]
+        for line in lines[:TOLD]:
+            say(f"the same image, or nearly, in several splits: {line}")
+
+    def _describe_absent_classes(self) -> None:
+        """Note the classes that no picture of a split has: a measure over classes leaves them out, or counts them 0."""
+        names = [entry["name"] for entry in self.classes]
+        absent = {split: [name for i, name in enumerate(names) if not self.held[split][i]] for split in SPLITS}
+        self.file.attrs["absent_classes"] = [f"{name} ({split})" for split in SPLITS for name in absent[split]]
+        for split, missing in absent.items():
+            if missing:
+                say(f"no {split} image has the class {', '.join(missing)}: what is measured there says nothing of it")
 
     def _describe(self) -> None:
         shares = 100 * self.pixels[: len(self.classes)] / max(1, self.pixels.sum())

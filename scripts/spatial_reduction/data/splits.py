@@ -12,16 +12,20 @@ from spatial_reduction.data.layouts import read_lines
 from spatial_reduction.runtime.errors import InputError
 
 SPLITS = ("train", "validation", "test")
+DRAWN = {"official": ("train", "validation"), "random": SPLITS}  # splits that a method draws apart, by chance
 
 Drawn = TypeVar("Drawn", Pair, "_Stored")
 
 
-def split_pairs(pairs: Sequence[Pair], split: Mapping[str, Any]) -> dict[str, list[Pair]]:
+def split_pairs(
+    pairs: Sequence[Pair], split: Mapping[str, Any], twins: Sequence[Sequence[str]] = ()
+) -> dict[str, list[Pair]]:
     """Return the pairs of each split as the section `dataset.split` of the configuration asks.
 
     Methods: `official` (the release's test set; `validation_share` per cent of its trainval), `random`
     (`validation_share` and `test_share` per cent of all), `ordered` (the same shares; the last pairs test, those before
-    them validate) and `lists` (one file of names per split).
+    them validate) and `lists` (one file of names per split). Where pairs are drawn, those of a group of `twins` (names
+    of pairs of the same image) are drawn as one.
 
     Raises:
         InputError: a split would be empty, or a listed name does not exist or stands in two lists.
@@ -31,7 +35,7 @@ def split_pairs(pairs: Sequence[Pair], split: Mapping[str, Any]) -> dict[str, li
         parts = _listed(pairs, split["lists"])
     elif method == "official":
         trainval = [pair for pair in pairs if pair.official == "trainval"]
-        train, validation = draw_stratified(trainval, split["validation_share"], split["seed"])
+        train, validation = _draw(trainval, split["validation_share"], split["seed"], twins)
         parts = {"train": train, "validation": validation, "test": [p for p in pairs if p.official == "test"]}
     elif method == "ordered":
         shares = (Fraction(str(split[f"{name}_share"])) / 100 for name in ("validation", "test"))
@@ -40,14 +44,43 @@ def split_pairs(pairs: Sequence[Pair], split: Mapping[str, Any]) -> dict[str, li
         cut = max(0, end - validating)
         parts = {"train": pairs[:cut], "validation": pairs[cut:end], "test": pairs[end:]}
     else:
-        rest, test = draw_stratified(pairs, split["test_share"], split["seed"])
+        rest, test = _draw(pairs, split["test_share"], split["seed"], twins)
         validating = int(len(pairs) * Fraction(str(split["validation_share"])) / 100)
-        train, validation = draw_stratified(rest, Fraction(100 * validating, max(1, len(rest))), split["seed"] + 1)
+        train, validation = _draw(rest, Fraction(100 * validating, max(1, len(rest))), split["seed"] + 1, twins)
         parts = {"train": train, "validation": validation, "test": test}
     for name in SPLITS:
         if not parts[name]:
-            raise InputError(f"dataset.split: the {name} split of {len(pairs)} images is empty (method {method})")
+            alike = f"; {sum(map(len, twins))} of them are alike and stay together" if twins else ""
+            raise InputError(
+                f"dataset.split: the {name} split of {len(pairs)} images is empty (method {method}{alike})"
+            )
     return parts
+
+
+def _draw(
+    pairs: Sequence[Drawn], share: float | Fraction, seed: int | tuple[int, int], twins: Sequence[Sequence[str]]
+) -> tuple[list[Drawn], list[Drawn]]:
+    """Return (rest, drawn) as `draw_stratified` does, of one pair of each group of twins; the others follow it.
+
+    Single pairs then change sides, the last ones by name, until as many are drawn as without twins.
+    """
+    names = {pair.name for pair in pairs}
+    leaders = {}
+    for group in twins:
+        first, *others = sorted(names.intersection(group)) or [None]
+        leaders |= dict.fromkeys(others, first)
+    rest, drawn = draw_stratified([pair for pair in pairs if pair.name not in leaders], share, seed)
+    is_drawn = {pair.name for pair in drawn}
+    for pair in pairs:
+        if pair.name in leaders:
+            (drawn if leaders[pair.name] in is_drawn else rest).append(pair)
+    missing = int(len(pairs) * Fraction(str(share)) / 100) - len(drawn)
+    giving, taking = (rest, drawn) if missing > 0 else (drawn, rest)
+    twin_names = {name for group in twins for name in group}
+    for pair in [pair for pair in giving if pair.name not in twin_names][-abs(missing) :] if missing else []:
+        giving.remove(pair)
+        taking.append(pair)
+    return sorted(rest, key=lambda pair: pair.name), sorted(drawn, key=lambda pair: pair.name)
 
 
 def draw_stratified(
@@ -76,13 +109,18 @@ class _Stored(NamedTuple):
 
 
 def redraw(
-    names: Sequence[str], groups: Sequence[str], validating: int, seed: tuple[int, int]
+    names: Sequence[str],
+    groups: Sequence[str],
+    validating: int,
+    seed: tuple[int, int],
+    twins: Sequence[Sequence[str]] = (),
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draw anew which of the pairs that train or validate do which, `validating` of them validate; stratified.
 
     Args:
         names, groups: of the pairs, in the order of the file.
         seed: of the split, and of the chain.
+        twins: groups of names that stay together.
 
     Returns:
         Their places, int64, in rising order: of the pairs that train, and of those that validate.
@@ -91,7 +129,7 @@ def redraw(
     known = sorted(set(groups))
     order = dict(zip(known, np.random.default_rng(seed).permutation(len(known)).tolist(), strict=True))
     pairs = [_Stored(name, order[group], row) for row, (name, group) in enumerate(zip(names, groups, strict=True))]
-    parts = draw_stratified(pairs, Fraction(100 * validating, len(pairs)), seed)
+    parts = _draw(pairs, Fraction(100 * validating, len(pairs)), seed, twins)
     train, validation = (np.array(sorted(pair.row for pair in part), dtype=np.int64) for part in parts)
     return train, validation
 

@@ -83,7 +83,8 @@ def write_report(
     rules = pd.read_csv(costs)
     final, data = last_test_rows(measured), describe(dataset)
     steps = curves.groupby(CHAIN)["cumulative_steps"].max().rename("steps").reset_index()
-    reached = reach_verdict(Evidence(compared, final, steps, data["class_share"]), config)
+    facts = (data["class_share"], data["parted_twins"], data["absent_classes"])
+    reached = reach_verdict(Evidence(compared, final, steps, *facts), config)
     intact = final[final["protocol"] == "intact"]
     about, primary = config["report"]["method"], config["evaluation"]["comparators"][0]
     measure = config["report"]["measure"]
