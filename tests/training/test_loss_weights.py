@@ -175,7 +175,13 @@ def test_weights_change_the_training_but_not_what_validation_measures(cells, con
     write_intact_mask(cells.path, tmp_path / "mask.h5")
     histories = {}
     for name, weights in {"plain": None, "zero": {"weight": 0, "sigma": 5, "balance": False}, "paper": PAPER}.items():
-        training = config["training"] | {"epochs": 1, "learning_rate": 1e-12, "device": "cpu", "border_weight": weights}
+        training = config["training"] | {
+            "epochs": 1,
+            "batch_size": 3,
+            "learning_rate": 1e-12,
+            "device": "cpu",
+            "border_weight": weights,
+        }
         train_model(**training_arguments(cells.path, tmp_path, name, training, start="scratch"))
         histories[name] = pd.read_csv(tmp_path / f"{name}.csv")
     losses = {name: table[["train_loss", "validation_loss"]].iloc[0].tolist() for name, table in histories.items()}

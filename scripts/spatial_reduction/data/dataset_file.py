@@ -10,6 +10,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from spatial_reduction.data.labels import IGNORED
 from spatial_reduction.data.splits import SPLITS, redraw
 from spatial_reduction.runtime.errors import InputError
 from spatial_reduction.runtime.files import open_hdf5, read_rows, well_formed
@@ -153,7 +154,7 @@ class Dataset:
     def _known(self, labels: np.ndarray) -> np.ndarray:
         """Return labels, all of which are classes or ignored."""
         if labels.size and (labels + np.uint8(1)).max() > len(self.classes):  # 255, ignored, becomes 0
-            unknown = [value for value in np.unique(labels).tolist() if len(self.classes) <= value < 255]
+            unknown = [value for value in np.unique(labels).tolist() if len(self.classes) <= value < IGNORED]
             raise InputError(f"{self.path}: labels {unknown[:10]} are none of its {len(self.classes)} classes")
         return labels
 

@@ -9,14 +9,14 @@ from PIL import Image
 
 from spatial_reduction.runtime.files import written_whole
 
-# seaborn's palette "colorblind", in which the figures draw classes.
+# seaborn's palette "colorblind", as all figures have.
 COLOURS = ("0173b2", "de8f05", "029e73", "d55e00", "cc78bc", "ca9161", "fbafe4", "949494", "ece133", "56b4e9")
 GOLDEN_RATIO = 0.618034  # steps of it round the circle of hues keep any number of them apart
 FILL = 0.35
 
 
 def class_colours(classes: int) -> np.ndarray:
-    """Return one colour per class, uint8 (classes, 3): those of the figures, then further hues."""
+    """Return one colour per class, uint8 (classes, 3), the same in every picture and figure: a palette, then hues."""
     named = [tuple(bytes.fromhex(colour)) for colour in COLOURS[:classes]]
     further = [hsv_to_rgb(index * GOLDEN_RATIO % 1, 0.7, 0.85) for index in range(len(COLOURS), classes)]
     return np.array([*named, *(tuple(round(255 * part) for part in hue) for hue in further)], dtype=np.uint8)

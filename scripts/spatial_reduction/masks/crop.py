@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from spatial_reduction.data.labels import IGNORED
+from spatial_reduction.networks.stride import round_up
 
 POOL = 16  # batches whose images are sorted by size together: more pad less, fewer mix better
 SIZES = 16  # lengths that a window can have: the first step of a new size costs twice as much (cuDNN, oneDNN plan it)
@@ -78,12 +79,8 @@ class Windows:
     def _lines(self, chosen: torch.Tensor, axis: int, side: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the rows (axis 0) or columns (1) of each window, int64 (n, h), and which of them are in the box."""
         first, extent = self.boxes[chosen, axis], self.boxes[chosen, axis + 2]
-        unit = _round_up(-(-side // SIZES), self.stride)
-        size = min(_round_up(max(int(extent.max()), -(-side // SMALLEST)), unit), side)
+        unit = round_up(-(-side // SIZES), self.stride)
+        size = min(round_up(max(int(extent.max()), -(-side // SMALLEST)), unit), side)
         start = (first - (size - extent) // 2).clamp(0, side - size)
         lines = start[:, None] + torch.arange(size)
         return lines, (lines >= first[:, None]) & (lines < (first + extent)[:, None])
-
-
-def _round_up(value: int, unit: int) -> int:
-    return -(-value // unit) * unit

@@ -7,6 +7,7 @@ import torch
 
 from spatial_reduction.networks.base import Network
 from spatial_reduction.networks.inference import compute_logits
+from spatial_reduction.networks.stride import round_up
 
 
 def compute_logits_tiled(model: Network, images: np.ndarray, tile: int, device: torch.device) -> torch.Tensor:
@@ -30,9 +31,9 @@ def compute_logits_tiled(model: Network, images: np.ndarray, tile: int, device: 
     count, height, width, _ = images.shape
     mirrored = mirror_to_multiple(images, model.stride)
     logits = torch.empty(count, model.architecture["classes"], *mirrored.shape[1:3])
-    context = _round_up(model.receptive_radius, model.period)
-    for rows, seen_rows in _spans(mirrored.shape[1], _round_up(tile, model.period), context):
-        for columns, seen_columns in _spans(mirrored.shape[2], _round_up(tile, model.period), context):
+    context = round_up(model.receptive_radius, model.period)
+    for rows, seen_rows in _spans(mirrored.shape[1], round_up(tile, model.period), context):
+        for columns, seen_columns in _spans(mirrored.shape[2], round_up(tile, model.period), context):
             part = compute_logits(model, mirrored[:, seen_rows, seen_columns], device)
             inner = (_within(rows, seen_rows), _within(columns, seen_columns))
             logits[..., rows, columns] = part[..., inner[0], inner[1]].cpu()
@@ -54,7 +55,3 @@ def _spans(length: int, tile: int, context: int) -> Iterator[tuple[slice, slice]
 
 def _within(tile: slice, seen: slice) -> slice:
     return slice(tile.start - seen.start, tile.stop - seen.start)
-
-
-def _round_up(value: int, multiple: int) -> int:
-    return -(-value // multiple) * multiple

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from spatial_reduction.evaluation.overlays import class_colours
 from spatial_reduction.report.figure_style import SMALL, save_figure, text_size
 from spatial_reduction.runtime.files import open_hdf5, well_formed
 
@@ -34,7 +34,7 @@ def plot_examples(examples: str | Path, title: str, outputs: Sequence[str | Path
     figure, panels = plt.subplots(
         len(images), len(columns), figsize=(1.05 * len(columns), 1.13 * len(images) + 0.6), squeeze=False
     )
-    colours = class_colours(len(classes))
+    colours = class_colour_map(len(classes))
     low, high = np.quantile(saliency, [0.02, 0.98]) if saliency.size else (0.0, 1.0)
     for row, image in enumerate(images):
         cells = iter(panels[row])
@@ -61,9 +61,9 @@ def plot_examples(examples: str | Path, title: str, outputs: Sequence[str | Path
     return save_figure(figure, outputs)
 
 
-def class_colours(classes: int) -> ListedColormap:
-    """Return the colours of the classes, the same in every picture grid."""
-    return ListedColormap(sns.color_palette("colorblind", max(3, classes))[:classes])
+def class_colour_map(classes: int) -> ListedColormap:
+    """Return the colours of the classes for grids of pictures."""
+    return ListedColormap(class_colours(classes) / 255)
 
 
 def show_picture(axes: Axes, picture: np.ndarray, **style: object) -> None:

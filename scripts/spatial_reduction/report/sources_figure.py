@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from scipy.stats import rankdata
 
-from spatial_reduction.report.examples_figure import class_colours, show_classes, show_picture
+from spatial_reduction.report.examples_figure import class_colour_map, show_classes, show_picture
 from spatial_reduction.report.figure_style import SMALL, save_figure, text_size
 from spatial_reduction.runtime.files import open_hdf5, well_formed
 
@@ -30,7 +30,7 @@ def plot_sources(pictures: str | Path, outputs: Sequence[str | Path]) -> Figure:
         sources, classes = list(file.attrs["sources"]), list(file.attrs["classes"])
     height, width = images.shape[1:3]
     size = (CELL * (3 + len(sources)), CELL * height / width * 2 * len(images) + FOOT)
-    figure, colours = plt.figure(figsize=size), class_colours(len(classes))
+    figure, colours = plt.figure(figsize=size), class_colour_map(len(classes))
     grid = figure.add_gridspec(
         2 * len(images),
         3 + len(sources),

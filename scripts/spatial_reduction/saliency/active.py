@@ -8,6 +8,7 @@ import torch
 from torch.nn.functional import adaptive_avg_pool2d, avg_pool2d, interpolate
 
 from spatial_reduction.networks.base import Network
+from spatial_reduction.networks.stride import round_up
 from spatial_reduction.saliency.base import Blocks, Context
 from spatial_reduction.saliency.batched import score_batches
 from spatial_reduction.saliency.probability import log_odds
@@ -50,7 +51,7 @@ def glimpse_side(height: int, width: int, stride: int) -> int:
     """Return the side of a glimpse in pixels: a multiple of the network's stride, at most the image's shorter side."""
     shorter = min(height, width)
     wanted = max(SMALLEST, shorter // 4)
-    return min(shorter, -(-wanted // stride) * stride)
+    return min(shorter, round_up(wanted, stride))
 
 
 class _Evidence:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from spatial_reduction.data.dataset_file import Dataset
+from spatial_reduction.data.labels import IGNORED
 from spatial_reduction.runtime.log import progress
 
 REACH = 5  # sigmas around a cell in which it counts; farther away the border term is below exp(-12.5) = 4e-6 of w0
@@ -50,7 +51,7 @@ def class_weights(counts: np.ndarray) -> np.ndarray:
     Returns:
         float32 (256,); each of C classes that there are weighs total / (C count) a pixel, all other values 1.
     """
-    is_there = (counts > 0) & (np.arange(256) != 255)
+    is_there = (counts > 0) & (np.arange(256) != IGNORED)
     weights = np.ones(256, dtype=np.float32)
     weights[is_there] = counts[is_there].sum() / (is_there.sum() * counts[is_there])
     return weights
