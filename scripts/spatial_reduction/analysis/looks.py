@@ -1,7 +1,7 @@
 """How much of the level each look at growing data may spend: group-sequential tests. No torch.
 
-With `seeds: {looks: [5, 8, 12]}` the primary contrast is tested after 5, 8 and 12 seeds. Tests at .05 each time claim an
-effect that is not there in far more than 5 % of experiments; spending the level keeps it at 5 % over all looks.
+With `seeds: {looks: [5, 8, 12]}` the primary contrast is tested after 5, 8 and 12 seeds. Tests at .05 each time claim
+an effect that is not there in more than 5 % of experiments; spending the level keeps it at 5 % over all looks.
 """
 
 from collections.abc import Sequence
@@ -18,8 +18,8 @@ REACH = 8.0  # standard deviations that the grid spans
 def spent_level(fraction: float, level: float) -> float:
     """Return the two-sided level that is spent when this fraction of the planned seeds is there.
 
-    On each side 2 - 2 Phi(z / sqrt(fraction)), z the upper quarter point of `level`: the O'Brien-Fleming type of Lan and
-    DeMets 1983 (Biometrika 70, 659-663). Little is spent early, nearly all at the end.
+    On each side 2 - 2 Phi(z / sqrt(fraction)), z the upper quarter point of `level`: the O'Brien-Fleming type of Lan
+    and DeMets 1983 (Biometrika 70, 659-663). Little is spent early, nearly all at the end.
     """
     return float(4 * ndtr(-ndtri(1 - level / 4) / np.sqrt(fraction)))
 
