@@ -43,7 +43,7 @@ TRAINING = {
     "learning_rate": 0.01,
     "weight_decay": 0.0,
     "momentum": 0.9,
-    "schedule": {"monitor": "validation", "factor": 0.5, "patience": 0},
+    "schedule": {"kind": "plateau", "monitor": "validation", "factor": 0.5, "patience": 0},
     "keep": "last",
     "augmentation": [],
     "precision": "auto",

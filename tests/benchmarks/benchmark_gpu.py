@@ -48,7 +48,7 @@ TRAINING = {
     "learning_rate": 1e-4,
     "weight_decay": 0.0,
     "momentum": 0.9,
-    "schedule": {"monitor": "training", "factor": 0.5, "patience": 5},
+    "schedule": {"kind": "plateau", "monitor": "training", "factor": 0.5, "patience": 5},
     "keep": "last",
     "augmentation": [],
     "precision": "auto",
@@ -136,7 +136,8 @@ def build_trainer(size: Size, batch: int, device: torch.device, is_recorded: boo
 
 def train_once(trainer: Trainer) -> int:
     """Take a step with every batch; return the number of images."""
-    trainer.take_steps(torch.arange(len(trainer.train)), epoch=1)
+    steps = -(-len(trainer.train) // trainer.batch_size)
+    trainer.take_steps(torch.arange(len(trainer.train)), epoch=1, rates=[TRAINING["learning_rate"]] * steps)
     return len(trainer.train)
 
 

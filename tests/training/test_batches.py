@@ -109,7 +109,7 @@ def test_a_shown_mask_is_white_where_kept_and_holds_nothing_of_the_image(dataset
 
 
 def test_a_network_that_is_shown_masks_is_not_steered_by_intact_validation_images(train):
-    steered = {"schedule": {"monitor": "training", "factor": 0.5, "patience": 0}}
+    steered = {"schedule": {"kind": "plateau", "monitor": "training", "factor": 0.5, "patience": 0}}
     by_training = train("training", steered, removal={"fill": "mask"})
     assert equal(train("best", {"keep": "best"}, removal={"fill": "mask"}), by_training)
     assert equal(train("validation", removal={"fill": "mask"}), by_training)
@@ -163,7 +163,7 @@ def test_every_mode_trains_differently_and_changes_nothing_on_an_intact_mask(
     network, mode, train, dataset_path, tmp_path
 ):
     write_intact_mask(dataset_path, tmp_path / "intact.h5")
-    monitored = {"epochs": 2, "schedule": {"monitor": "training", "factor": 0.5, "patience": 0}}
+    monitored = {"epochs": 2, "schedule": {"kind": "plateau", "monitor": "training", "factor": 0.5, "patience": 0}}
     plain = {**network, "training": {**monitored, **network.get("training", {})}}
     assert not equal(train("plain", **plain), train("mode", **plain, **MODES[mode]))
     assert pd.read_csv(tmp_path / "mode.csv")["cumulative_steps"].tolist() == [3, 6]  # 10 images in batches of 4
@@ -175,10 +175,10 @@ def interrupt(monkeypatch, run):
     """Stop a training before its third epoch."""
     run_epoch = Trainer.run_epoch
 
-    def interrupted(trainer, epoch):
+    def interrupted(trainer, epoch, rates):
         if epoch == 3:
             raise KeyboardInterrupt
-        return run_epoch(trainer, epoch)
+        return run_epoch(trainer, epoch, rates)
 
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "run_epoch", interrupted)
@@ -206,8 +206,8 @@ def test_images_that_do_not_fit_into_memory_are_read_again_and_train_to_the_same
     assert "exceed half of the job's 0.01 MB: every epoch reads their files" in capfd.readouterr().err
 
 
-def test_weights_of_the_border_stay_beside_images_that_are_read_again(train):
-    balanced = {"border_weight": {"weight": 0, "sigma": 5, "balance": True}}
+def test_weights_of_pixels_stay_beside_images_that_are_read_again(train):
+    balanced = {"class_weights": "balanced"}
     weighted = train("in_memory", balanced)
     assert equal(train("in_files", balanced, memory_mb=0.01), weighted)
     assert not equal(train("plain"), weighted)

@@ -58,8 +58,7 @@ def run(each):
     """Train for four epochs, the last two at a lower rate; return the losses and the weights."""
     losses = []
     for epoch in range(1, 5):
-        each.optimizer.learning_rate = 0.01 if epoch < 3 else 0.001
-        losses.append(each.run_epoch(epoch))
+        losses.append(each.run_epoch(epoch, [0.01 if epoch < 3 else 0.001] * 3))
     return losses, each.network.state_dict()
 
 
@@ -124,13 +123,13 @@ def test_no_step_asks_the_device_for_a_value_and_an_epoch_does_so_only_at_its_en
     assert "convolution" in seen.names
     assert not WAITING & set(seen.names)
     with Operations() as seen:
-        each.run_epoch(1)
+        each.run_epoch(1, [0.01] * 3)
     asked = [name for name in seen.names if name in WAITING]
     with Operations() as longer:
         each.validation = Images(
             InMemory(tuple(torch.cat([t] * 4) for t in each.validation.store.tensors)), torch.device("cpu")
         )
-        each.run_epoch(2)
+        each.run_epoch(2, [0.01] * 3)
     assert [name for name in longer.names if name in WAITING] == asked  # no more of them for four times the batches
 
 

@@ -23,7 +23,9 @@ from spatial_reduction.training.loss_weights import border_term, class_weights, 
 from spatial_reduction.training.train import train_model
 
 CPU = torch.device("cpu")
-PAPER = {"weight": 10, "sigma": 5, "balance": True}
+BORDERS = {"weight": 10, "sigma": 5}
+ZERO = {"border_weight": {"weight": 0, "sigma": 5}}
+PAPER = {"border_weight": BORDERS, "class_weights": "balanced"}
 
 
 def brute_force(instances, weight, sigma):
@@ -130,20 +132,26 @@ def test_the_weights_of_a_split_are_both_terms_of_each_image(cells):
     expected = [of_class[labels[i]] + brute_force(objects[i], 10, 5) for i in range(3)]
     assert weights.dtype == np.float32
     assert weights == pytest.approx(np.stack(expected), abs=1e-4)
-    assert training_weights(cells, PAPER | {"weight": 0}) == pytest.approx(of_class[labels])
+    assert training_weights(cells, PAPER | ZERO) == pytest.approx(of_class[labels])
 
 
-def test_no_weight_and_no_balance_is_the_plain_loss_exactly(cells, mask):
+def test_classes_weigh_what_is_said_and_1_if_nothing_is(cells):
+    labels = cells.pick("train", range(3))[1]
+    weights = training_weights(cells, {"class_weights": {"cell": 2.5}})
+    assert np.array_equal(weights, np.where(labels == 1, np.float32(2.5), np.float32(1)))
+
+
+def test_no_weights_are_the_plain_loss_exactly(cells, mask):
     assert training_weights(cells, None) is None
-    assert training_weights(cells, {"weight": 0, "sigma": 5, "balance": False}) is None
-    images, _ = load_images(cells, mask[0], Removal(), 1, CPU, 2, {"weight": 0, "sigma": 5, "balance": False})
+    assert training_weights(cells, ZERO) is None
+    images, _ = load_images(cells, mask[0], Removal(), 1, CPU, 2, ZERO)
     assert [len(batch) for batch in images.batches(torch.arange(3), 2)] == [2, 2]
 
 
 def test_a_border_term_without_objects_is_refused(dataset):
     with pytest.raises(InputError, match="holds no instances"):
         training_weights(dataset, PAPER)
-    assert training_weights(dataset, PAPER | {"weight": 0}).shape == (10, 16, 16)
+    assert training_weights(dataset, PAPER | ZERO).shape == (10, 16, 16)
 
 
 @pytest.mark.parametrize("removal", [{}, {"removes": "loss"}, {"intact_share": 50}, {"crop": True}], ids=str)
@@ -174,14 +182,9 @@ def test_a_pixel_of_weight_zero_has_no_gradient():
 def test_weights_change_the_training_but_not_what_validation_measures(cells, config, tmp_path):
     write_intact_mask(cells.path, tmp_path / "mask.h5")
     histories = {}
-    for name, weights in {"plain": None, "zero": {"weight": 0, "sigma": 5, "balance": False}, "paper": PAPER}.items():
-        training = config["training"] | {
-            "epochs": 1,
-            "batch_size": 3,
-            "learning_rate": 1e-12,
-            "device": "cpu",
-            "border_weight": weights,
-        }
+    for name, weights in {"plain": {}, "zero": ZERO, "paper": PAPER}.items():
+        training = config["training"] | {"epochs": 1, "batch_size": 3, "learning_rate": 1e-12, "device": "cpu"}
+        training |= weights
         train_model(**training_arguments(cells.path, tmp_path, name, training, start="scratch"))
         histories[name] = pd.read_csv(tmp_path / f"{name}.csv")
     losses = {name: table[["train_loss", "validation_loss"]].iloc[0].tolist() for name, table in histories.items()}

@@ -37,6 +37,20 @@ def test_every_optimiser_steps_bit_for_bit_as_pytorch_does(kind):
 
 
 @pytest.mark.parametrize("kind", OPTIMISERS)
+def test_a_parameter_that_is_fixed_or_unused_stays_as_it_is(kind):
+    model = network()
+    model[0].requires_grad_(False)
+    model.unused = torch.nn.Parameter(torch.ones(2))
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    images, optimizer = torch.rand(2, 3, 8, 8), Optimizer(model.parameters(), settings(kind))
+    optimizer.learning_rate = 0.1
+    model[2](model[0](images)).pow(2).mean().backward()
+    optimizer.step()
+    changed = {name for name, tensor in model.state_dict().items() if not torch.equal(tensor, before[name])}
+    assert changed == {"2.weight", "2.bias"}
+
+
+@pytest.mark.parametrize("kind", OPTIMISERS)
 def test_a_restored_optimiser_goes_on_bit_for_bit(kind):
     whole, halved = network(), network()
     take_steps(whole, Optimizer(whole.parameters(), settings(kind)), range(6))

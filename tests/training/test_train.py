@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
+from segmentation_models_pytorch.losses import DiceLoss
 
 from experiments import ROOT, TRAINING, equal
 from spatial_reduction.masks.mask_file import write_mask
@@ -18,13 +19,21 @@ from spatial_reduction.training import checkpoint
 from spatial_reduction.training import train as training
 from spatial_reduction.training.augmentation import build_augmentation
 from spatial_reduction.training.checkpoint import Pace
-from spatial_reduction.training.epoch import segmentation_loss
+from spatial_reduction.training.epoch import dice_loss, segmentation_loss
 
 NETWORKS = {
     "unet": {"model": {"name": "unet", "widths": [2, 4]}},
     "sliding_window": {
         "model": {"name": "sliding_window", "widths": [3, 4, 5], "window": 13},
         "training": {"windows": 16},
+    },
+    "encoder_unet": {
+        "model": {"name": "encoder_unet", "encoder": "test_efficientnet", "widths": [2, 4], "weights": None},
+        "training": {
+            "optimizer": "adamw",
+            "schedule": {"kind": "one_cycle", "warm_up": 30},
+            "loss": "cross_entropy_and_dice",
+        },
     },
 }
 every_network = pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
@@ -38,6 +47,30 @@ def test_the_loss_of_one_labelled_pixel_is_minus_its_log_probability():
 
 def test_a_batch_without_a_labelled_pixel_has_loss_zero():
     assert segmentation_loss(torch.rand(1, 3, 2, 2), torch.full((1, 2, 2), 255, dtype=torch.uint8)).item() == 0
+
+
+def test_dice_of_two_classes_by_hand():
+    """Class 0: 2 x .9 / (1.1 + 1); 1: 2 x .8 / (.9 + 1); 2 is in no label; the last pixel counts nowhere."""
+    logits = torch.tensor([[[[0.9, 0.2, 0.5]], [[0.1, 0.8, 0.5]], [[1e-30, 1e-30, 1e-30]]]]).log()
+    labels = torch.tensor([[[0, 1, 255]]], dtype=torch.uint8)
+    assert dice_loss(logits, labels).item() == pytest.approx(1 - (1.8 / 2.1 + 1.6 / 1.9) / 2, rel=1e-6)
+    assert dice_loss(logits, torch.full_like(labels, 255)).item() == 0
+
+
+def test_dice_is_that_of_another_implementation_where_all_classes_are_there():
+    logits = torch.randn(2, 3, 5, 7, generator=torch.Generator().manual_seed(0))
+    labels = torch.randint(0, 4, (2, 5, 7), generator=torch.Generator().manual_seed(1)).to(torch.uint8)
+    labels[labels == 3] = 255
+    reference = DiceLoss("multiclass", ignore_index=255, smooth=0)
+    assert dice_loss(logits, labels).item() == pytest.approx(reference(logits, labels.long()).item(), rel=1e-5)
+
+
+def test_the_training_loss_has_the_dice_loss_added_and_the_validation_loss_has_not(train):
+    still = {"learning_rate": 1e-12, "epochs": 1}
+    _, plain = train("plain", training=still)
+    _, added = train("added", training=still | {"loss": "cross_entropy_and_dice"})
+    assert 0.3 < added["train_loss"][0] - plain["train_loss"][0] < 1
+    assert added["validation_loss"][0] == pytest.approx(plain["validation_loss"][0], rel=1e-6)
 
 
 @every_network
@@ -82,7 +115,7 @@ def test_the_images_come_in_the_order_of_the_cumulative_epoch(train):
             "epochs": 2,
             "optimizer": "sgd",
             "momentum": 0.0,
-            "schedule": {"monitor": "none", "factor": 0.5, "patience": 1},
+            "schedule": {"kind": "plateau", "monitor": "none", "factor": 0.5, "patience": 1},
         },
     )
     train("first", training={"epochs": 1, "optimizer": "sgd", "momentum": 0.0})

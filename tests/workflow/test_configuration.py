@@ -18,7 +18,7 @@ OBJECT_MEASURES = SCHEMA["$defs"]["object_measure"]["enum"]
 NO_ARMS = dict.fromkeys(["single_pass", "equal_compute", "restarts", "saliency", "random", "oracle"])
 WINDOWS = {"name": "sliding_window", "widths": [4, 8, 16], "window": 13}
 CONNECTED = {"components_of": ["pet"], "border": 0}
-WEIGHTED = {"weight": 10, "sigma": 5, "balance": True}
+WEIGHTED = {"weight": 10, "sigma": 5}
 TWICE_NAMED = [{"name": "pet", "labels": [1]}, {"name": "pet", "labels": [2]}]
 
 

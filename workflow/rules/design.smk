@@ -7,12 +7,15 @@ from types import SimpleNamespace
 from snakemake.utils import update_config
 
 MOST_TRAININGS = 100_000  # Snakemake plans some 200 jobs a second
-# The keys of each network. Those of the others are dropped: to change them reruns nothing.
+# The keys of each network and of each schedule. Those of the others are dropped: to change them reruns nothing.
 NETWORK_KEYS = {
     "unet": {"widths", "padding", "dropout", "initialisation"},
     "sliding_window": {"widths", "window"},
     "encoder_unet": {"widths", "encoder", "weights", "freeze_normalisation"},
 }
+
+
+SCHEDULE_KEYS = {"plateau": {"monitor", "factor", "patience"}, "cosine": {"warm_up"}, "one_cycle": {"warm_up"}}
 
 
 def lay_over(overrides):
@@ -56,11 +59,19 @@ def refuse_wrong_arm(name, arm):
         "dataset.image_size",
         f"{config['dataset']['image_size']} is not divisible by {stride}, as {len(model['widths'])} widths need (arm {name})",
     )
+    refuse_wrong_loss(name, arm)
+
+
+def refuse_wrong_loss(name, arm):
+    """Refuse weights in the loss that nothing has."""
+    training, key = arm["training"], f"arms.{name}.training"
     refuse_unless(
         not (training["border_weight"] or {}).get("weight") or config["dataset"]["instances"],
-        f"arms.{name}.training.border_weight",
+        f"{key}.border_weight",
         "a weight above 0 needs objects; dataset.instances says what they are",
     )
+    if isinstance(training["class_weights"], dict):
+        check_names(training["class_weights"], CLASSES, f"{key}.class_weights")
 
 
 def refuse_wrong_windows(name, arm):
@@ -72,7 +83,8 @@ def refuse_wrong_windows(name, arm):
     what = "a sliding_window sees windows, a crop makes none cheaper"
     refuse_unless(not arm["reduction"]["crop"], f"arms.{name}.crop", what)
     what = "a sliding_window trains on single pixels, drawn evenly from the classes"
-    refuse_unless(arm["training"]["border_weight"] is None, f"arms.{name}.training.border_weight", what)
+    for key in ("border_weight", "class_weights"):
+        refuse_unless(arm["training"][key] is None, f"arms.{name}.training.{key}", what)
 
 
 def refuse_wrong_encoder(name, arm):
@@ -93,11 +105,14 @@ def refuse_wrong_encoder(name, arm):
 
 
 def resolve_arm(arm):
-    """Return an arm as its jobs need it: epochs of the whole chain, thresholds as in paths, no key of another network."""
+    """Return an arm as its jobs need it: epochs of the whole chain, thresholds as in paths, no key that means nothing."""
     model, training, reduction = arm["model"], arm["training"], arm["reduction"]
     model = {key: value for key, value in model.items() if key in {"name", *NETWORK_KEYS[model["name"]]}}
     if model["name"] != "sliding_window":
         training = {key: value for key, value in training.items() if key != "windows"}
+    schedule = training["schedule"]
+    schedule = {key: value for key, value in schedule.items() if key in {"kind", *SCHEDULE_KEYS[schedule["kind"]]}}
+    training = {**training, "schedule": schedule}
     if reduction["train_for"] == "chain":
         training = {**training, "epochs": training["epochs"] * config["reduction"]["iterations"]}
     is_chain = reduction["iterations"] > 1

@@ -87,7 +87,7 @@ def load_images(
     seed: int,
     device: torch.device,
     stride: int,
-    border_weight: Mapping[str, Any] | None = None,
+    weighting: Mapping[str, Any] | None = None,
     memory_mb: float | None = None,
 ) -> tuple[Images, Images]:
     """Return the training split as one iteration trains on it, and the intact validation split.
@@ -100,13 +100,13 @@ def load_images(
         mask: kept pixels of each training image.
         removal: what the mask does.
         stride: the network's, by which the sides of its input are divisible.
-        border_weight: the section `training.border_weight`; None for a loss without weights.
+        weighting: what weighs pixels in the loss, see `training_weights`; None for nothing.
         memory_mb: of the job, in MB (10^6 bytes); None for as much as there is.
 
     Raises:
         InputError: a file is damaged or made for other images, or weights need objects and there are none.
     """
-    weights = training_weights(data, border_weight)
+    weights = training_weights(data, weighting)
     weights = None if weights is None else torch.from_numpy(weights)
     stores = [
         InFiles(data, "train", Path(mask), removal, seed, weights),

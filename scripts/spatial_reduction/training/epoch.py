@@ -1,5 +1,6 @@
 """One epoch: the optimiser steps, the validation. What bit-exact resuming rests on."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NoReturn
@@ -40,13 +41,19 @@ class Trainer:
     classes: int
     seed: int
     windows: int = 0
+    with_dice: bool = False
     record: Record | None = None
 
-    def run_epoch(self, epoch: int) -> dict[str, float]:
-        """Train on every image once, validate; return the losses and measures of the epoch."""
+    def run_epoch(self, epoch: int, rates: Sequence[float]) -> dict[str, float]:
+        """Train on every image once, validate; return the losses and measures of the epoch.
+
+        Args:
+            epoch: of the whole chain.
+            rates: learning rate of each step.
+        """
         torch.manual_seed(int(np.random.SeedSequence((self.seed, epoch)).generate_state(1)[0]))
         order = np.random.default_rng((self.seed, epoch)).permutation(len(self.train))
-        loss = self.take_steps(torch.from_numpy(order), epoch)
+        loss = self.take_steps(torch.from_numpy(order), epoch, rates)
         scores = self._validate()
         if not np.isfinite(scores["validation_loss"]):
             self._stop(epoch, "on the validation images")
@@ -58,16 +65,19 @@ class Trainer:
             f"learning rate {self.optimizer.learning_rate}); a lower training.learning_rate may help"
         )
 
-    def take_steps(self, order: torch.Tensor, epoch: int) -> float:
+    def take_steps(self, order: torch.Tensor, epoch: int, rates: Sequence[float]) -> float:
         """Take one optimiser step per batch; return the mean loss. The device is waited for once, at the end.
 
         Args:
             order: positions int64 (N,) of the images.
             epoch: for the message of a loss that is not finite.
+            rates: learning rate of each step.
         """
         self.network.train()
         losses = []
-        for batch in self.train.batches(order, self.batch_size):
+        for rate, batch in zip(rates, self.train.batches(order, self.batch_size), strict=True):
+            if rate != self.optimizer.learning_rate:
+                self.optimizer.learning_rate = rate
             losses.append(self._step(*(self.augment(*batch) if self.augment else batch)))
         values = torch.stack(losses).cpu()
         if not values.isfinite().all():
@@ -88,6 +98,8 @@ class Trainer:
         with torch.autocast(pixels.device.type, self.precision, enabled=self.precision != torch.float32):
             logits, labels = self.network.training_pass(to_input(pixels), labels, self.windows)
         loss = segmentation_loss(logits, labels, *weights)
+        if self.with_dice:
+            loss = loss + dice_loss(logits, labels)
         loss.backward()
         self.optimizer.step()
         return loss.detach()
@@ -96,7 +108,7 @@ class Trainer:
     def _validate(self) -> dict[str, float]:
         """Return loss, mean IoU over all classes and pixel accuracy, pooled over the validation images.
 
-        The loss is never weighted, so that it compares across arms with other weights, or none.
+        The loss is the cross-entropy alone, never weighted, so that it compares across arms with other losses.
         """
         self.network.eval()
         losses, counted = [], torch.zeros(self.classes**2 + 1, dtype=torch.int64, device=self.validation.device)
@@ -144,3 +156,27 @@ def segmentation_loss(logits: torch.Tensor, labels: torch.Tensor, weights: torch
         losses = functional.cross_entropy(logits.float(), labels.long(), ignore_index=IGNORED, reduction="none")
         total = (losses if weights is None else losses * weights).sum()
     return total / (labels != IGNORED).sum().clamp(min=1)
+
+
+def dice_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Return 1 minus the mean over classes of 2 sum(p t) / (sum(p) + sum(t)), a soft Dice coefficient, 0 to 1.
+
+    p is the softmax probability of a class, t 1 where it is the label; the sums run over all labelled pixels of the
+    batch, the mean over the classes that are in it (Drozdzal et al. 2016, arXiv 1608.04117, for each class; the sums
+    over the batch and the mean are this project's). Without any labelled pixel it is 0.
+
+    Args:
+        logits, labels: see `segmentation_loss`.
+    """
+    probabilities = logits.float().softmax(dim=1)
+    is_labelled = labels != IGNORED
+    totals, overlaps, counts = [], [], []
+    for value in range(logits.shape[1]):
+        probability = torch.where(is_labelled, probabilities[:, value], 0)
+        is_it = labels == value
+        overlaps.append(torch.where(is_it, probability, 0).sum())
+        counts.append(is_it.sum())
+        totals.append(probability.sum() + counts[-1])
+    is_there = torch.stack(counts) > 0
+    dice = torch.where(is_there, 2 * torch.stack(overlaps) / torch.stack(totals).clamp(min=1e-12), 0)
+    return torch.where(is_there.any(), 1 - dice.sum() / is_there.sum().clamp(min=1), 0)

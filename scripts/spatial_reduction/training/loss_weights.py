@@ -17,26 +17,38 @@ from spatial_reduction.runtime.log import progress
 REACH = 5  # sigmas around a cell in which it counts; farther away the border term is below exp(-12.5) = 4e-6 of w0
 
 
-def training_weights(data: Dataset, settings: Mapping[str, Any] | None) -> np.ndarray | None:
+def training_weights(data: Dataset, weighting: Mapping[str, Any] | None) -> np.ndarray | None:
     """Return the weight of each pixel of the training split in the loss, float32 (N, H, W); None if all are 1.
 
     Args:
-        settings: the section `training.border_weight`: `weight` (w0), `sigma` in pixels, `balance`; or None.
+        weighting: keys of the section `training`, each None if missing. `class_weights`: `balanced`, or w_c by the
+            class's name, 1 where it is not named. `border_weight`: `weight` (w0) and `sigma` in pixels.
 
     Raises:
         InputError: the border term is wanted of data that tell no objects apart.
     """
-    if settings is None or (settings["weight"] == 0 and not settings["balance"]):
+    weighting = weighting or {}
+    of_classes, borders = weighting.get("class_weights"), weighting.get("border_weight") or {"weight": 0}
+    if not of_classes and not borders["weight"]:
         return None
     weights = np.ones((data.count("train"), *data.image_shape[:2]), dtype=np.float32)
-    if settings["balance"]:
-        of_class = class_weights(_pixel_counts(data))
+    if of_classes:
+        of_class = _weights_of_labels(data, of_classes)
         for where, _, labels in data.blocks("train"):
             weights[where] = of_class[labels]
-    if settings["weight"]:
+    if borders["weight"]:
         for index in progress(range(len(weights)), len(weights), "weighing borders", "images"):
             instances = data.instances("train", slice(index, index + 1))[0]
-            weights[index] += border_term(instances, settings["weight"], settings["sigma"])
+            weights[index] += border_term(instances, borders["weight"], borders["sigma"])
+    return weights
+
+
+def _weights_of_labels(data: Dataset, of_classes: str | Mapping[str, float]) -> np.ndarray:
+    if of_classes == "balanced":
+        return class_weights(_pixel_counts(data))
+    weights = np.ones(256, dtype=np.float32)
+    for name, weight in of_classes.items():
+        weights[data.classes.index(name)] = weight
     return weights
 
 

@@ -4,7 +4,7 @@ The arithmetic is PyTorch's own, through its functional kernels. Its optimiser c
 Triton at the first step, which took 1.3 to 1.8 s of each training job (half of what the demo's trainings compute).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,13 +58,16 @@ class Optimizer:
     @torch.no_grad()
     def step(self) -> None:
         """Change the parameters by their gradients."""
-        gradients = [parameter.grad for parameter in self.parameters]
+        # A network may hold parameters that its logits do not depend on, or that it keeps fixed.
+        used = [index for index, parameter in enumerate(self.parameters) if parameter.grad is not None]
+        parameters = [self.parameters[index] for index in used]
+        gradients = [parameter.grad for parameter in parameters]
         if self.kind == "sgd":
             # From momentum 0, the first step's buffer is the gradient itself, as in PyTorch.
             sgd(
-                self.parameters,
+                parameters,
                 gradients,
-                self._all("momentum"),
+                self._of(used, "momentum"),
                 fused=self.is_fused,
                 weight_decay=self.weight_decay,
                 momentum=self.momentum,
@@ -75,12 +78,12 @@ class Optimizer:
             )
             return
         {"adam": adam, "adamw": adamw}[self.kind](
-            self.parameters,
+            parameters,
             gradients,
-            self._all("first_moment"),
-            self._all("second_moment"),
+            self._of(used, "first_moment"),
+            self._of(used, "second_moment"),
             [],
-            self._all("step"),
+            self._of(used, "step"),
             fused=self.is_fused,
             amsgrad=False,
             beta1=BETAS[0],
@@ -96,8 +99,8 @@ class Optimizer:
         for name, tensor in self.state.items():
             tensor.copy_(state[name])
 
-    def _all(self, name: str) -> list[torch.Tensor]:
-        return [self.state[f"{name}/{index}"] for index in range(len(self.parameters))]
+    def _of(self, used: Sequence[int], name: str) -> list[torch.Tensor]:
+        return [self.state[f"{name}/{index}"] for index in used]
 
 
 @dataclass

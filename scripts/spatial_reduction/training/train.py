@@ -23,6 +23,7 @@ from spatial_reduction.training.checkpoint import Pace, Progress, fingerprint, l
 from spatial_reduction.training.cuda_graph import GraphRecorder
 from spatial_reduction.training.epoch import Trainer, choose_precision
 from spatial_reduction.training.optimizer import Optimizer, Plateau
+from spatial_reduction.training.schedule import rates_of_epoch
 
 COUNTERS = ("cumulative_epoch", "cumulative_steps", "cumulative_images", "cumulative_seconds")
 
@@ -89,8 +90,8 @@ def train_model(
             f"{files.dataset}"
         )
     network = _first_weights(data, files, model, start, seed).to(device)
-    borders, stride = training.get("border_weight"), network.stride
-    images = load_images(data, files.mask, removal, seed, device, stride, borders, memory_mb)
+    weighting = {key: training.get(key) for key in ("class_weights", "border_weight")}
+    images = load_images(data, files.mask, removal, seed, device, network.stride, weighting, memory_mb)
     trainer = _build_trainer(data, network, images, training, seed)
     identity = fingerprint(
         {
@@ -130,6 +131,7 @@ def _build_trainer(
         classes=len(data.classes),
         seed=seed,
         windows=windows,
+        with_dice=training.get("loss") == "cross_entropy_and_dice",
         # Where a window's pixels lie is asked of the GPU in every step, so such a step cannot be recorded.
         record=GraphRecorder() if device.type == "cuda" and not windows else None,
     )
@@ -150,21 +152,22 @@ def _run(
             return state, network.state_dict()
         optimizer.load_state(parts["optimizer"])
         best = parts.get("best", {})
-    monitor = training["schedule"]["monitor"]
-    pace, plateau = Pace(), Plateau(training["schedule"]["factor"], training["schedule"]["patience"], **state.plateau)
+    schedule, monitor = training["schedule"], training["schedule"].get("monitor", "none")
+    pace, plateau = Pace(), Plateau(schedule.get("factor", 1), schedule.get("patience", 0), **state.plateau)
+    steps = -(-len(trainer.train) // trainer.batch_size)
     left = training["epochs"] - state.epoch
     epochs = progress(range(state.epoch + 1, training["epochs"] + 1), left, str(files.model), "epochs")
     for epoch in epochs:
         begun = time.perf_counter()
-        optimizer.learning_rate = state.learning_rate
+        rates = rates_of_epoch(schedule, state.learning_rate, epoch, training["epochs"], steps)
         last = state.history[-1] if state.history else before
-        losses = trainer.run_epoch(int(last["cumulative_epoch"]) + 1)
+        losses = trainer.run_epoch(int(last["cumulative_epoch"]) + 1, rates)
         counters = _count_on(last, trainer, time.perf_counter() - begun)
         state.history.append(
             {
                 "epoch": epoch,
                 **counters,
-                "learning_rate": state.learning_rate,
+                "learning_rate": max(rates),
                 **losses,
                 "gpu_memory_mb": round(torch.cuda.max_memory_reserved() / 2**20),  # peak so far; 0 on the CPU
                 "device": device_name(trainer.train.device),
@@ -200,7 +203,7 @@ def _count_on(last: Mapping[str, Any], trainer: Trainer, seconds: float) -> dict
 
 
 def _unvalidated(schedule: Mapping[str, Any]) -> Mapping[str, Any]:
-    return {**schedule, "monitor": "training" if schedule["monitor"] == "validation" else schedule["monitor"]}
+    return {**schedule, "monitor": "training"} if schedule.get("monitor") == "validation" else schedule
 
 
 def _first_weights(data: Dataset, files: TrainingFiles, model: Mapping[str, Any], start: str, seed: int) -> Network:
