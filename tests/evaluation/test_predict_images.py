@@ -193,3 +193,37 @@ def test_a_folder_without_use_is_refused_in_one_line(listing, tmp_path, folder, 
         listing(None if folder is None else tmp_path / folder)
     assert message in refused.value.code
     assert "\n" not in refused.value.code
+
+
+def test_a_prediction_removes_links_and_leaves_alone_what_they_lead_to(predict, tmp_path):
+    Image.fromarray(draw(8, 8, 3)).save(tmp_path / "image.png")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "image.png").write_text("mine")
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "labels").symlink_to(tmp_path / "mine")
+    (tmp_path / "results" / "overlays").symlink_to(tmp_path / "nowhere")
+    predict(["image.png"])
+    assert (tmp_path / "mine" / "image.png").read_text() == "mine"
+    assert not (tmp_path / "results" / "labels").is_symlink()
+    assert not (tmp_path / "nowhere").exists()
+    assert read(tmp_path, "image")[0].shape == (8, 8)
+
+
+def test_a_prediction_that_fails_leaves_no_older_table(predict, tmp_path):
+    Image.fromarray(draw(8, 8, 3)).save(tmp_path / "image.png")
+    predict(["image.png"])
+    (tmp_path / "image.png").write_bytes(b"no picture")
+    with pytest.raises(InputError, match="1 of 1 images could not be read"):
+        predict(["image.png"])
+    assert not (tmp_path / "results" / "predictions.csv").exists()
+    assert not (tmp_path / "results" / "labels").exists()
+
+
+def test_names_of_almost_255_bytes_and_turned_pictures_are_predicted(predict, tmp_path):
+    exif = Image.Exif()
+    exif[274] = 6
+    name = "n" * 251 + ".jpg"
+    Image.fromarray(draw(8, 12, 3)).save(tmp_path / name, exif=exif)
+    table = predict([name])
+    assert table[["height", "width"]].to_numpy().tolist() == [[12, 8]] * 3
+    assert read(tmp_path, "n" * 251)[0].shape == (12, 8)

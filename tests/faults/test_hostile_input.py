@@ -228,3 +228,33 @@ def test_a_class_and_an_arm_have_plain_names(refusal, name):
     classes = [{"name": name, "labels": [1]}, {"name": "other", "labels": [2]}]
     assert refusal({"dataset": {"classes": classes}}).startswith("dataset.classes.0.name: ")
     assert refusal({"arms": {name: {}}}).startswith("arms: ")
+
+
+# ---- files that would start a program, fill the memory or show one of several pictures ------------------------------
+
+
+@pytest.mark.parametrize("content", [b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", b"RIFF\0\0\0\0WEBPVP8 "])
+def test_only_the_formats_that_are_meant_are_opened(tmp_path, content, monkeypatch):
+    monkeypatch.setattr("subprocess.check_call", lambda *arguments, **options: pytest.fail("a program was started"))
+    (tmp_path / "a.png").write_bytes(content)
+    with pytest.raises(InputError, match=r"a\.png: cannot be decoded \(no known image format\); PNG, JPEG, TIFF"):
+        read_picture(tmp_path / "a.png", None)
+
+
+def test_the_samples_of_a_pixel_count_in_the_size_of_a_picture(tmp_path):
+    tiff_of(tmp_path / "deep.tif", 12_000, 12_000, photometric="rgb")
+    with pytest.raises(InputError, match=r"deep\.tif: cannot be decoded \(144000000 pixels of 3 x 16 bits take more"):
+        read_picture(tmp_path / "deep.tif", None)
+
+
+def test_a_tiff_with_a_missing_strip_is_not_filled_with_zeros(tmp_path):
+    path = tmp_path / "hole.tif"
+    tifffile.imwrite(path, np.ones((8, 8), np.uint16), rowsperstrip=4, compression="zlib")
+    content = bytearray(path.read_bytes())
+    with tifffile.TiffFile(path) as file:
+        tag = file.pages[0].tags["StripByteCounts"]
+        size = tag.valuebytecount // tag.count
+        content[tag.valueoffset + size : tag.valueoffset + 2 * size] = bytes(size)
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"hole\.tif: cannot be decoded \(the file is truncated, or a part"):
+        read_picture(path, None)

@@ -102,3 +102,13 @@ def test_input_is_scaled_to_one_and_channels_last():
     assert batch.shape == (1, 3, 2, 2)
     assert batch.is_contiguous(memory_format=torch.channels_last)
     assert torch.allclose(batch[0, :, 0, 0], torch.tensor([0.0, 0.2, 1.0]))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_weight_that_is_not_finite_is_refused_by_file(tmp_path, value):
+    model = build_model(3, 3, {"name": "unet", "widths": [4, 8]}, seed=1)
+    with torch.no_grad():
+        model.head.weight[0, 0] = value
+    save_model(tmp_path / "model.safetensors", model)
+    with pytest.raises(InputError, match=r"model\.safetensors: .*a weight is not a finite number"):
+        load_model(tmp_path / "model.safetensors")

@@ -20,6 +20,7 @@ from spatial_reduction.runtime.files import (
     write_table,
     written_whole,
 )
+from spatial_reduction.runtime.plain_text import as_markdown
 
 
 def files_of(folder):
@@ -274,3 +275,44 @@ def test_a_file_has_the_permissions_that_the_umask_leaves_also_while_it_is_writt
     assert half_way == 0o666 & ~umask
     assert {path.stat().st_mode & 0o7777 for path in (tmp_path / "a").iterdir()} == {0o666 & ~umask}
     assert (tmp_path / "a").stat().st_mode & 0o7777 == 0o777 & ~umask
+
+
+@pytest.mark.parametrize("kind", ["external", "virtual"])
+def test_arrays_that_lie_in_other_files_are_refused(tmp_path, kind):
+    secret = tmp_path / "secret"
+    secret.write_bytes(bytes(range(16)))
+    with create_hdf5(tmp_path / "a.h5", "mask") as file:
+        group = file.create_group("deep")
+        if kind == "external":
+            group.create_dataset("values", (16,), "u1", external=[(str(secret), 0, 16)])
+        else:
+            with h5py.File(tmp_path / "source.h5", "w") as source:
+                source["values"] = np.arange(16)
+            layout = h5py.VirtualLayout((16,), int)
+            layout[:] = h5py.VirtualSource(tmp_path / "source.h5", "values", (16,))
+            group.create_virtual_dataset("values", layout)
+    refused = pytest.raises(InputError, match=r"a\.h5: the values of deep/values lie in other files")
+    with refused, open_hdf5(tmp_path / "a.h5", "mask"):
+        pass
+
+
+def test_a_name_of_255_bytes_is_written(tmp_path):
+    name = "ä" * 126 + ".h5"
+    for _ in range(2):
+        with create_hdf5(tmp_path / name, "mask") as file:
+            file["values"] = [1]
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_a_spreadsheet_computes_nothing_of_a_table(tmp_path):
+    names = ["=1+1.png", "+a", "@b", "-rf", "-0.5", "a=b", "\x1b[2J", "line\nbreak", "\t=1"]
+    write_table(tmp_path / "a.csv", [{"name": name, "value": -1.5} for name in names])
+    read = pd.read_csv(tmp_path / "a.csv", dtype=str)
+    expected = ["'=1+1.png", "'+a", "'@b", "'-rf", "-0.5", "a=b", "\\x1b[2J", "line\\nbreak", "\\t=1"]
+    assert read["name"].tolist() == expected
+    assert set(read["value"]) == {"-1.5"}
+
+
+def test_markdown_shows_a_title_as_it_is():
+    assert as_markdown("a*b* <script>\n[x](y) &lt;") == r"a\*b\* \<script\>\\n\[x\](y) \&lt;"
+    assert as_markdown("Cats & dogs (2nd run)") == "Cats & dogs (2nd run)"

@@ -7,7 +7,8 @@ import pytest
 
 from spatial_reduction.runtime.errors import InputError
 from spatial_reduction.runtime.files import written_whole
-from spatial_reduction.runtime.log import STOPPING, logged, printable, progress, say
+from spatial_reduction.runtime.log import STOPPING, logged, progress, say
+from spatial_reduction.runtime.plain_text import printable
 
 
 def run_job(log, error, cause=None):

@@ -24,6 +24,7 @@ from spatial_reduction.analysis.measures import (
     format_p,
     measured_group,
 )
+from spatial_reduction.runtime.plain_text import as_markdown
 
 QUESTIONS = {
     "H1": "Does it improve accuracy?",
@@ -126,7 +127,7 @@ def describe_contrast(row: Mapping[str, Any]) -> str:
 
 def write_verdict(verdict: Verdict, title: str) -> str:
     """Return the verdict as Markdown: warnings above what they touch, every answer alike."""
-    lines = [f"# {title}", "", *_bullets(verdict.warnings, "**Read first.** ")]
+    lines = [f"# {as_markdown(title)}", "", *_bullets(verdict.warnings, "**Read first.** ")]
     lines += ["| hypothesis | question | verdict |", "|---|---|---|"]
     lines += [f"| {each.hypothesis} | {each.question} | **{each.decision}** |" for each in verdict.answers]
     for each in verdict.answers:

@@ -20,7 +20,8 @@ from spatial_reduction.data.twins import find_twins
 from spatial_reduction.runtime.allocation import keep_freed_memory
 from spatial_reduction.runtime.errors import InputError
 from spatial_reduction.runtime.files import CHUNK_BYTES, create_hdf5
-from spatial_reduction.runtime.log import printable, progress, say
+from spatial_reduction.runtime.log import progress, say
+from spatial_reduction.runtime.plain_text import printable
 
 SEQUENCES = ("isbi2012", "cell_tracking")  # whose images are alike by nature
 TOLD = 10  # of many names

@@ -18,7 +18,8 @@ from spatial_reduction.networks.tiled_inference import compute_logits_tiled
 from spatial_reduction.runtime.device import Machine
 from spatial_reduction.runtime.errors import InputError
 from spatial_reduction.runtime.files import create_hdf5, write_table
-from spatial_reduction.runtime.log import printable, progress, say
+from spatial_reduction.runtime.log import progress, say
+from spatial_reduction.runtime.plain_text import printable
 
 FOLDERS = ("labels", "overlays", "probabilities")  # beside the table
 CHUNK = 512
@@ -69,8 +70,7 @@ def predict_images(
         average_symmetries, partial(whole if resize else tiled, device=where), symmetries=test_time_augmentation
     )
     front = [classes.index(name) for name in foreground]
-    for name in FOLDERS:
-        shutil.rmtree(folder / name, ignore_errors=True)
+    _remove_older(table, folder)
     rows: list[dict[str, Any]] = []
     unread = 0
     for path in progress(sorted(map(Path, images)), len(images), f"{folder}", "images"):
@@ -91,6 +91,16 @@ def predict_images(
         raise InputError(f"{unread} of {len(images)} images could not be read (see above); the others are in {folder}")
     write_table(table, rows)
     say(f"{table}: {len(images)} images predicted by {model} on {where.type}")
+
+
+def _remove_older(table: str | Path, folder: Path) -> None:
+    """Remove what an earlier prediction left; a link itself, not what it leads to."""
+    Path(table).unlink(missing_ok=True)
+    for place in (folder / name for name in FOLDERS):
+        if place.is_symlink() or place.is_file():
+            place.unlink()
+        elif place.exists():
+            shutil.rmtree(place)
 
 
 def _probabilities(predict: Predict, image: ShownPicture, side: int | None, what: str) -> np.ndarray:

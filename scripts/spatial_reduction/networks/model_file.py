@@ -77,6 +77,8 @@ def load_model(path: str | Path, device: torch.device | str = "cpu") -> Network:
             model = build_network(description["architecture"])
         if {name: t.shape for name, t in model.state_dict().items()} != {name: t.shape for name, t in weights.items()}:
             raise ValueError("its weights are not those of its architecture")
+        if not all(weight.isfinite().all() for weight in weights.values()):
+            raise ValueError("a weight is not a finite number")
         model = model.to_empty(device="cpu") if _is_all_saved(model) else build_network(description["architecture"])
         model.load_state_dict(weights)
     except (InputError, KeyError, TypeError, ValueError, RuntimeError) as error:

@@ -28,6 +28,7 @@ from spatial_reduction.cluster.costs import profile_section
 from spatial_reduction.data.dataset_file import describe
 from spatial_reduction.runtime.files import written_whole
 from spatial_reduction.runtime.log import say
+from spatial_reduction.runtime.plain_text import printable
 
 PACKAGES = ("snakemake", "pandas", "seaborn", "scipy")  # of the analysis; counts.h5 records those of the network
 CAPTIONS = {
@@ -92,7 +93,7 @@ def write_report(
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"p": format_p, "whole": format_whole}
+    environment.filters |= {"p": format_p, "whole": format_whole, "printable": printable}
     text = environment.from_string(Path(template).read_text(encoding="utf-8")).render(
         config=config,
         method=method,

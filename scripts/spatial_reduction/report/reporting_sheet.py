@@ -22,6 +22,7 @@ from spatial_reduction.cluster.costs import read_benchmarks
 from spatial_reduction.data.dataset_file import Dataset, describe
 from spatial_reduction.runtime.files import written_whole
 from spatial_reduction.runtime.log import say
+from spatial_reduction.runtime.plain_text import as_markdown
 
 Settings = dict[str, Any]
 
@@ -55,6 +56,7 @@ def write_sheet(
     devices |= {row["device"] for row in curves}
     options = {"trim_blocks": True, "lstrip_blocks": True, "keep_trailing_newline": True}
     page = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False, **options)  # Markdown, not HTML
+    page.filters["as_markdown"] = as_markdown
     text = page.from_string(Path(template).read_text(encoding="utf-8")).render(
         config=config,
         data=describe(dataset),

@@ -16,6 +16,7 @@ import numpy as np
 
 from spatial_reduction.runtime.checksum_footer import append_checksum, has_wrong_checksum
 from spatial_reduction.runtime.errors import REFUSALS, InputError, refusal
+from spatial_reduction.runtime.plain_text import as_cell
 
 SCHEMA_VERSION = 1
 # A chunk is read whole. One that fits into the processor's cache with its copy is read in sequence as fast as one of a
@@ -40,7 +41,7 @@ def written_whole(path: str | Path) -> Iterator[Path]:
         InputError: the disk is full, or the folder cannot be written.
     """
     path = Path(path)
-    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
+    partial = path.with_name(f".{_short(path.name)}.partial-{os.getpid()}")
     with _refusal_told(path, partial):
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(path)
@@ -75,13 +76,18 @@ def folder_written_whole(path: str | Path) -> Iterator[Path]:
             shutil.rmtree(partial, ignore_errors=True)
 
 
+def _short(name: str) -> str:
+    """Return a name to which more can be added: a file's has at most 255 bytes."""
+    return name if len(os.fsencode(name)) <= 200 else hashlib.sha256(os.fsencode(name)).hexdigest()
+
+
 def _remove_leftovers(path: Path) -> None:
     """Remove the temporary files that killed processes left of `path`.
 
     Once in a process: one that outlived its snakemake must not take away what its successor is writing.
     """
     if path.absolute() not in _cleared:
-        for leftover in path.parent.glob(f".{glob.escape(path.name)}.partial-*"):
+        for leftover in path.parent.glob(f".{glob.escape(_short(path.name))}.partial-*"):
             leftover.unlink(missing_ok=True)
         _cleared.add(path.absolute())
 
@@ -196,6 +202,14 @@ def _require_kind(path: str | Path, file: h5py.File, kind: str) -> None:
     link = file.visititems_links(lambda name, link: None if isinstance(link, h5py.HardLink) else name)
     if link:
         raise InputError(f"{path}: {link} is a link, to another file perhaps; no file of this workflow holds one")
+    elsewhere = file.visititems(lambda name, stored: name if _lies_elsewhere(stored) else None)
+    if elsewhere:
+        raise InputError(f"{path}: the values of {elsewhere} lie in other files; no file of this workflow does that")
+
+
+def _lies_elsewhere(stored: h5py.Group | h5py.Dataset) -> bool:
+    """Whether an array is kept in any file that its writer named (external storage, a virtual data set)."""
+    return isinstance(stored, h5py.Dataset) and (stored.is_virtual or bool(stored.external))
 
 
 @contextmanager
@@ -214,14 +228,20 @@ def well_formed(path: str | Path) -> Iterator[None]:
 
 
 def write_table(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write rows of equal keys as CSV, whole; a value that is not defined (NaN) is an empty cell.
+    """Write rows of equal keys as CSV, whole; a value that is not defined (NaN) is an empty cell, text is `as_cell`.
 
     The jobs that run by the thousand write their small tables with this: importing pandas takes longer.
     """
     with written_whole(path) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
         writer.writeheader()
-        writer.writerows({key: "" if value != value else value for key, value in row.items()} for row in rows)
+        writer.writerows({key: _cell(value) for key, value in row.items()} for row in rows)
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, str):
+        return as_cell(value)
+    return "" if value != value else value
 
 
 def require_whole_table(path: str | Path) -> None:

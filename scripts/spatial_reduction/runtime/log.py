@@ -12,6 +12,7 @@ from typing import NoReturn, TextIO, TypeVar
 from tqdm import tqdm
 
 from spatial_reduction.runtime.errors import FINAL, REFUSALS, InputError, refusal
+from spatial_reduction.runtime.plain_text import printable
 
 Item = TypeVar("Item")
 # What Slurm sends before a time limit, at a preemption, a requeue or an scancel; what batch systems send as a warning;
@@ -85,11 +86,6 @@ def _tell(error: Exception) -> None:
         say(f"{FINAL}{refusal(error.filename or 'a file', error)}")
     else:
         traceback.print_exception(error, file=sys.stderr)
-
-
-def printable(text: str) -> str:
-    """Return text with control characters, line breaks and what turns its direction as escapes: \\x1b, not obeyed."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
 
 
 def say(message: str) -> None:
