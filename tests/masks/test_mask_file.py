@@ -50,6 +50,17 @@ def test_additive_walks_by_its_step_and_stops_at_all_pixels():
     assert counts("additive", -10, "90", 4, 1000) == [1000, 900, 800, 700]
 
 
+@pytest.mark.parametrize(("schedule", "step"), [("compounding", 0), ("constant", 0), ("additive", -10)])
+def test_a_chain_that_finishes_intact_keeps_all_in_its_last_iteration(schedule, step):
+    finishing, other = Schedule(schedule, step, "90", intact_iteration=4), Schedule(schedule, step, "90")
+    last, scores = np.ones((2, 10, 10), dtype=bool), np.random.default_rng(0).random((2, 10, 10), dtype=np.float32)
+    for iteration in (2, 3):
+        last = finishing.next_masks(scores, last, iteration)
+        assert last[0].sum() == finishing.count(100, iteration) == other.count(100, iteration) < 100
+    assert finishing.count(100, 4) == 100
+    assert finishing.next_masks(scores, last, 4).all()
+
+
 @given(
     threshold=st.integers(1, 100), step=st.integers(-20, 0), iterations=st.integers(1, 8), pixels=st.integers(100, 5000)
 )

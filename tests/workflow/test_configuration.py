@@ -257,8 +257,14 @@ def test_a_kept_share_may_grow_from_a_single_step(checked):
     assert checked({"reduction": growth})["ARMS"]["saliency"]["reduction"]["thresholds"] == ["5"]
 
 
+def test_an_arm_that_finishes_intact_does_so_in_its_last_iteration(checked):
+    arms = checked({"arms": {"finishing": {"finish": "intact", "iterations": 4}, "once": {"iterations": 1}}})["ARMS"]
+    found = {name: arms[name]["reduction"]["intact_iteration"] for name in ("finishing", "saliency", "once")}
+    assert found == {"finishing": 4, "saliency": None, "once": None}
+
+
 ABLATION = {"single_pass", "equal_compute", "restarts", "saliency", "random", "oracle"}
-ABLATION |= {"shuffled", "inverse", "mask_only", "loss_only", "mixed", "fill_linear"}
+ABLATION |= {"shuffled", "inverse", "mask_only", "loss_only", "mixed", "fill_linear", "finish_intact"}
 FULL = ABLATION | {"random_blocks", "centre", "fresh", "input_and_loss", "scratch"}
 FULL |= {"fill_mean", "fill_blur", "fill_noise", "crop"}
 FULL |= {f"saliency_{source}" for source in ("entropy", "grad_cam", "iterative_grad_cam", "integrated_gradients")}

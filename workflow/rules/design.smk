@@ -117,7 +117,10 @@ def resolve_arm(arm):
         training = {**training, "epochs": training["epochs"] * config["reduction"]["iterations"]}
     is_chain = reduction["iterations"] > 1
     thresholds = [f"{value:.10g}" for value in reduction["thresholds"]] if is_chain else ["100"]
-    return {"model": model, "training": training, "reduction": {**reduction, "thresholds": thresholds}}
+    # Not the number of iterations: a chain that gets longer computes its first ones no second time.
+    intact = reduction["iterations"] if is_chain and reduction["finish"] == "intact" else None
+    reduction = {**reduction, "thresholds": thresholds, "intact_iteration": intact}
+    return {"model": model, "training": training, "reduction": reduction}
 
 
 WRITTEN = {name: lay_over(overrides) for name, overrides in config["arms"].items() if overrides is not None}

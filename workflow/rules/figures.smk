@@ -50,6 +50,7 @@ rule render_examples:
             "classes_of_interest",
             "schedule",
             "step",
+            "intact_iteration",
         ),
         device=config["training"]["device"],
         deterministic=config["training"]["deterministic"],

@@ -53,7 +53,7 @@ rule shrink_mask:
         "../../envs/analysis.yaml"
     params:
         code=code("shrink_mask"),
-        reduction=arm_settings("schedule", "step"),
+        reduction=arm_settings("schedule", "step", "intact_iteration"),
     script:
         "../../scripts/shrink_mask.py"
 

@@ -29,15 +29,17 @@ class Schedule:
             additive: p + step * (k - 2) per cent of the image, at most all of it.
         step: percentage points.
         threshold: per cent, as written in the configuration (kept exact).
+        intact_iteration: the iteration that trains on intact images again, the last one; None for none.
     """
 
     schedule: str
     step: float
     threshold: str
+    intact_iteration: int | None = None
 
     def count(self, pixels: int, iteration: int) -> int:
         """Return how many of an image's `pixels` an iteration trains on."""
-        if iteration == 1:
+        if iteration in (1, self.intact_iteration):
             return pixels
         if self.schedule == "compounding":
             return kept_count(self.count(pixels, iteration - 1), self.threshold)
@@ -54,12 +56,13 @@ class Schedule:
             last: bool (N, H, W), its masks.
 
         Returns:
-            bool (N, H, W); a subset of `last` if the schedule compounds.
+            bool (N, H, W); a subset of `last` if the schedule compounds, but for the intact iteration.
 
         Raises:
             InputError, ValueError: see `shrink_mask`.
         """
-        candidates = last if self.schedule == "compounding" else np.ones_like(last)
+        is_nested = self.schedule == "compounding" and iteration != self.intact_iteration
+        candidates = last if is_nested else np.ones_like(last)
         return shrink_mask(candidates, scores, self.count(last[0].size, iteration))
 
 
