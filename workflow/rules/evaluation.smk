@@ -35,7 +35,15 @@ rule evaluate_model:
             },
         },
         reduction=arm_settings(
-            "source", "rank", "shuffle", "fill", "removes", "classes_of_interest", "schedule", "step", "intact_iteration"
+            "source",
+            "rank",
+            "shuffle",
+            "fill",
+            "removes",
+            "classes_of_interest",
+            "schedule",
+            "step",
+            "intact_iteration",
         ),
         device=config["training"]["device"],
         deterministic=config["training"]["deterministic"],
