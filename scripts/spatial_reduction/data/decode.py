@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Condition
 from typing import NamedTuple
@@ -13,27 +12,13 @@ from PIL import Image
 from scipy import ndimage
 
 from spatial_reduction.data.instances import Objects, connected_objects, number_objects, object_classes
+from spatial_reduction.data.pair import Pair
 from spatial_reduction.data.picture_file import COLOURS, MOST_PIXELS, Picture, count_pixels, read_picture
 from spatial_reduction.data.shown_picture import ShownPicture
 from spatial_reduction.runtime.errors import InputError
 
 UNMAPPED = -1
 LARGEST_EXACT = 1 << 53  # whole numbers that a float holds without gaps
-
-
-@dataclass(frozen=True)
-class Pair:
-    """One image, its label picture, the group it is stratified by, and its official split if it has one.
-
-    `page` is the place of both pictures in their files if these are stacks of many.
-    """
-
-    name: str
-    image: Path
-    labels: Path
-    group: str = ""
-    official: str = ""
-    page: int | None = None
 
 
 class Decoded(NamedTuple):

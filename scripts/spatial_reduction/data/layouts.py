@@ -8,8 +8,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
-from spatial_reduction.data.decode import Pair
-from spatial_reduction.data.picture_file import count_pages
+from spatial_reduction.data.pair import Pair
 from spatial_reduction.runtime.errors import InputError
 from spatial_reduction.runtime.log import say
 
@@ -110,6 +109,8 @@ def list_isbi2012(root: Path) -> list[Pair]:
     """
     stacks = root / "train-volume.tif", root / "train-labels.tif"
     if any(path.exists() for path in stacks):
+        from spatial_reduction.data.picture_file import count_pages  # imported here: a plan decodes no picture
+
         counts = [count_pages(path) for path in stacks]
         if counts[0] != counts[1]:
             raise InputError(f"{root}: train-volume.tif holds {counts[0]} slices, train-labels.tif {counts[1]}")

@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 import h5py
 import numpy as np
 
-from spatial_reduction.data.decode import Decoded, Pair, decode_pair
+from spatial_reduction.data.decode import Decoded, decode_pair
 from spatial_reduction.data.instances import Objects
 from spatial_reduction.data.labels import IGNORED
 from spatial_reduction.data.layouts import list_pairs
+from spatial_reduction.data.pair import Pair
 from spatial_reduction.data.splits import DRAWN, SPLITS, split_pairs
 from spatial_reduction.data.twins import find_twins
 from spatial_reduction.runtime.allocation import keep_freed_memory

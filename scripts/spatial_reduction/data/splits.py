@@ -7,8 +7,8 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from spatial_reduction.data.decode import Pair
 from spatial_reduction.data.layouts import read_lines
+from spatial_reduction.data.pair import Pair
 from spatial_reduction.runtime.errors import InputError
 
 SPLITS = ("train", "validation", "test")
