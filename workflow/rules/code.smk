@@ -11,11 +11,47 @@ from contextlib import suppress
 from functools import cache
 from hashlib import sha256
 
-# Parsed files by path, size and time of change: each job of a cluster reads these rules, and would parse 50 files.
-DIGESTS = ".snakemake/code_digests.json"
 UNCOMPUTED = {"annotation", "returns", "type_comment", "type_params", "ctx", "kind"}
 MEANT = {"ClassVar", "InitVar", "KW_ONLY"}  # the annotations that a dataclass obeys
-PARSED = []  # files, since the cache was written
+
+
+class Remembered:
+    """What a function tells of files, by path, size and time of change; kept for the next start of Snakemake.
+
+    Each job of a cluster reads these rules, and would parse 50 files.
+    """
+
+    def __init__(self, function, name):
+        self.function, self.place, self.known, self.is_new = function, f".snakemake/{name}.json", None, False
+
+    def __call__(self, path):
+        if self.known is None:
+            self.known = self.read()
+        about = os.stat(path)
+        version = [about.st_size, about.st_mtime_ns]
+        if self.known.get(path, [None])[0] != version:
+            self.known[path], self.is_new = [version, self.function(path)], True
+        return self.known[path][1]
+
+    def read(self):
+        """Read what is kept; nothing, if that cannot be read."""
+        with suppress(OSError, ValueError), open(self.place) as file:
+            known = json.load(file)
+            if known.pop("python") == platform.python_version():
+                return known
+        return {}
+
+    def keep(self):
+        """Write what is new, whole; where it cannot be written, the next start asks again."""
+        if not self.is_new:
+            return
+        with suppress(OSError):
+            os.makedirs(os.path.dirname(self.place), exist_ok=True)
+            partial = f"{self.place}.{platform.node()}-{os.getpid()}"
+            with open(partial, "w") as file:
+                json.dump({"python": platform.python_version(), **self.known}, file)
+            os.replace(partial, self.place)
+        self.is_new = False
 
 
 def checkout(path):
@@ -80,37 +116,7 @@ def read_source(path):
     ]
 
 
-@cache
-def known_sources():
-    """Read what is known of files that have not changed since; a cache that cannot be read is empty."""
-    with suppress(OSError, ValueError), open(DIGESTS) as file:
-        known = json.load(file)
-        if known.pop("python", None) == platform.python_version():
-            return known
-    return {}
-
-
-@cache
-def source(path):
-    """Return what `read_source` does, of a file that has not changed since from the cache."""
-    about = os.stat(path)
-    version = [about.st_size, about.st_mtime_ns]
-    known = known_sources()
-    if known.get(path, [None])[0] != version:
-        known[path] = [version, *read_source(path)]
-        PARSED.append(path)
-    return known[path][1:]
-
-
-def keep_sources():
-    """Write the cache, whole; where it cannot be written, the next job parses again."""
-    PARSED.clear()
-    with suppress(OSError):
-        os.makedirs(os.path.dirname(DIGESTS), exist_ok=True)
-        partial = f"{DIGESTS}.{platform.node()}-{os.getpid()}"
-        with open(partial, "w") as file:
-            json.dump({"python": platform.python_version(), **known_sources()}, file)
-        os.replace(partial, DIGESTS)
+source = Remembered(read_source, "code_digests")
 
 
 @cache
@@ -144,8 +150,7 @@ def code_digest(script, *modules):
     """Return the name of a script with a digest of what it and its library modules compute."""
     here = checkout("scripts")
     digests = [(os.path.relpath(path, here), source(path)[0]) for path in library(script, *modules)]
-    if PARSED:
-        keep_sources()
+    source.keep()
     return f"{script} {sha256(repr(digests).encode()).hexdigest()[:32]}"
 
 
@@ -174,4 +179,4 @@ def evaluation_code(wildcards):
 
 
 def sources_code(wildcards):
-    return code_digest("render_sources", *(f"saliency.{source}" for source in config["report"]["sources"]))
+    return code_digest("render_sources", *(f"saliency.{name}" for name in config["report"]["sources"]))

@@ -43,10 +43,6 @@ check_thresholds(config["reduction"]["thresholds"], "reduction.thresholds")
 for share, meaning in {"validation_share": "validates", "test_share": "tests"}.items():
     if DATASET["split"][share] < 1:
         warn(f"dataset.split.{share}", f"{DATASET['split'][share]} % of the images {meaning}; 20 is a fifth")
-# What a report is about: new images must not make it anew.
+# What a report is about: new images must not make it anew, nor pictures that were moved.
 EXPERIMENT = {section: value for section, value in config.items() if section != "prediction"}
-
-
-def dataset_section():
-    """The section `dataset` without what the drawing alone depends on."""
-    return {key: value for key, value in config["dataset"].items() if key != "synthetic"}
+EXPERIMENT["dataset"] = {key: value for key, value in DATASET.items() if key != "root"}

@@ -2,8 +2,74 @@
 Raw pictures -> one data set file.
 
     inputs:  dataset.root, or nothing (drawn or downloaded)
-    outputs: <results>/dataset.h5, <results>/intact_mask.h5
+    outputs: <results>/dataset.h5, pictures.json (the files that it was made of), intact_mask.h5
 """
+
+import hashlib
+import time
+
+
+def library_of_data():
+    """Import how the library lists pictures: it needs the standard library alone, so a plan needs no torch or h5py."""
+    sys.path.insert(0, checkout("scripts"))
+    try:
+        from spatial_reduction.data import picture_list
+    finally:
+        sys.path.pop(0)
+    return picture_list
+
+
+def dataset_section(wildcards, input):
+    """The section `dataset` with the folder of the pictures. It takes `input`, so Snakemake reruns nothing for it: a
+    moved folder holds the same data."""
+    return {**DATASET, "root": DATASET["root"] or input.raw}
+
+
+def dataset_settings():
+    """What a data set depends on beside its files."""
+    settings = {key: value for key, value in DATASET.items() if key not in ("root", "synthetic")}
+    return {**settings, "split": {key: value for key, value in DATASET["split"].items() if key != "lists"}}
+
+
+def listed_names(wildcards):
+    """Digests of the files of names of a split by lists."""
+    lists = DATASET["split"]["lists"] if DATASET["split"]["method"] == "lists" else {}
+    digests = {}
+    for split, path in lists.items():
+        refuse_unless(os.path.isfile(path), f"dataset.split.lists.{split}", f"{path!r} is no file")
+        with open(path, "rb") as file:
+            digests[split] = hashlib.sha256(file.read()).hexdigest()[:32]
+    return digests
+
+
+@cache
+def given_pictures():
+    """Digest of the pictures below `dataset.root`; while they are those of the data set's list, that of the list."""
+    root, library = DATASET["root"], library_of_data()
+    read = Remembered(library.content_digest, "picture_digests")
+    digest, pairs, known = library.read_list(PICTURE_LIST) or ("", "", {})
+    if known and not os.path.isdir(root) and {"predict", "export"} >= set(workflow.dag_settings.targets) > set():
+        return digest  # a model is applied or handed on: no picture that it learnt from is needed
+    refuse_unless(os.path.isdir(root), "dataset.root", f"{root!r} is no folder")
+    try:
+        said, files = library.list_files(root, DATASET)
+        changes = library.compare_files(files, known, read)
+        now = library.digest_files(said, files)
+    except library.InputError as error:
+        refuse_unless(False, "dataset.root", str(error))
+    read.keep()
+    if known and said == pairs and not changes.told():
+        return digest
+    if known and workflow.is_main_process:
+        since = time.strftime("%d %B %Y, %H:%M", time.localtime(os.path.getmtime(PICTURE_LIST)))
+        told = changes.told() or "the groups or the official split changed"
+        print(located("dataset.root", f"{told}; dataset.h5 is of {since}"), file=sys.stderr)
+    return now
+
+
+def pictures(wildcards):
+    """Digest of the pictures and labels that the layout uses; those that this workflow makes are inputs."""
+    return given_pictures() if DATASET["root"] else ""
 
 
 rule draw_synthetic_pets:
@@ -50,10 +116,10 @@ rule download_oxford_pet:
 rule prepare_dataset:
     """Decode, resize, split and store all images and labels in one file."""
     input:
-        raw=raw_data,
-        lists=split_lists,
+        raw=made_data,
     output:
-        "<results>/dataset.h5",
+        dataset="<results>/dataset.h5",
+        pictures="<results>/pictures.json",
     log:
         "<logs>/prepare_dataset.log",
     benchmark:
@@ -66,7 +132,10 @@ rule prepare_dataset:
         runtime=120,
     params:
         code=code("prepare_dataset"),
-        dataset=dataset_section(),
+        settings=dataset_settings(),
+        pictures=pictures,
+        lists=listed_names,
+        dataset=dataset_section,
     script:
         "../../scripts/prepare_dataset.py"
 

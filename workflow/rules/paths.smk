@@ -1,25 +1,12 @@
 """Where files lie: the input functions of the rules, by name. No rules."""
 
-
-def raw_data(wildcards):
-    """Folder of the raw pictures: the given one, or the one that is drawn or downloaded."""
-    dataset = config["dataset"]
-    refuse_unless(
-        dataset["root"] is None or os.path.isdir(dataset["root"]), "dataset.root", f"{dataset['root']!r} is no folder"
-    )
-    return (
-        dataset["root"]
-        or {"synthetic": "<results>/synthetic_pets", "oxford_pet": "<resources>/oxford_pet"}[dataset["source"]]
-    )
+PICTURE_LIST = workflow.pathvars.apply("<results>/pictures.json")
 
 
-def split_lists(wildcards):
-    """Files of names, for a split by lists."""
-    split = config["dataset"]["split"]
-    lists = split["lists"] if split["method"] == "lists" else {}
-    for name, path in lists.items():
-        refuse_unless(os.path.isfile(path), f"dataset.split.lists.{name}", f"{path!r} is no file")
-    return list(lists.values())
+def made_data(wildcards):
+    """Folder of the pictures that are drawn or downloaded; none, if a folder is given."""
+    made = {"synthetic": "<results>/synthetic_pets", "oxford_pet": "<resources>/oxford_pet"}
+    return [] if DATASET["root"] else made[DATASET["source"]]
 
 
 def iteration_file(chain, iteration, name):

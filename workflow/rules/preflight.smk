@@ -50,7 +50,7 @@ rule check_node:
         runtime=10,
     params:
         code=code("check_node"),
-        dataset=dataset_section(),
+        dataset=DATASET,
         device=config["training"]["device"],
     script:
         "../../scripts/check_node.py"

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import redirect_stderr
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from spatial_reduction.data.layouts import list_pairs
 from spatial_reduction.data.pair import Pair
@@ -45,7 +45,7 @@ class Changes(NamedTuple):
         return f"{files} changed ({counts}): {', '.join(named[:5])}{', ...' if len(named) > 5 else ''}"
 
 
-def list_files(root: str | Path, source: str, limit: int | None, truth: str | None) -> tuple[str, dict[str, Path]]:
+def list_files(root: str | Path, dataset: Mapping[str, Any]) -> tuple[str, dict[str, Path]]:
     """Return what a layout says of its pairs beside their files, and {name relative to `root`: path} of these.
 
     The job that reads them names the files that it leaves aside; a plan need not.
@@ -54,7 +54,7 @@ def list_files(root: str | Path, source: str, limit: int | None, truth: str | No
         InputError: as `list_pairs`.
     """
     with redirect_stderr(io.StringIO()):
-        pairs = list_pairs(source, root, limit, truth)
+        pairs = list_pairs(dataset["source"], root, dataset["limit"], dataset["truth"], dataset["layout"])
     said = "\n".join(f"{pair.name}\t{pair.group}\t{pair.official}\t{pair.page}" for pair in pairs)
     return said, {Path(os.path.relpath(path, root)).as_posix(): path for path in _paths(pairs)}
 
@@ -78,7 +78,7 @@ def _stat_all(files: Mapping[str, Path]) -> Iterable[tuple[str, os.stat_result]]
 
 
 def compare_files(files: Mapping[str, Path], known: Mapping[str, File], read: Callable[[str], str]) -> Changes:
-    """Return how files differ from those of a list; `read` returns the SHA-256 of a file of other time but equal size."""
+    """Return how files differ from those of a list; `read` digests a file of equal size that has another time."""
     replaced = []
     for name, about in _stat_all({name: path for name, path in files.items() if name in known}):
         was = known[name]

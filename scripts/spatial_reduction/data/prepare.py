@@ -16,11 +16,12 @@ from spatial_reduction.data.instances import Objects
 from spatial_reduction.data.labels import IGNORED
 from spatial_reduction.data.layouts import list_pairs
 from spatial_reduction.data.pair import Pair
+from spatial_reduction.data.picture_list import describe_files, list_files
 from spatial_reduction.data.splits import DRAWN, SPLITS, split_pairs
 from spatial_reduction.data.twins import find_twins
 from spatial_reduction.runtime.allocation import keep_freed_memory
 from spatial_reduction.runtime.errors import InputError
-from spatial_reduction.runtime.files import CHUNK_BYTES, create_hdf5
+from spatial_reduction.runtime.files import CHUNK_BYTES, create_hdf5, written_whole
 from spatial_reduction.runtime.log import progress, say
 from spatial_reduction.runtime.plain_text import printable
 
@@ -87,6 +88,22 @@ def _prepare(
             store.add(split, pair, result, sums)
         store.finish(on_error=dataset["on_error"])
     say(f"{output}: " + ", ".join(f"{len(store.members[s])} {s}" for s in SPLITS) + f", {len(store.left_out)} left out")
+
+
+def record_pictures(
+    root: str | Path, output: str | Path, dataset: Mapping[str, Any], threads: int, digest: str
+) -> None:
+    """Write the list of the files that `prepare_dataset` reads, with their digests: by it a plan sees what changed.
+
+    Args:
+        digest: of the list as it was planned.
+
+    Raises:
+        InputError: the folder is not of the layout, or a file is missing.
+    """
+    said, files = list_files(root, dataset)
+    with written_whole(output) as partial:
+        partial.write_text(describe_files(digest, said, files, threads), encoding="utf-8")
 
 
 def label_map(dataset: Mapping[str, Any]) -> dict[int, int]:
