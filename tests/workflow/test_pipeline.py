@@ -215,13 +215,6 @@ def test_broken_pictures_stop_the_run_with_the_list_of_all(snakemake, pets, tmp_
     assert not list((tmp_path / "results").rglob("*dataset*"))
 
 
-def test_an_empty_folder_is_named(snakemake, tmp_path):
-    (tmp_path / "raw").mkdir()
-    overrides = TWO_SEEDS | {"dataset": TWO_SEEDS["dataset"] | {"source": "oxford_pet", "root": str(tmp_path / "raw")}}
-    line = failed_line(snakemake("results/demo/dataset.h5", overrides=overrides))
-    assert "raw/annotations/trainval.txt: missing" in line
-
-
 def test_broken_intermediate_files_are_named_and_leave_no_output(snakemake, tmp_path):
     first = "results/demo/single_pass/top_100/seed_1/iteration_1/model.safetensors"
     assert snakemake(first, overrides=TWO_SEEDS).returncode == 0
