@@ -36,6 +36,7 @@ LEAST = {
     "oxford_pet": ["images/cat_1.jpg", "annotations/trimaps/cat_1.png"],
     "folder": ["images/a.png", "masks/a.png"],
     "instances": ["images/a.png", "instances/a.png"],
+    "isbi2012": ["train/image/0.png", "train/label/0.png"],
     "cell_tracking": ["01/t000.tif", "01_GT/SEG/man_seg000.tif"],
 }
 
