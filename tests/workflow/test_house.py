@@ -37,16 +37,31 @@ PRINTS = {"preflight": "output"}  # and leaves nothing
 PACKAGES = {"pytorch": "torch", "PIL": "pillow", "yaml": "pyyaml", "skimage": "scikit-image", "matplotlib": "seaborn"}
 PACKAGES |= {"huggingface_hub": "huggingface-hub"}
 
-# Prints {script: {"modules": files of the library that it loads, "packages": all top-level modules so far}}.
+# Prints {script: {"modules": files of the library that it loads, or will inside a function, "packages": all top-level
+# modules so far}}.
 IMPORT_ALL = """
-import importlib, json, sys
+import ast, importlib, json, sys
+
+def library():
+    return [module for name, module in sys.modules.items() if name.split(".")[0] == "spatial_reduction"]
+
+def import_later_ones():
+    before = 0
+    while len(library()) > before:
+        before = len(library())
+        for module in library():
+            for node in ast.walk(ast.parse(open(module.__file__).read())):
+                if isinstance(node, ast.ImportFrom) and node.module.startswith("spatial_reduction."):
+                    importlib.import_module(node.module)
+
 loaded = {}
 for script in sys.argv[1:]:
     for name in [name for name in sys.modules if name.startswith("spatial_reduction")]:
         del sys.modules[name]
     importlib.import_module(script)
-    modules = [m.__file__ for name, m in sys.modules.items() if name.split(".")[0] == "spatial_reduction"]
-    loaded[script] = {"modules": modules, "packages": sorted({name.split(".")[0] for name in sys.modules})}
+    packages = sorted({name.split(".")[0] for name in sys.modules})
+    import_later_ones()
+    loaded[script] = {"modules": [module.__file__ for module in library()], "packages": packages}
 print(json.dumps(loaded))
 """
 
