@@ -37,6 +37,8 @@ rule all:
         "<results>/sheet.md",
         "<results>/metrics.csv",
         "<results>/contrasts.csv",
+        "<results>/interactions.csv",
+        "<results>/references.csv",
         "<results>/convergence.csv",
         "<results>/history.csv",
         "<results>/kept_pixels.csv",

@@ -8,8 +8,8 @@ if __name__ == "__main__":
         compare_arms(
             counts=snakemake.input.counts,
             chains=snakemake.params.chains,
-            history=snakemake.input.history,
+            tables={name: snakemake.input[name] for name in ("history", "kept_pixels", "references")},
             evaluation=snakemake.params.evaluation,
-            contrasts=snakemake.output.contrasts,
-            racu=snakemake.output.racu,
+            report=snakemake.params.report,
+            outputs={name: snakemake.output[name] for name in ("contrasts", "interactions", "racu")},
         )

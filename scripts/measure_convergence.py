@@ -7,6 +7,7 @@ if __name__ == "__main__":
     with logged(snakemake.log[0]):
         measure_convergence(
             history=snakemake.input.history,
+            kept_pixels=snakemake.input.kept_pixels,
             comparator=snakemake.params.comparator,
             output=snakemake.output[0],
         )

@@ -12,6 +12,5 @@ if __name__ == "__main__":
             comparator=snakemake.params.comparator,
             measure=snakemake.params.measure,
             class_group=snakemake.params.class_group,
-            margin=snakemake.params.margin,
             outputs=snakemake.output,
         )

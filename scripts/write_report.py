@@ -8,6 +8,8 @@ if __name__ == "__main__":
         write_report(
             metrics=snakemake.input.metrics,
             contrasts=snakemake.input.contrasts,
+            interactions=snakemake.input.interactions,
+            references=snakemake.input.references,
             history=snakemake.input.history,
             costs=snakemake.input.costs,
             slurm_jobs=snakemake.input.slurm_jobs,

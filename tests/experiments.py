@@ -29,8 +29,8 @@ TINY = {
     "model": {"widths": [2, 4]},
     "training": {"epochs": 1, "batch_size": 4},
     "reduction": {"thresholds": [50], "iterations": 2},
-    "arms": {"restarts": None, "random": None, "oracle": None},
-    "evaluation": {"resamples": 100},
+    "arms": {"restarts": None, "shuffled": None},
+    "evaluation": {"resamples": 100, "comparators": ["equal_compute", "single_pass"], "controls": []},
     "report": {"images": 2},
 }
 

@@ -1,92 +1,221 @@
-"""Draw experiments with a known effect and put them through the statistics of the workflow, many at once."""
+"""Draw whole experiments with known effects and put them through the decisions of the workflow, many at once."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import combinations
 
 import numpy as np
+import pandas as pd
 from scipy import stats
 
+from spatial_reduction.analysis.decisions import PRIMARY, SECONDARY, agree, judge
+from spatial_reduction.analysis.measures import HYPOTHESES, deciding_measures
 from spatial_reduction.analysis.statistics import (
+    ImageNoise,
     adjust_holm,
-    decide,
     equivalence_test,
     half_width,
-    image_weights,
+    shared_variance,
     standard_errors,
     t_test,
 )
 
-LOT = 200  # experiments drawn at once: about 100 MB
+LOT = 50  # experiments drawn at once: about 100 MB
+MARGIN = 0.5
+COLLAPSE = -30.0  # points that a collapsed training loses
+LEVELS = {"H1b": "corrupted", "H3": "swapped"}  # whose loss is from intact to changed images
+CLAIMS = ["supported", "refuted"]
 
 
 @dataclass(frozen=True)
 class Design:
-    """One arm at several thresholds against one comparator; all numbers in points.
+    """The method at several thresholds, the primary comparator, controls at the same thresholds; numbers in points.
 
     Attributes:
-        seeds, images, thresholds: how many.
-        effect: true mean difference over all seeds and images, the same at every threshold.
-        seed_spread: standard deviation over seeds of a difference.
-        image_spread: standard deviation of a mean difference over draws of the test images.
-        margin: of equivalence.
+        seeds, thresholds, controls: how many.
+        images, validation: test images and validation images.
+        effects: true difference of the method from all others in the score that decides H1 (so in those on changed
+            images, too) and in that of H2, the same at every threshold.
+        seed_sd: standard deviation over seeds of a difference.
+        image_sd: of a mean difference over draws of the test images, the same for all seeds.
+        interplay_sd: of one seed's mean difference over such draws, what is the seed's own (seed x image).
+        tails: degrees of freedom of the t distribution of what the seeds give; None is normal.
+        collapse: probability that a training collapses.
     """
 
     seeds: int
-    images: int = 200
     thresholds: int = 5
-    effect: float = 0.0
-    seed_spread: float = 1.0
-    image_spread: float = 0.5
-    margin: float = 0.5
+    controls: int = 0
+    images: int = 179
+    validation: int = 44
+    effects: dict[str, float] = field(default_factory=dict)
+    seed_sd: float = 1.0
+    image_sd: float = 0.3
+    interplay_sd: float = 0.0
+    tails: int | None = None
+    collapse: float = 0.0
+
+
+# What the configurations of the project ask: config.yaml, ablation.yaml over oxford_pet.yaml, full.yaml over it. Arms
+# beside the method and its controls are exploratory and cannot claim anything, however many there are.
+SHIPPED = {
+    "demo": {"thresholds": 2, "controls": 1, "images": 80, "validation": 16},
+    "ablation": {"thresholds": 5, "controls": 2},
+    "full": {"thresholds": 5, "controls": 2, "images": 3669, "validation": 368},
+}
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Attributes:
-    decisions: (experiments, thresholds), see `statistics.decide`.
-    covered: bool (experiments, thresholds), the interval holds the true effect.
+    """What a design's experiments say.
+
+    Attributes:
+        table: rows of the contrasts, judged, with columns experiment, hypothesis, threshold and truth.
+        words: (experiments, hypotheses), see `decisions.agree`.
     """
 
-    decisions: np.ndarray
-    covered: np.ndarray
+    table: pd.DataFrame
+    words: np.ndarray
 
-    @property
-    def claims(self) -> np.ndarray:
-        """Whether anything is called supported or refuted at any threshold, bool (experiments,)."""
-        return np.isin(self.decisions, ["supported", "refuted"]).any(axis=1)
+    def claiming(self, family: str) -> np.ndarray:
+        """Whether a family calls anything supported or refuted, bool (experiments,); of controls, the first."""
+        rows = self.table[(self.table["family"] == family) & (self.table["control"] <= 0)]
+        is_claim = rows["decision"].isin(CLAIMS)
+        return is_claim.groupby(rows["experiment"]).any().to_numpy()
+
+    def decided(self, hypothesis: str, word: str) -> np.ndarray:
+        """Whether a hypothesis is decided so at the first threshold, bool (experiments,)."""
+        return (self._first(hypothesis)["decision"] == word).to_numpy()
+
+    def covered(self, hypothesis: str) -> np.ndarray:
+        """Whether the interval at the first threshold holds the truth, bool (experiments,)."""
+        rows = self._first(hypothesis)
+        return ((rows["ci_low"] <= rows["truth"]) & (rows["truth"] <= rows["ci_high"])).to_numpy()
+
+    def _first(self, hypothesis: str) -> pd.DataFrame:
+        return self.table[(self.table["hypothesis"] == hypothesis) & (self.table["threshold"] == 0)]
 
 
-def simulate(design: Design, experiments: int, seed: int = 0, resamples: int = 300) -> Outcome:
+def simulate(design: Design, experiments: int, seed: int = 0) -> Outcome:
     """Run a design many times.
 
-    The score of a model on an image is the sum of what the arm, its seed and the image, as the arm sees it, give;
-    all seeds of an arm meet the same images. The comparator's contributions are shared by all thresholds, which makes
-    their differences correlated (.5), as in a real run.
+    The score of a model on an image is the sum of what the arm, its seed, the image as the arm sees it, and this seed
+    with this image give. The comparator is the same at all thresholds, so that differences there are correlated, as in
+    a real run; losses are made from the scores on intact and changed images.
     """
     rng = np.random.default_rng(seed)
-    weights = image_weights(design.images, resamples, seed).astype(np.float64) / design.images
-    lots = [_simulate(design, min(LOT, experiments - start), rng, weights) for start in range(0, experiments, LOT)]
-    return Outcome(*(np.concatenate(parts) for parts in zip(*lots, strict=True)))
+    tables, crossed = [], []
+    for start in range(0, experiments, LOT):
+        count = min(LOT, experiments - start)
+        scores = _draw_scores(design, count, rng)
+        table, between = _contrast_rows(design, scores)
+        table["experiment"] += start
+        tables.append(table)
+        crossed.append(between)
+    table = pd.concat(tables, ignore_index=True)
+    table["comparator"] = table["experiment"].astype(str) + " " + table["control"].astype(str)  # families of their own
+    table = judge(table)
+    return Outcome(table, _words(table, np.concatenate(crossed)))
 
 
-def _simulate(
-    design: Design, experiments: int, rng: np.random.Generator, weights: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    of_seeds = _differences(rng, (experiments, design.thresholds, design.seeds), design.seed_spread)
-    per_image = design.image_spread * np.sqrt(design.images)
-    of_images = _differences(rng, (experiments, design.thresholds, design.images), per_image)
-    differences = design.effect + of_seeds + of_images.mean(axis=-1, keepdims=True)
-    variances = (of_images @ weights.T).var(axis=-1, ddof=1)
-    mean, errors = differences.mean(axis=-1), standard_errors(differences, variances, design.images)
-    p_holm = adjust_holm(t_test(mean, *errors))
-    decisions = decide(equivalence_test(mean, *errors, design.margin), p_holm, mean)
-    return decisions, np.abs(mean - design.effect) <= half_width(*errors)
+def _draw_scores(design: Design, count: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Return {images: scores (experiments, settings, seeds, N)}: comparator, method and each control at thresholds."""
+    settings = 1 + design.thresholds * (1 + design.controls)
+    method = slice(1, 1 + design.thresholds)
+    fallen = COLLAPSE * (rng.random((count, settings, design.seeds)) < design.collapse)
+    scores = {}
+    for name, images in (("intact", design.images), ("validation", design.validation)):
+        scores[name] = _draw(design, (count, settings, design.seeds, images), rng) + fallen[..., None]
+        scores[name][:, method] += design.effects.get("H1" if name == "intact" else "H2", 0.0)
+    for name in LEVELS.values():
+        scores[name] = scores["intact"] + _draw(design, scores["intact"].shape, rng)
+    return scores
 
 
-def _differences(rng: np.random.Generator, shape: tuple[int, int, int], spread: float) -> np.ndarray:
-    """Draw arm minus comparator; the comparator is the same at all thresholds."""
-    experiments, thresholds, units = shape
-    drawn = rng.standard_normal((experiments, thresholds + 1, units)) * spread / np.sqrt(2)
-    return drawn[:, 1:] - drawn[:, :1]
+def _draw(design: Design, shape: tuple[int, int, int, int], rng: np.random.Generator) -> np.ndarray:
+    """Draw what makes a difference of two settings have the spreads of the design."""
+    count, settings, seeds, images = shape
+    of_seeds = rng.standard_normal((count, settings, seeds, 1))
+    if design.tails:
+        of_seeds = rng.standard_t(design.tails, of_seeds.shape) * np.sqrt((design.tails - 2) / design.tails)
+    drawn = design.seed_sd * of_seeds
+    drawn = drawn + design.image_sd * np.sqrt(images) * rng.standard_normal((count, settings, 1, images))
+    if design.interplay_sd:
+        drawn += design.interplay_sd * np.sqrt(images) * rng.standard_normal(shape)
+    return drawn / np.sqrt(2)
+
+
+def _contrast_rows(design: Design, scores: dict[str, np.ndarray]) -> tuple[pd.DataFrame, np.ndarray]:
+    """Return the rows of all contrasts, not judged, and p-values (experiments, hypotheses, pairs of thresholds)."""
+    kinds = {"H1": scores["intact"], "H2": scores["validation"]}
+    kinds |= {name: scores["intact"] - scores[level] for name, level in LEVELS.items()}
+    method = slice(1, 1 + design.thresholds)
+    rows, crossed = [], []
+    for hypothesis in HYPOTHESES:
+        differences = kinds[hypothesis][:, method] - kinds[hypothesis][:, :1]
+        extra = {"family": PRIMARY if hypothesis == "H1" else SECONDARY, "hypothesis": hypothesis, "control": -1}
+        if hypothesis in LEVELS:
+            level = scores[LEVELS[hypothesis]]
+            extra["level_difference"] = (level[:, method] - level[:, :1]).mean(axis=(2, 3)).ravel()
+            start = scores["intact"]
+            extra["start_difference"] = (start[:, method] - start[:, :1]).mean(axis=(2, 3)).ravel()
+        rows.append(_summary(design, differences, hypothesis, extra))
+        pairs = [differences[:, i] - differences[:, j] for i, j in combinations(range(design.thresholds), 2)]
+        crossed.append(_tests(np.stack(pairs, axis=1))[2] if pairs else np.full((len(differences), 1), np.nan))
+    for control in range(design.controls):
+        others = slice(*(1 + design.thresholds * (1 + control + step) for step in (0, 1)))
+        differences = kinds["H1"][:, method] - kinds["H1"][:, others]
+        rows.append(_summary(design, differences, "H1", {"family": "control", "hypothesis": "", "control": control}))
+    return pd.concat(rows, ignore_index=True), np.stack(crossed, axis=1)
+
+
+def _tests(differences: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray], np.ndarray, np.ndarray]:
+    """Return mean, errors, p-value and the images' standard error of differences (experiments, tests, seeds, N)."""
+    images, seeds = differences.shape[-1], differences.shape[-2]
+    noise = ImageNoise(
+        differences.mean(axis=-2).var(axis=-1, ddof=1) / images,
+        differences.var(axis=-1, ddof=1).mean(axis=-1) / images,
+        images,
+    )
+    per_seed = differences.mean(axis=-1)
+    mean, errors = per_seed.mean(axis=-1), standard_errors(per_seed, noise)
+    return mean, errors, t_test(mean, *errors), np.sqrt(shared_variance(noise, seeds))
+
+
+def _summary(design: Design, differences: np.ndarray, hypothesis: str, extra: dict[str, object]) -> pd.DataFrame:
+    mean, errors, p_value, image_sd = _tests(differences)
+    reach, measure = half_width(*errors), deciding_measures("mean_iou")[hypothesis][0]
+    truth = design.effects.get(hypothesis, 0.0)
+    experiment, threshold = np.indices(mean.shape)
+    columns = {
+        "experiment": experiment,
+        "threshold": threshold,
+        "difference": mean,
+        "ci_low": mean - reach,
+        "ci_high": mean + reach,
+        "p_value": p_value,
+        "p_equivalence": equivalence_test(mean, *errors, MARGIN),
+        "seed_sd": differences.mean(axis=-1).std(axis=-1, ddof=1),
+        "image_sd": image_sd,
+    }
+    table = pd.DataFrame({name: values.ravel() for name, values in columns.items()})
+    common = {"measure": measure, "n": design.seeds, "margin": MARGIN, "truth": truth, "is_learnt": True}
+    empty = {"is_same": False, "level_difference": np.nan, "start_difference": np.nan}
+    return table.assign(**(common | empty | extra))
+
+
+def _words(table: pd.DataFrame, crossed: np.ndarray) -> np.ndarray:
+    """Return one word per experiment and hypothesis."""
+    names, adjusted = list(HYPOTHESES), np.empty_like(crossed)
+    for members in ([0], [1, 2, 3]):  # the primary family, the secondary one
+        family = crossed[:, members].reshape(len(crossed), -1)
+        adjusted[:, members] = adjust_holm(family).reshape(len(crossed), len(members), -1)
+    words = np.empty((len(crossed), len(names)), dtype=object)
+    rows = table[table["hypothesis"] != ""]
+    for (hypothesis, experiment), found in rows.groupby(["hypothesis", "experiment"])["decision"]:
+        place = names.index(hypothesis)
+        decisions = dict(enumerate(found))
+        words[experiment, place] = agree(decisions, adjusted[experiment, place].min())
+    return words
 
 
 def binomial_interval(hits: int, n: int, level: float = 0.95) -> tuple[float, float]:

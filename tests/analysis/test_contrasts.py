@@ -1,22 +1,29 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
 
 from spatial_reduction.analysis.contrasts import COLUMNS, compare_arms
 from spatial_reduction.analysis.counts_file import measure_counts, pool, pool_resamples, read_counts
-from spatial_reduction.analysis.statistics import image_weights
+from spatial_reduction.analysis.tables import read_contrasts
 from spatial_reduction.runtime.errors import InputError
 from spatial_reduction.runtime.files import create_hdf5
 
 CLASSES = ["background", "pet"]
 EVALUATION = {
     "comparators": ["base"],
+    "controls": [],
     "measures": ["mean_iou", "binary_iou", "pixel_accuracy", "mean_boundary_iou", "ece", "nll", "corruption_drop"],
     "class_groups": {},
     "foreground": ["pet"],
-    "margin": 0.5,
+    "margins": {"default": 0.5},
     "resamples": 700,
 }
+REPORT = {"method": "arm", "measure": "mean_iou", "class_group": "all"}
+HISTORY = ["arm", "threshold", "seed", "iteration", "cumulative_steps", "cumulative_images", "cumulative_seconds"]
+HISTORY += ["validation_mean_iou"]
+KEPT = ["arm", "threshold", "seed", "iteration", "measure", "class", "value"]
 EVALUATION["measures"] += ["background_swapped_drop", "background_blurred_drop"]
 
 
@@ -35,23 +42,41 @@ def write_counts(path, accuracies):
             file[f"{protocol}/test/confusion"] = confusion(accuracy)
 
 
+def run_comparison(folder, paths, chains, evaluation, report=REPORT, reference=0.01):
+    """Compare chains whose learning curves rise; return `contrasts.csv`.
+
+    A predictor that sees no image has mean IoU `reference`.
+    """
+    rows, kept = [], []
+    for number, (arm, threshold, seed) in enumerate(chains):
+        rise = 0.2 + 0.01 * number**1.5
+        rows += [(arm, threshold, seed, 1, step, 4 * step, float(step), rise * step) for step in (1, 2)]
+        kept.append((arm, threshold, seed, 2, "kept_share", "all", float(threshold)))
+    pd.DataFrame(rows, columns=HISTORY).to_csv(folder / "history.csv", index=False)
+    pd.DataFrame(kept, columns=KEPT).to_csv(folder / "kept_pixels.csv", index=False)
+    references = {"predictor": "position_prior", "split": "test", "measure": "mean_iou", "class": "all"}
+    pd.DataFrame([references | {"value": reference}]).to_csv(folder / "references.csv", index=False)
+    tables = {name: folder / f"{name}.csv" for name in ("history", "kept_pixels", "references")}
+    outputs = {name: folder / f"{name}.csv" for name in ("contrasts", "interactions", "racu")}
+    compare_arms(paths, chains, tables, evaluation, report, outputs)
+    return read_contrasts(outputs["contrasts"])
+
+
 @pytest.fixture
 def compare(tmp_path):
-    """Compare chains given as {(arm, threshold): [one accuracy, or {protocol: accuracy}, per seed]}."""
+    """Compare chains given as {(arm, threshold): [one accuracy, or {protocol: accuracy}, per seed]}.
 
-    def run(design, **changes):
-        chains, paths, history = [], [], []
+    The arm `arm` is the method, `base` the primary comparator.
+    """
+
+    def run(design, reference=0.01, **changes):
+        chains, paths = [], []
         for (arm, threshold), values in design.items():
             for seed, value in enumerate(values):
                 chains.append([arm, threshold, str(seed)])
                 paths.append(tmp_path / f"{arm}_{threshold}_{seed}.h5")
                 write_counts(paths[-1], value if isinstance(value, dict) else {"intact": value})
-                history += [(*chains[-1], step, 0.1 * step) for step in (1, 2)]
-        columns = ["arm", "threshold", "seed", "cumulative_steps", "validation_mean_iou"]
-        pd.DataFrame(history, columns=columns).to_csv(tmp_path / "history.csv", index=False)
-        outputs = {name: tmp_path / f"{name}.csv" for name in ("contrasts", "racu")}
-        compare_arms(paths, chains, tmp_path / "history.csv", EVALUATION | changes, **outputs)
-        return pd.read_csv(outputs["contrasts"], dtype={"threshold": str})
+        return run_comparison(tmp_path, paths, chains, EVALUATION | changes, reference=reference)
 
     return run
 
@@ -92,13 +117,16 @@ def test_a_comparator_that_reduces_is_compared_at_the_same_threshold(compare):
         }
     )
     row = only(table, measure="pixel_accuracy")  # top 70 % has no counterpart
-    assert (row["threshold"], row["comparator_threshold"]) == ("90", 90)
+    assert (row["threshold"], row["comparator_threshold"]) == ("90", "90")
     assert row["difference"] == pytest.approx(-9)
 
 
 def test_a_smaller_loss_on_changed_images_is_better(compare):
     base = [{"intact": 0.9, "noise_1": 0.5 + seed / 50, "blur_3": 0.7, "background_swapped": 0.5} for seed in range(4)]
-    arm = [{"intact": 0.9, "noise_1": 0.8 + seed / 50, "blur_3": 0.8, "background_swapped": 0.3} for seed in range(4)]
+    arm = [
+        {"intact": 0.9, "noise_1": 0.8 + seed / 50, "blur_3": 0.8, "background_swapped": 0.3 + seed / 50}
+        for seed in range(4)
+    ]
     table = compare({("base", "100"): base, ("arm", "90"): arm})
     drop = only(table, measure="corruption_drop")
     assert (drop["protocol"], drop["decision"], drop["probability_better"]) == ("corrupted", "supported", 1)
@@ -108,7 +136,8 @@ def test_a_smaller_loss_on_changed_images_is_better(compare):
     assert first_seed["difference"] == pytest.approx(100 * (before - after))
     swapped = only(table, measure="background_swapped_drop")
     assert (swapped["decision"], swapped["class"]) == ("refuted", "foreground")
-    assert swapped["difference"] == pytest.approx(100 * (0.5 / 1.5 - 0.3 / 1.7))
+    lost = [0.5 / 1.5 - (0.3 + seed / 50) / (1.7 - seed / 50) for seed in range(4)]
+    assert swapped["difference"] == pytest.approx(100 * np.mean(lost))
     itself = only(table, protocol="background_swapped", measure="binary_iou")
     assert itself["difference"] == pytest.approx(-swapped["difference"])
     assert "background_blurred_drop" not in set(table["measure"])
@@ -129,11 +158,14 @@ def test_a_comparator_without_masks_segments_the_intact_image(compare):
 
 def test_arms_are_compared_with_random_over_all_thresholds(compare, tmp_path):
     design = {("random", "90"): [0.6], ("random", "70"): [0.4], ("arm", "90"): [0.6], ("arm", "70"): [0.5]}
-    compare(design, comparators=["random"])
+    compare({("base", "100"): [0.7], **design})
     row = pd.read_csv(tmp_path / "racu.csv").iloc[0]
     # Accuracy a in both of two equal classes is mean IoU a / (2 - a): .6 -> 3/7, .5 -> 1/3, .4 -> 1/4.
-    assert row["area"] == pytest.approx(100 * (1 / 3 - 1 / 4) / 2)
-    assert row["racu"] == pytest.approx((1 / 3 - 1 / 4) / (3 / 7 - 1 / 4))
+    assert row["area_over_random"] == pytest.approx(100 * (1 / 3 - 1 / 4) / 2)
+    # The base, .7, is 7/13 with nothing removed. Removed 0, 10, 30: arm minus random 0, 0, 1/12, random minus its last
+    # 7/13 - 1/4, 3/7 - 1/4, 0.
+    start, middle = 7 / 13 - 1 / 4, 3 / 7 - 1 / 4
+    assert row["racu"] == pytest.approx((20 * 1 / 12 / 2) / (10 * (start + middle) / 2 + 20 * middle / 2))
 
 
 def test_an_experiment_of_one_arm_has_a_table_without_rows(compare):
@@ -141,22 +173,110 @@ def test_an_experiment_of_one_arm_has_a_table_without_rows(compare):
     assert (len(table), list(table.columns)) == (0, COLUMNS)
 
 
-def test_holm_is_over_the_arms_against_one_comparator_in_one_measure_and_protocol(compare):
-    arms = {("base", "100"): [0.5, 0.6, 0.7], ("arm", "90"): [0.6, 0.72, 0.78], ("arm", "50"): [0.4, 0.52, 0.6]}
-    design = {
-        place: [{"intact": value, "self_masked": value - 0.1} for value in values] for place, values in arms.items()
+HARMED = {("base", "100"): [0.8, 0.81, 0.82, 0.8], ("arm", "90"): [0.7, 0.72, 0.71, 0.7]}
+HARMED |= {("arm", "50"): [0.75, 0.76, 0.75, 0.74], ("shuffled", "90"): [0.6, 0.61, 0.6, 0.62]}
+HARMED |= {("shuffled", "50"): [0.5, 0.52, 0.5, 0.51], ("other", "90"): [0.7, 0.7, 0.72, 0.71]}
+
+
+def with_changed_images(design, less=0.1):
+    protocols = ("intact", "noise_1", "background_swapped")
+    return {
+        place: [{name: value - less * (name != "intact") for name in protocols} for value in values]
+        for place, values in design.items()
     }
-    families = compare(design).groupby(["comparator", "protocol", "measure", "class"])
-    assert len(families) > 5
-    for _, family in families:
-        assert len(family) == 2
-        assert family["p_holm"].min() == pytest.approx(min(1, 2 * family["p_value"].min()))
 
 
-def test_an_arm_compared_with_its_double_is_equivalent(compare):
-    table = compare({("base", "100"): [0.5, 0.6, 0.7], ("double", "100"): [0.5, 0.6, 0.7]})
-    assert set(table[table["measure"] != "steps_to_95"]["decision"]) == {"equivalent"}
-    assert (table["difference"] == 0).all()
+def test_the_method_is_asked_in_families_and_all_else_decides_nothing(compare):
+    table = compare(with_changed_images(HARMED), controls=["shuffled"])
+    families = dict(list(table.groupby("family")))
+    assert {name: len(rows) for name, rows in families.items() if name != "exploratory"} == {
+        "primary": 2,  # thresholds
+        "secondary": 6,  # of each, the three other hypotheses
+        "control": 2,
+    }
+    assert set(families["primary"]["measure"]) == {"mean_iou"}
+    assert set(families["secondary"]["measure"]) == {
+        "corruption_drop",
+        "validation_area",
+        "background_swapped_drop",
+    }
+    assert set(families["control"]["comparator"]) == {"shuffled"}
+    for name in ("primary", "secondary", "control"):
+        rows = families[name]
+        assert set(rows["arm"]) == {"arm"}
+        for column, adjusted in (("p_value", "p_holm"), ("p_equivalence", "p_equivalence_holm")):
+            assert rows[adjusted].tolist() == pytest.approx(multipletests(rows[column], method="holm")[1])
+    rest = families["exploratory"]
+    assert set(rest["decision"]) <= {"", "not_comparable", "undefined"}
+    assert rest["p_holm"].isna().all()
+    assert rest["p_value"].notna().any()
+    assert {"other", "shuffled"} <= set(rest["arm"])
+
+
+def test_a_control_is_compared_with_the_method_alone(compare):
+    table = compare(HARMED, controls=["shuffled"])
+    assert set(table[table["comparator"] == "shuffled"]["arm"]) == {"arm"}
+
+
+def test_a_claim_needs_three_seeds(compare):
+    design = {("base", "100"): [0.5, 0.51, 0.49], ("arm", "90"): [0.7, 0.72, 0.69]}
+    assert only(compare(design), measure="mean_iou")["decision"] == "supported"
+    two = compare({place: values[:2] for place, values in design.items()})
+    assert set(two[two["family"] != "exploratory"]["decision"]) == {"undecided"}
+
+
+def test_a_network_no_better_than_one_that_sees_no_image_has_not_learnt(compare):
+    design = {("base", "100"): [0.5, 0.51, 0.49], ("arm", "90"): [0.7, 0.72, 0.69], ("other", "90"): [0.7, 0.7, 0.71]}
+    # Accuracy .5 in both of two equal classes is mean IoU 1/3: within the margin of half a point of the reference.
+    table = compare(design, reference=0.33)
+    assert set(table["decision"]) == {"not_learnt"}  # the base, on one side of all
+    table = compare(design, reference=0.31)
+    assert only(table, arm="arm", measure="mean_iou")["decision"] == "supported"
+
+
+def test_arms_that_are_the_same_are_not_comparable(compare):
+    table = compare({("base", "100"): [0.5, 0.6, 0.7], ("arm", "100"): [0.5, 0.6, 0.7]})
+    models = table[table["protocol"] != "validation"]
+    assert set(models["decision"]) == {"not_comparable"}
+    assert (models["difference"] == 0).all()
+
+
+def test_without_any_spread_there_is_no_claim(compare):
+    row = only(compare({("base", "100"): [0.5] * 3, ("arm", "90"): [0.6] * 3}), measure="mean_iou")
+    assert (row["seed_sd"], row["decision"]) == (0, "undefined")
+    assert row["image_sd"] < 1e-4  # rounding of float32
+
+
+def test_a_smaller_loss_of_who_scores_lower_is_no_claim(compare):
+    # Background everywhere loses nothing. Here both lose, the arm less, and it scores lower on the changed images too.
+    base = [{"intact": 0.9, "noise_1": 0.7 + seed / 50} for seed in range(4)]
+    arm = [{"intact": 0.6, "noise_1": 0.58 + seed / 100} for seed in range(4)]
+    row = only(compare({("base", "100"): base, ("arm", "90"): arm}), measure="corruption_drop")
+    assert row["difference"] < 0
+    assert row["p_holm"] < 0.05
+    assert (row["decision"], row["less_to_lose"], row["seeds_needed"]) == ("undecided", True, np.inf)
+    assert row["start_difference"] == pytest.approx(100 * (0.6 / 1.4 - 0.9 / 1.1))
+    fair = [{"intact": 0.9, "noise_1": 0.8 + seed / 100} for seed in range(4)]
+    row = only(compare({("base", "100"): base, ("arm", "90"): fair}), measure="corruption_drop")
+    assert (row["decision"], row["less_to_lose"]) == ("supported", False)
+
+
+def test_every_measure_has_its_own_margin(compare):
+    table = compare(HARMED, margins={"default": 2, "nll": 0.3, "pixel_accuracy": 7})
+    margins = table.groupby("measure")["margin"].first()
+    assert margins[["mean_iou", "pixel_accuracy", "validation_area"]].tolist() == [2, 7, 2]
+
+
+def test_thresholds_are_compared_with_each_other(compare, tmp_path):
+    table = compare(HARMED)
+    found = pd.read_csv(tmp_path / "interactions.csv", dtype={"threshold": str, "other_threshold": str})
+    row = only(found, measure="mean_iou")
+    assert (row["threshold"], row["other_threshold"], row["family"]) == ("90", "50", "primary")
+    each = table[(table["arm"] == "arm") & (table["measure"] == "mean_iou")].set_index("threshold")["difference"]
+    assert row["difference"] == pytest.approx(each["90"] - each["50"])
+    right = [[round(50 * value) / 50 for value in HARMED["arm", at]] for at in ("90", "50")]  # of 50 pixels
+    points = [[100 * value / (2 - value) for value in values] for values in right]
+    assert row["p_value"] == pytest.approx(stats.ttest_rel(*points).pvalue)  # the base cancels, the images add nothing
 
 
 def test_the_same_files_give_the_same_bytes(compare, tmp_path):
@@ -165,6 +285,17 @@ def test_the_same_files_give_the_same_bytes(compare, tmp_path):
     first = (tmp_path / "contrasts.csv").read_bytes()
     compare(design)
     assert (tmp_path / "contrasts.csv").read_bytes() == first
+
+
+def test_a_class_that_the_labels_lack_counts_for_no_model():
+    counts = {"intact/confusion": np.zeros((20, 3, 3), dtype=int)}
+    counts["intact/confusion"][:, :2, :2] = confusion(0.6)[0]
+    values = measure_counts(pool(counts), [*CLASSES, "border"], {}, ["pet"])
+    assert values["intact", "mean_iou", "all"] == pytest.approx(0.6 / 1.4)
+    counts["intact/confusion"][:, 0, 1] -= 2
+    counts["intact/confusion"][:, 0, 2] += 2
+    values = measure_counts(pool(counts), [*CLASSES, "border"], {}, ["pet"])
+    assert values["intact", "mean_iou", "all"] == pytest.approx((30 / 70 + 30 / 68) / 2)
 
 
 def test_every_measure_of_a_resample_is_that_of_the_images_drawn(tmp_path):
@@ -182,7 +313,7 @@ def test_every_measure_of_a_resample_is_that_of_the_images_drawn(tmp_path):
             file[name] = rng.integers(1, 50, (2, 9, *shape))
         file["intact/test/objects"].attrs["measures"] = ["seg", "warping_error"]
     counts, classes = read_counts(tmp_path / "counts.h5")
-    weights = image_weights(9, 600, seed=0)
+    weights = np.random.default_rng(1).integers(0, 3, (600, 9))
     resampled = measure_counts(pool_resamples(counts, weights), classes, {}, ["pet"])
     drawn = {name: np.repeat(values, weights[599], axis=0) for name, values in counts.items()}
     expected = {key: float(value) for key, value in measure_counts(pool(drawn), classes, {}, ["pet"]).items()}
@@ -218,16 +349,8 @@ def compare_objects(tmp_path):
                 file["intact/test/objects"] = np.stack(list(measures.values()), axis=1)[None].astype(float)
                 file["intact/test/objects"].attrs["measures"] = list(measures)
         chains = [["base", "100", "1"], ["arm", "90", "1"]]
-        columns = ["arm", "threshold", "seed", "cumulative_steps", "validation_mean_iou"]
-        pd.DataFrame([(*chain, 1, 0.1) for chain in chains], columns=columns).to_csv(
-            tmp_path / "history.csv", index=False
-        )
-        outputs = {name: tmp_path / f"{name}.csv" for name in ("contrasts", "racu")}
         evaluation = EVALUATION | {"measures": list(base)}
-        compare_arms(
-            [tmp_path / "base.h5", tmp_path / "arm.h5"], chains, tmp_path / "history.csv", evaluation, **outputs
-        )
-        return pd.read_csv(outputs["contrasts"], dtype={"threshold": str})
+        return run_comparison(tmp_path, [tmp_path / "base.h5", tmp_path / "arm.h5"], chains, evaluation)
 
     return run
 
@@ -269,15 +392,24 @@ def test_chains_of_other_test_images_are_refused(compare, tmp_path):
         file.attrs["classes"] = CLASSES
         file["intact/test/confusion"] = confusion(0.5, images=3)
     paths, chains = [tmp_path / "base_100_0.h5", tmp_path / "other.h5"], [["base", "100", "0"], ["arm", "90", "0"]]
-    with pytest.raises(InputError, match=r"other\.h5: 3 test images, others have 20"):
-        compare_arms(
-            paths, chains, tmp_path / "history.csv", EVALUATION, tmp_path / "contrasts.csv", tmp_path / "racu.csv"
-        )
+    with pytest.raises(InputError, match=r"other\.h5: its 3 test images are not the 20 of .*base_100_0\.h5"):
+        run_comparison(tmp_path, paths, chains, EVALUATION)
+
+
+def test_as_many_test_images_in_another_order_are_refused(tmp_path):
+    for name, order in (("base", [0, 1]), ("arm", [1, 0])):
+        with create_hdf5(tmp_path / f"{name}.h5", "counts") as file:
+            file.attrs["classes"] = CLASSES
+            file["intact/test/confusion"] = np.array([[[4, 1], [0, 5]], [[3, 0], [1, 6]]])[order][None]
+    paths, chains = [tmp_path / "base.h5", tmp_path / "arm.h5"], [["base", "100", "0"], ["arm", "90", "0"]]
+    with pytest.raises(
+        InputError, match=r"arm\.h5: its 2 test images are not the 2 of .*base\.h5, or not in their order"
+    ):
+        run_comparison(tmp_path, paths, chains, EVALUATION)
 
 
 def test_a_damaged_file_of_counts_is_named(tmp_path):
     (tmp_path / "bad.h5").write_bytes(b"")
-    arguments = [[tmp_path / "bad.h5"], [["base", "100", "1"]], tmp_path / "history.csv", EVALUATION]
     with pytest.raises(InputError, match=r"bad\.h5: not a readable HDF5 file"):
-        compare_arms(*arguments, tmp_path / "contrasts.csv", tmp_path / "racu.csv")
+        run_comparison(tmp_path, [tmp_path / "bad.h5"], [["base", "100", "1"]], EVALUATION)
     assert not (tmp_path / "contrasts.csv").exists()

@@ -3,82 +3,148 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from spatial_reduction.analysis.convergence import convergence_contrasts, measure_convergence
+from spatial_reduction.analysis.convergence import (
+    area_difference,
+    compare_convergence,
+    integral_weights,
+    measure_convergence,
+    read_curves,
+    shared_epochs,
+)
 
-EVALUATION = {"comparators": ["base"], "margin": 0.5}
-COLUMNS = ["arm", "threshold", "seed", "cumulative_steps", "cumulative_images", "cumulative_seconds"]
+EVALUATION = {"comparators": ["base"], "controls": [], "margins": {"default": 0.5}}
+REPORT = {"method": "arm", "measure": "mean_iou", "class_group": "all"}
+COLUMNS = ["arm", "threshold", "seed", "iteration", "cumulative_steps", "cumulative_images", "cumulative_seconds"]
+COLUMNS += ["validation_mean_iou"]
+KEPT = ["arm", "threshold", "seed", "iteration", "measure", "class", "value"]
+NOTHING_REMOVED = pd.DataFrame(columns=KEPT)
 
 
-def history_of(design, every=10):
+def history_of(design, epochs=2, every=10):
     """Learning curves given as {(arm, threshold, seed): validation mean IoU of each epoch}, 10 steps an epoch."""
     rows = [
-        (*chain, every * epoch, 4 * every * epoch, 0.5 * every * epoch, score)
+        (*chain, 1 + (epoch - 1) // epochs, every * epoch, 4 * every * epoch, 0.5 * every * epoch, score)
         for chain, scores in design.items()
         for epoch, score in enumerate(scores, start=1)
     ]
-    return pd.DataFrame(rows, columns=[*COLUMNS, "validation_mean_iou"])
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def contrasts_of(design, kept=NOTHING_REMOVED, evaluation=EVALUATION):
+    rows, between = compare_convergence(history_of(design), kept, evaluation, REPORT)
+    return {row["measure"]: row for row in rows}, between
 
 
 @pytest.fixture
 def measured(tmp_path):
     def run(design):
         history_of(design).to_csv(tmp_path / "history.csv", index=False)
-        measure_convergence(tmp_path / "history.csv", "base", tmp_path / "convergence.csv")
+        NOTHING_REMOVED.to_csv(tmp_path / "kept.csv", index=False)
+        paths = [tmp_path / "history.csv", tmp_path / "kept.csv"]
+        measure_convergence(*paths, "base", tmp_path / "convergence.csv")
         return pd.read_csv(tmp_path / "convergence.csv", dtype={"threshold": str}).set_index(["arm", "seed", "level"])
 
     return run
 
 
-def test_the_first_epoch_at_the_level_counts_and_not_reached_is_a_value(measured):
-    table = measured({("base", "100", 1): [0.4, 0.76, 0.7, 0.8], ("arm", "90", 1): [0.5, 0.73, 0.75]})
-    assert table.loc[("base", 1, 95), ["target", "reached", "steps"]].tolist() == [pytest.approx(0.76), True, 20]
-    assert table.loc[("arm", 1, 90), ["reached", "steps", "images", "seconds"]].tolist() == [True, 20, 80, 10.0]
-    assert not table.loc[("arm", 1, 95), "reached"]
-    assert table.loc[("arm", 1, 95), ["steps", "images", "seconds"]].isna().all()
-    assert table.loc[("arm", 1, 95), "area"] == pytest.approx(((0.5 + 0.73) / 2 + (0.73 + 0.75) / 2) / 2)
+def test_the_target_is_the_level_of_the_lower_of_two_final_scores(measured):
+    table = measured({("base", "100", 1): [0.4, 0.76, 0.7, 0.8], ("arm", "90", 1): [0.5, 0.6, 0.58, 0.6]})
+    found = table.loc[("arm", 1, 95)]
+    assert found["target"] == pytest.approx(0.57)
+    assert found[["steps", "images", "seconds", "comparator_steps"]].tolist() == [20, 80, 10.0, 20]
+    assert table.loc[("base", 1, 95), "target"] == pytest.approx(0.76)
+    assert table.loc[("arm", 1, 95), "area"] == pytest.approx(
+        ((0.5 + 0.6) / 2 + (0.6 + 0.58) / 2 + (0.58 + 0.6) / 2) / 3
+    )
 
 
 def test_the_target_is_that_of_the_same_seed(measured):
-    table = measured(
-        {("base", "100", 1): [0.5], ("base", "100", 2): [0.9], ("arm", "90", 1): [0.5]} | {("arm", "90", 2): [0.5]}
-    )
-    assert [bool(table.loc[("arm", seed, 99), "reached"]) for seed in (1, 2)] == [True, False]
+    design = {("base", "100", 1): [0.5], ("base", "100", 2): [0.9], ("arm", "90", 1): [0.6], ("arm", "90", 2): [0.6]}
+    table = measured(design)
+    assert table.loc[("arm", 1, 99), "target"] == pytest.approx(0.495)
+    assert table.loc[("arm", 2, 99), "target"] == pytest.approx(0.594)
 
 
-def row_of(rows, measure):
-    return next(row for row in rows if row["measure"] == measure)
+@pytest.mark.parametrize(("first", "last"), [(0, 30), (10, 20), (5, 17), (12, 13), (0, 0), (17, 17)])
+def test_weights_give_the_mean_height_of_straight_lines(first, last):
+    x, y = np.array([0.0, 10.0, 12.0, 30.0]), np.array([1.0, 5.0, 2.0, 9.0])
+    grid = np.linspace(first, last, 100_001)
+    expected = np.trapezoid(np.interp(grid, x, y), grid) / (last - first) if last > first else np.interp(first, x, y)
+    assert integral_weights(x, first, last) @ y == pytest.approx(expected, abs=1e-6)
 
 
-def test_areas_are_compared_over_the_steps_that_both_took():
-    scores = [0.1, 0.2, 0.3]
-    design = {("base", "100", seed): [0.2, 0.3, 0.4, 0.9, 0.9] for seed in (1, 2, 3)}
-    design |= {("arm", "90", seed): [value + 0.01 * seed for value in scores] for seed in (1, 2, 3)}
-    row = row_of(convergence_contrasts(history_of(design), EVALUATION), "validation_area")
-    differences = -10 + np.array([1.0, 2.0, 3.0])
-    assert row["difference"] == pytest.approx(-8)
+SHARED = [0.1, 0.3]  # iteration 1: two epochs, 10 and 20 steps
+LATER = {"base": [0.4, 0.5], "arm": [0.6, 0.7]}
+PARTED = {
+    (arm, "100" if arm == "base" else "90", seed): [
+        *(value + seed / 100 for value in SHARED),
+        *(value + seed / 50 * (arm == "arm") for value in LATER[arm]),
+    ]
+    for arm in LATER
+    for seed in (1, 2, 3)
+}
+
+
+def test_curves_are_compared_from_where_they_part():
+    curves = read_curves(history_of(PARTED), NOTHING_REMOVED)
+    ours, theirs = curves["arm", "90", 1], curves["base", "100", 1]
+    assert shared_epochs(ours, theirs) == 2
+    found, _ = contrasts_of(PARTED)
+    # From 20 to 40 steps: straight lines through (0, .2 + .02 s, .2 + .02 s), in points; mean height 3/4 of that.
+    differences = 0.75 * np.array([22.0, 24.0, 26.0])
+    row = found["validation_area"]
+    assert row["difference"] == pytest.approx(differences.mean())
+    assert not row["is_same"]
     low, high = stats.t.interval(0.95, 2, differences.mean(), stats.sem(differences))
     assert (row["ci_low"], row["ci_high"]) == pytest.approx((low, high))
     assert row["p_value"] == pytest.approx(stats.ttest_1samp(differences, 0).pvalue)
 
 
-def test_not_reached_is_slower_than_any_number_of_steps():
-    design, seeds = {}, range(6)
-    for seed in seeds:
-        design["base", "100", seed] = [0.5, 0.9, 0.9 + 0.001 * seed]
-        design["arm", "90", seed] = [0.5, 0.6, 0.7]
-    row = row_of(convergence_contrasts(history_of(design), EVALUATION), "steps_to_95")
-    assert row["difference"] == np.inf
-    assert (row["n"], row["p_value"], row["probability_better"]) == (6, 2 / 2**6, 0)
+def test_areas_end_with_the_shorter_curve():
+    longer = {**PARTED, **{("base", "100", seed): [*PARTED["base", "100", seed], 0.9, 0.9] for seed in (1, 2, 3)}}
+    assert contrasts_of(longer)[0]["validation_area"]["difference"] == pytest.approx(18)
 
 
-def test_neither_reached_is_a_tie_and_fewer_steps_are_better():
-    design = {("base", "100", 1): [0.9, 0.9], ("arm", "90", 1): [0.1, 0.2], ("other", "90", 1): [0.1, 0.3]}
-    rows = convergence_contrasts(history_of(design), {"comparators": ["base", "other"], "margin": 0.5})
-    tie = next(
-        row for row in rows if (row["arm"], row["comparator"], row["measure"]) == ("arm", "other", "steps_to_95")
-    )
-    assert (tie["difference"], tie["probability_better"]) == (0, 0.5)
-    faster = next(
-        row for row in rows if (row["arm"], row["comparator"], row["measure"]) == ("base", "other", "steps_to_95")
-    )
-    assert (faster["difference"], faster["probability_better"]) == (-np.inf, 1)
+def test_arms_that_share_all_steps_are_not_comparable():
+    single = {chain: scores[:2] if chain[0] == "base" else scores for chain, scores in PARTED.items()}
+    curves = read_curves(history_of(single), NOTHING_REMOVED)
+    assert area_difference(curves["arm", "90", 1], curves["base", "100", 1], "steps") is None
+    found, _ = contrasts_of(single)
+    assert all(found[measure]["is_same"] for measure in ("validation_area", "validation_area_pixels", "steps_to_95"))
+    assert "p_value" not in found["validation_area"]
+
+
+def test_against_kept_pixels_a_curve_that_sees_half_is_twice_as_fast():
+    kept = pd.DataFrame([("arm", "90", seed, 2, "kept_share", "all", 50.0) for seed in (1, 2, 3)], columns=KEPT)
+    same = {chain: [*scores[:2], 0.4, 0.5] for chain, scores in PARTED.items()}
+    same = {chain: [value + 1e-9 * (chain[0] == "arm") for value in scores] for chain, scores in same.items()}
+    for seed in (1, 2, 3):
+        same["arm", "90", seed][:2] = same["base", "100", seed][:2]
+    curves = read_curves(history_of(same), kept)
+    assert curves["arm", "90", 1].pixels.tolist() == [40, 80, 100, 120]
+    assert curves["base", "100", 1].pixels.tolist() == [40, 80, 120, 160]
+    found, _ = contrasts_of(same, kept)
+    assert found["validation_area"]["difference"] == pytest.approx(0, abs=1e-6)
+    # From 80 to 120: ours through .3 + s / 100, .4, .5, theirs through .3 + s / 100, .4.
+    assert found["validation_area_pixels"]["difference"] == pytest.approx(100 * ((0.32 + 2 * 0.4 + 0.5) / 4 - 0.36))
+
+
+def test_fewer_steps_to_a_score_that_both_reach_are_better():
+    design = {}
+    for seed in range(6):
+        design["base", "100", seed] = [0.5, 0.6, 0.6, 0.8 + 0.001 * seed]
+        design["arm", "90", seed] = [0.5, 0.79, 0.9, 0.9]
+    row = contrasts_of(design)[0]["steps_to_95"]
+    assert (row["difference"], row["n"], row["p_value"], row["probability_better"]) == (-20, 6, 2 / 2**6, 1)
+    turned = {("base" if arm == "arm" else "arm", at, seed): scores for (arm, at, seed), scores in design.items()}
+    turned = {(arm, "100" if arm == "base" else "90", seed): scores for (arm, _, seed), scores in turned.items()}
+    assert contrasts_of(turned)[0]["steps_to_95"]["difference"] == 20  # the target favours neither side
+
+
+def test_thresholds_are_compared_with_each_other():
+    other = {("arm", "50", seed): [*scores[:2], 0.3, 0.4] for (arm, _, seed), scores in PARTED.items() if arm == "arm"}
+    _, (row,) = contrasts_of({**PARTED, **other})
+    assert (row["threshold"], row["other_threshold"], row["n"]) == ("90", "50", 3)
+    gaps = 0.75 * np.array([22.0, 24.0, 26.0]) + 7.5  # minus the other's: 0, -10, -10 points
+    assert row["difference"] == pytest.approx(gaps.mean())
+    assert row["p_value"] == pytest.approx(stats.ttest_1samp(gaps, 0).pvalue)

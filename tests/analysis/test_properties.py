@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from spatial_reduction.analysis.statistics import adjust_holm, contrast, signed_rank_test
+from spatial_reduction.analysis.statistics import ImageNoise, adjust_holm, contrast, signed_rank_test
 from spatial_reduction.masks.ranking import Schedule, shrink_mask
 from spatial_reduction.metrics.boundary_iou import boundary_counts, boundary_iou
 from spatial_reduction.metrics.calibration import calibration_error, reliability_counts
@@ -131,7 +131,7 @@ def test_a_calibration_error_is_between_0_and_1_and_does_not_depend_on_the_order
 
 @given(differences=DIFFERENCES, spread=st.floats(0, 2))
 def test_to_exchange_the_arms_turns_the_contrast_round(differences, spread):
-    there, back = (contrast(sign * np.array(differences), spread, 100, 0.5) for sign in (1, -1))
+    there, back = (contrast(sign * np.array(differences), ImageNoise(spread, spread, 100), 0.5) for sign in (1, -1))
     assert back.difference == pytest.approx(-there.difference, abs=1e-9)
     assert (back.ci_low, back.ci_high) == pytest.approx((-there.ci_high, -there.ci_low), abs=1e-6, nan_ok=True)
     assert back.p_value == pytest.approx(there.p_value, nan_ok=True)
@@ -141,10 +141,10 @@ def test_to_exchange_the_arms_turns_the_contrast_round(differences, spread):
 
 @given(differences=DIFFERENCES, spread=st.floats(0, 2), order=st.randoms())
 def test_a_contrast_holds_its_difference_and_does_not_depend_on_the_order_of_seeds(differences, spread, order):
-    first = contrast(np.array(differences), spread, 100, 0.5)
+    first = contrast(np.array(differences), ImageNoise(spread, spread, 100), 0.5)
     shuffled = list(differences)
     order.shuffle(shuffled)
-    again = contrast(np.array(shuffled), spread, 100, 0.5)
+    again = contrast(np.array(shuffled), ImageNoise(spread, spread, 100), 0.5)
     assert first.ci_low - 1e-9 <= first.difference <= first.ci_high + 1e-9
     assert all(0 <= p <= 1 for p in (first.p_value, first.p_wilcoxon, first.p_equivalence))
     assert again.difference == pytest.approx(first.difference, abs=1e-9)

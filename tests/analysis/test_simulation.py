@@ -1,4 +1,4 @@
-"""The instrument tested: false claims, coverage and power of the verdict, by simulation.
+"""The instrument tested: false claims, coverage and power of the whole verdict, by simulation.
 
 The full tables are printed by tests/benchmarks/simulate_statistics.py.
 """
@@ -6,48 +6,87 @@ The full tables are printed by tests/benchmarks/simulate_statistics.py.
 import numpy as np
 import pytest
 
-from simulation import Design, _differences, binomial_interval, simulate
+from simulation import SHIPPED, Design, _draw, binomial_interval, simulate
 
 EXPERIMENTS = 400
-SPREADS = [(1.0, 0.0), (1.0, 0.3), (0.5, 0.5), (0.3, 1.0)]
+CONDITIONS = {
+    "seeds": {},
+    "images": {"seed_sd": 0.3, "image_sd": 1.0},
+    "interplay": {"seed_sd": 0.3, "interplay_sd": 2.0},
+    "heavy tails": {"tails": 3},
+    "a collapsed seed": {"collapse": 0.1},
+}
+SMALL = {"thresholds": 5, "controls": 1, "images": 60, "validation": 20}
+
+
+def at_most(hits, share):
+    """Whether no more than a share is likely: 99.9 % one-sided error of the simulation."""
+    return binomial_interval(hits.sum(), hits.size, level=0.998)[0] <= share
+
+
+@pytest.fixture(scope="module")
+def nothing():
+    """Experiments without any effect, by seeds and condition."""
+    return {
+        (seeds, name): simulate(Design(seeds, **SMALL, **condition), EXPERIMENTS)
+        for seeds in (3, 10)
+        for name, condition in CONDITIONS.items()
+    }
 
 
 @pytest.mark.parametrize("seeds", [3, 10])
-@pytest.mark.parametrize(("seed_spread", "image_spread"), SPREADS)
-def test_without_an_effect_few_experiments_claim_one(seeds, seed_spread, image_spread):
-    design = Design(seeds, seed_spread=seed_spread, image_spread=image_spread)
-    outcome = simulate(design, EXPERIMENTS)
-    # 5 thresholds, one comparator: at most 5 % may claim anything. 99.9 % one-sided error of the simulation.
-    assert binomial_interval(outcome.claims.sum(), EXPERIMENTS, level=0.998)[0] <= 0.05
+@pytest.mark.parametrize("condition", CONDITIONS)
+def test_where_nothing_is_few_whole_reports_claim_anything(nothing, seeds, condition):
+    outcome = nothing[seeds, condition]
+    for family in ("primary", "secondary", "control"):
+        assert at_most(outcome.claiming(family), 0.05), family
 
 
 @pytest.mark.parametrize("seeds", [3, 10])
-@pytest.mark.parametrize(("seed_spread", "image_spread"), SPREADS)
-def test_intervals_cover_the_truth_as_often_as_they_say(seeds, seed_spread, image_spread):
-    design = Design(seeds, thresholds=1, effect=0.7, seed_spread=seed_spread, image_spread=image_spread)
-    covered = simulate(design, EXPERIMENTS, seed=1).covered
-    assert binomial_interval(covered.sum(), covered.size, level=0.998)[1] >= 0.95
+@pytest.mark.parametrize("condition", ["seeds", "images", "interplay"])
+def test_intervals_cover_the_truth_as_often_as_they_say(nothing, seeds, condition):
+    for hypothesis in ("H1", "H1b", "H2", "H3"):
+        covered = nothing[seeds, condition].covered(hypothesis)
+        assert binomial_interval(covered.sum(), covered.size, level=0.998)[1] >= 0.95, hypothesis
+
+
+def test_an_effect_that_is_the_same_everywhere_is_not_said_to_depend_on_the_threshold():
+    outcome = simulate(Design(5, effects={"H1": 2.0}, **SMALL), EXPERIMENTS)
+    words = outcome.words[:, 0]
+    assert (words == "partly").mean() > 0.1  # thresholds that differ by chance, told as such
+    assert at_most(words == "depends", 0.05)
 
 
 def test_more_seeds_and_larger_effects_are_seen_more_often():
     def share(seeds, effect):
-        outcome = simulate(Design(seeds, effect=effect, image_spread=0.3), EXPERIMENTS, seed=2)
-        return (outcome.decisions == "supported").mean()
+        return simulate(Design(seeds, effects={"H1": effect}, **SMALL), EXPERIMENTS, seed=2).decided("H1", "supported")
 
-    assert share(3, 2.0) < share(6, 2.0) < share(10, 2.0)
-    assert share(6, 0.5) < share(6, 1.0) < share(6, 5.0)
-    assert share(10, 5.0) > 0.99
+    assert share(3, 2.0).mean() < share(6, 2.0).mean() < share(10, 2.0).mean()
+    assert share(6, 0.5).mean() < share(6, 1.0).mean() < share(6, 5.0).mean()
+    assert share(10, 5.0).mean() > 0.99
 
 
 def test_a_claim_of_equivalence_needs_precise_runs():
-    precise = simulate(Design(10, seed_spread=0.2, image_spread=0.05), EXPERIMENTS)
-    assert (precise.decisions == "equivalent").mean() > 0.95
-    at_the_margin = simulate(Design(10, effect=0.5, thresholds=1, seed_spread=0.2, image_spread=0.05), EXPERIMENTS)
-    assert binomial_interval((at_the_margin.decisions == "equivalent").sum(), EXPERIMENTS, level=0.998)[0] <= 0.05
+    precise = {"seed_sd": 0.2, "image_sd": 0.05, **SMALL}
+    assert simulate(Design(10, **precise), EXPERIMENTS).decided("H1", "equivalent").mean() > 0.9
+    at_the_margin = simulate(Design(10, effects={"H1": 0.5}, **precise), EXPERIMENTS)
+    primary = at_the_margin.table[at_the_margin.table["family"] == "primary"]
+    claimed = (primary["decision"] == "equivalent").groupby(primary["experiment"]).any()
+    assert at_most(claimed.to_numpy(), 0.05)
 
 
-def test_the_drawn_differences_have_the_spread_that_is_asked_for():
-    rng = np.random.default_rng(0)
-    drawn = _differences(rng, (4000, 3, 2), 2.0)
-    assert drawn.std() == pytest.approx(2, rel=0.03)
-    assert np.corrcoef(drawn[:, 0, 0], drawn[:, 1, 0])[0, 1] == pytest.approx(0.5, abs=0.05)
+def test_the_drawn_differences_have_the_spreads_that_are_asked_for():
+    design = Design(4, seed_sd=2.0, image_sd=0.5, interplay_sd=1.0)
+    drawn = _draw(design, (2000, 3, 4, 25), np.random.default_rng(0)).mean(axis=-1)
+    differences = drawn[:, 1:] - drawn[:, :1]
+    assert differences.std() == pytest.approx(np.sqrt(4 + 0.25 + 1), rel=0.03)
+    assert differences.mean(axis=2).std() == pytest.approx(np.sqrt(4 / 4 + 0.25 + 1 / 4), rel=0.05)
+    assert np.corrcoef(differences[:, 0, 0], differences[:, 1, 0])[0, 1] == pytest.approx(0.5, abs=0.05)
+
+
+def test_the_shipped_designs_are_those_of_the_configurations(config):
+    method = config["reduction"]["thresholds"]
+    assert (len(method), len(config["evaluation"]["controls"])) == (
+        SHIPPED["demo"]["thresholds"],
+        SHIPPED["demo"]["controls"],
+    )

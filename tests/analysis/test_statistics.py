@@ -4,15 +4,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.power import TTestPower
 
 from spatial_reduction.analysis.statistics import (
     FEWEST_SEEDS,
+    MINIMUM_SEEDS,
     Contrast,
+    ImageNoise,
+    PairedSample,
     adjust_holm,
     contrast,
     decide,
     equivalence_test,
     image_weights,
+    resampled_variance,
+    seeds_needed,
     signed_rank_test,
     standard_errors,
     t_test,
@@ -21,38 +27,112 @@ from spatial_reduction.analysis.statistics import (
 IMAGES = 200
 
 
+def shared(variance):
+    """Noise of images that move every seed alike."""
+    return ImageNoise(variance, variance, IMAGES)
+
+
 def contrast_of(differences, margin=0.5, image_noise=0.0):
-    return contrast(np.asarray(differences, dtype=float), image_noise**2, IMAGES, margin)
+    return contrast(np.asarray(differences, dtype=float), shared(image_noise**2), margin)
 
 
 def decision_of(result, p_holm):
     return decide(result.p_equivalence, p_holm, result.difference)
 
 
-def test_image_weights_draw_as_many_images_as_there_are():
-    weights = image_weights(images=7, resamples=500, seed=0)
-    assert weights.shape == (500, 7)
-    assert (weights.sum(axis=1) == 7).all()
-    assert weights.mean() == 1
-    assert weights.var() == pytest.approx(1 - 1 / 7, rel=0.1)  # multinomial
+def test_image_weights_are_those_of_the_bayesian_bootstrap():
+    weights = image_weights(images=7, resamples=4000, seed=0)
+    assert (weights.shape, weights.dtype) == ((4000, 7), np.float32)
+    assert weights.sum(axis=1) == pytest.approx(7)
+    assert (weights > 0).all()
+    dirichlet = stats.dirichlet(np.ones(7))
+    assert weights.mean(axis=0) / 7 == pytest.approx(dirichlet.mean(), rel=0.05)
+    assert weights.var(axis=0) / 49 == pytest.approx(dirichlet.var(), rel=0.15)
+
+
+def test_resamples_show_the_variance_of_a_mean():
+    values = np.random.default_rng(1).standard_normal(12)
+    resampled = image_weights(12, 20_000, seed=0) @ values / 12
+    assert resampled_variance(resampled, 12) == pytest.approx(values.var(ddof=1) / 12, rel=0.05)
+    assert resampled_variance(np.ones(5), 1) == 0
+
+
+def test_a_class_of_one_image_in_sixty_is_in_every_resample():
+    pixels = np.zeros(60)
+    pixels[7] = 5
+    assert (image_weights(60, 2000, seed=0) @ pixels > 0).all()
+
+
+def test_the_variances_of_seeds_images_and_their_interplay_are_those_of_a_two_way_layout():
+    # Seed k on image i: a_k + b_i + c_ki. Over both, the variance of the mean is A / n + B / N + C / (n N).
+    rng, (seeds, images), (a, b, c) = np.random.default_rng(0), (4, 30), (1.0, 9.0, 16.0)
+    found, naive, means = [], [], []
+    for _ in range(4000):
+        layout = np.sqrt(a) * rng.standard_normal((seeds, 1)) + np.sqrt(b) * rng.standard_normal((1, images))
+        layout += np.sqrt(c) * rng.standard_normal((seeds, images))
+        each = layout.var(axis=1, ddof=1).mean() / images
+        of_mean = layout.mean(axis=0).var(ddof=1) / images
+        differences = layout.mean(axis=1)
+        # Without the bound at 0 the estimate is unbiased; the bound adds a little.
+        found.append(differences.var(ddof=1) / seeds + of_mean - (each - of_mean) / (seeds - 1))
+        naive.append(differences.var(ddof=1) / seeds + of_mean)
+        means.append(layout.mean())
+    true = a / seeds + b / images + c / (seeds * images)
+    assert np.var(means) == pytest.approx(true, rel=0.1)
+    assert np.mean(found) == pytest.approx(true, rel=0.02)
+    assert np.mean(naive) == pytest.approx(true + c / (seeds * images), rel=0.02)
+
+
+def test_a_sample_gathered_seed_by_seed_is_the_contrast_of_all_of_them():
+    rng = np.random.default_rng(0)
+    differences, resampled = rng.standard_normal(5), rng.standard_normal((5, 300))
+    sample = PairedSample(IMAGES)
+    for value, some in zip(differences, resampled, strict=True):
+        sample.add(value, some)
+    variances = [resampled_variance(some, IMAGES) for some in resampled]
+    noise = ImageNoise(resampled_variance(resampled.mean(axis=0), IMAGES), np.mean(variances), IMAGES)
+    assert sample.contrast(0.5) == contrast(differences, noise, 0.5)
+    assert not sample.is_zero
+    same = PairedSample(IMAGES)
+    same.add(0.0, np.zeros(300))
+    assert same.is_zero
+
+
+def test_a_difference_that_is_not_defined_makes_nothing_of_it_defined():
+    result = contrast_of([1.0, np.nan, 2.0])
+    assert result.n == 3
+    assert np.isnan([result.difference, result.ci_low, result.p_value, result.p_equivalence]).all()
+
+
+@pytest.mark.parametrize(("sd", "margin", "level"), [(1.0, 1.0, 0.05), (2.0, 1.0, 0.05), (1.0, 0.5, 0.01)])
+def test_the_seeds_that_a_margin_needs_are_those_of_statsmodels(sd, margin, level):
+    expected = TTestPower().solve_power(effect_size=margin / sd, power=0.8, alpha=level, alternative="two-sided")
+    assert seeds_needed(sd, 0.0, margin, level) == np.ceil(expected)
+
+
+def test_no_number_of_seeds_makes_up_for_too_few_images():
+    assert seeds_needed(1.0, 0.5, 0.5) == np.inf
+    assert seeds_needed(np.nan, 0.5, 0.5) == np.inf
+    assert np.isfinite(seeds_needed(1.0, 0.1, 0.5))
+    assert seeds_needed(0.001, 0.0, 0.5) == MINIMUM_SEEDS
 
 
 def test_without_image_noise_the_error_is_that_of_a_mean():
     differences = np.array([0.1, 0.9, 0.4, 1.3, -0.2])
-    error, freedom = standard_errors(differences, 0.0, IMAGES)
+    error, freedom = standard_errors(differences, shared(0.0))
     assert error == pytest.approx([stats.sem(differences)] * 2)
     assert freedom == pytest.approx([4, 4])
 
 
 def test_image_noise_shared_by_all_seeds_does_not_average_out():
-    error, freedom = standard_errors(np.zeros(10), 1.0, IMAGES)
+    error, freedom = standard_errors(np.zeros(10), shared(1.0))
     assert error == pytest.approx([1, 0])
     assert freedom == pytest.approx([IMAGES - 1, 9])
 
 
 def test_the_variances_of_seeds_and_images_add_with_satterthwaite_freedom():
     differences = np.array([0.0, 2.0])  # variance of the mean: 1, with 1 degree of freedom
-    error, freedom = standard_errors(differences, 1.0, IMAGES)
+    error, freedom = standard_errors(differences, shared(1.0))
     assert error == pytest.approx([np.sqrt(2), 1])
     assert freedom == pytest.approx([4 / (1 / 1 + 1 / (IMAGES - 1)), 1])
 
@@ -61,9 +141,9 @@ def test_many_contrasts_at_once_are_those_one_by_one():
     rng = np.random.default_rng(0)
     differences, variances = rng.standard_normal((4, 3, 5)), rng.random((4, 3))
     means = differences.mean(axis=-1)
-    errors = standard_errors(differences, variances, IMAGES)
+    errors = standard_errors(differences, shared(variances))
     for place in np.ndindex(4, 3):
-        one = contrast(differences[place], variances[place], IMAGES, 0.5)
+        one = contrast(differences[place], shared(variances[place]), 0.5)
         assert t_test(means, *errors)[place] == pytest.approx(one.p_value)
         assert equivalence_test(means, *errors, 0.5)[place] == pytest.approx(one.p_equivalence)
 
@@ -156,7 +236,7 @@ def test_a_claim_needs_the_adjusted_p_value():
 
 
 def test_where_less_is_better_the_sign_of_the_gain_is_turned():
-    result = contrast(np.array([-2.0, -2.1, -1.9]), 0.0, IMAGES, 0.5, higher_is_better=False)
+    result = contrast(np.array([-2.0, -2.1, -1.9]), shared(0.0), 0.5, higher_is_better=False)
     assert result.probability_better == 1
     assert decide(result.p_equivalence, result.p_value, -result.difference) == "supported"
 

@@ -39,7 +39,7 @@ def test_values_are_those_of_the_models_predictions(evaluate, dataset, tmp_path)
     confusion = confusion_matrices(labels, predictions.numpy(), 3)
     groups = {"pet_and_background": ["pet", "background"]}
     expected = measure_all(confusion, dataset.classes, groups, ["pet", "border"])
-    expected += measure_boundaries(boundary_counts(labels, predictions.numpy(), 3), dataset.classes, groups)
+    expected += measure_boundaries(boundary_counts(labels, predictions.numpy(), 3), dataset.classes, groups, [0, 1, 2])
     found = table[(table["iteration"] == 2) & (table["split"] == "test")][: len(expected)]
     assert list(zip(found["measure"], found["class"], strict=True)) == [row[:2] for row in expected]
     assert found["value"].tolist() == pytest.approx([row[2] for row in expected], nan_ok=True)

@@ -198,7 +198,11 @@ def test_a_whole_run_takes_any_name_for_a_name(tmp_path):
     for name in names:
         Image.fromarray(np.full((9, 7, 3), 90, np.uint8)).save(pictures / f"{name}.png")
     places = {"results": "-rf/demo", "logs": "--help/logs", "benchmarks": "-b"}
-    few = {"pathvars": places, "seeds": [1], "evaluation": {"comparators": ["single_pass"], "resamples": 100}}
+    few = {
+        "pathvars": places,
+        "seeds": [1],
+        "evaluation": {"comparators": ["single_pass"], "controls": [], "resamples": 100},
+    }
     done = run_snakemake(folder, "predict", overrides=TINY | few | {"prediction": {"images": str(pictures)}})
     assert done.returncode == 0, done.stderr
     results = folder / "-rf/demo/predictions" / pictures.name / "single_pass/top_100/seed_1/iteration_1"

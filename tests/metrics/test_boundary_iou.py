@@ -71,8 +71,11 @@ def test_ignored_pixels_are_in_no_band():
 
 def test_rows_are_pooled_and_leave_absent_classes_out():
     counts = np.array([[[1, 2], [0, 0], [0, 3]], [[2, 2], [0, 0], [3, 3]]])
-    rows = {row[:2]: row[2] for row in measure_boundaries(counts, ["a", "b", "c"], {"ab": ["a", "b"]})}
+    groups = {"ab": ["a", "b"]}
+    rows = {row[:2]: row[2] for row in measure_boundaries(counts, ["a", "b", "c"], groups, [0, 1, 2])}
     assert rows["boundary_iou", "a"] == pytest.approx(3 / 4)
     assert np.isnan(rows["boundary_iou", "b"])
     assert rows["mean_boundary_iou", "all"] == pytest.approx((3 / 4 + 1 / 2) / 2)
     assert rows["mean_boundary_iou", "ab"] == pytest.approx(3 / 4)
+    rows = {row[:2]: row[2] for row in measure_boundaries(counts, ["a", "b", "c"], groups, [0])}
+    assert rows["mean_boundary_iou", "all"] == pytest.approx(3 / 4)  # the labels hold no c

@@ -11,6 +11,7 @@ from spatial_reduction.metrics.overlap import (
     confusion_matrices,
     dice,
     iou,
+    labelled_classes,
     mean_over_classes,
     measure_all,
     merge_foreground,
@@ -102,6 +103,18 @@ def test_an_absent_class_is_left_out_of_the_mean_and_counted():
     assert np.isnan(rows["iou", "c"])
     assert rows["mean_iou", "all"] == pytest.approx((3 / 4 + 0) / 2)
     assert [rows["absent_images", name] for name in "abc"] == [0, 1, 2]
+
+
+def test_a_class_that_is_predicted_and_never_true_counts_for_no_mean():
+    labels = np.array([[[0, 0, 1, 1]]], dtype=np.uint8)
+    predictions = np.array([[[0, 0, 1, 2]]], dtype=np.uint8)
+    matrices = confusion_matrices(labels, predictions, 3)
+    assert labelled_classes(matrices) == [0, 1]
+    rows = {row[:2]: row[2] for row in measure_all(matrices, ["a", "b", "c"], {"bc": ["b", "c"]}, ["b"])}
+    assert rows["iou", "c"] == 0
+    assert rows["mean_iou", "all"] == pytest.approx((1 + 1 / 2) / 2)
+    assert rows["mean_iou", "bc"] == pytest.approx(1 / 2)
+    assert rows["mean_dice", "bc"] == pytest.approx(2 / 3)
 
 
 def test_merging_the_foreground_gives_the_iou_of_the_union():

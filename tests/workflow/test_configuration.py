@@ -15,7 +15,7 @@ SECTIONS = ["pathvars", "dataset", "dataset.split", "dataset.synthetic", "model"
 SECTIONS += ["reduction", "evaluation", "prediction", "report"]
 OBJECTS = {"class": "pet", "connectivity": 1, "minimum_size": 1}
 OBJECT_MEASURES = SCHEMA["$defs"]["object_measure"]["enum"]
-NO_ARMS = dict.fromkeys(["single_pass", "equal_compute", "restarts", "saliency", "random", "oracle"])
+NO_ARMS = dict.fromkeys(["single_pass", "equal_compute", "restarts", "saliency", "shuffled"])
 WINDOWS = {"name": "sliding_window", "widths": [4, 8, 16], "window": 13}
 CONNECTED = {"components_of": ["pet"], "border": 0}
 WEIGHTED = {"weight": 10, "sigma": 5}
@@ -92,11 +92,11 @@ def test_oxford_pet_without_a_folder_downloads_it(snakemake):
 
 
 def test_an_arm_set_to_null_is_left_out(snakemake):
-    process = snakemake("--dry-run", overrides={"seeds": [1], "arms": {"random": None, "oracle": None}})
+    without = {"arms": {"shuffled": None}, "evaluation": {"controls": []}}
+    process = snakemake("--dry-run", overrides={"seeds": [1], **without})
     assert process.returncode == 0, process.stderr
     assert "results/demo/saliency/" in process.stdout
-    assert "results/demo/random/" not in process.stdout
-    assert "results/demo/oracle/" not in process.stdout
+    assert "results/demo/shuffled/" not in process.stdout
 
 
 @pytest.mark.parametrize(
@@ -106,6 +106,7 @@ def test_an_arm_set_to_null_is_left_out(snakemake):
         (nested("arms.saliency.thresholds", [0]), "arms.saliency.thresholds"),
         (nested("dataset.image_size", 42), "dataset.image_size"),
         (nested("evaluation.comparators", ["nobody"]), "evaluation.comparators"),
+        (nested("evaluation.controls", ["nobody"]), "evaluation.controls"),
     ],
 )
 def test_a_wrong_configuration_stops_the_dry_run_in_one_line(snakemake, overrides, key):
@@ -188,7 +189,8 @@ def test_a_section_that_is_a_number_is_refused(refusal, section):
         ("evaluation.objects", OBJECTS | {"connectivity": 8}),
         ("evaluation.objects", OBJECTS | {"minimum_size": 0}),
         ("evaluation.test_time_augmentation", 7),
-        ("evaluation.margin", 0),
+        ("evaluation.margins.default", 0),
+        ("evaluation.margins.no_measure", 1),
         ("evaluation.resamples", 99),
         ("prediction.images", 1),
         ("prediction.arm", "nobody"),
@@ -318,7 +320,7 @@ def test_an_unpadded_network_takes_images_of_any_size(checked):
 
 def test_the_model_that_predicts_is_the_last_of_the_primary_comparator_unless_another_is_named(checked):
     chosen = checked({})["CHOSEN"]
-    assert vars(chosen) == {"arm": "equal_compute", "threshold": "100", "seed": "1", "iteration": 1}
+    assert vars(chosen) == {"arm": "restarts", "threshold": "100", "seed": "1", "iteration": 3}
     chosen = checked({"prediction": {"arm": "saliency", "threshold": 70.0, "seed": 2, "iteration": 2}})["CHOSEN"]
     assert vars(chosen) == {"arm": "saliency", "threshold": "70", "seed": "2", "iteration": 2}
 

@@ -49,7 +49,7 @@ def whole_run(tmp_path_factory):
 def test_a_whole_run_ends_in_tables_figures_and_a_self_contained_report(whole_run):
     results = whole_run / "results/demo"
     figures = {"thresholds", "iterations", "learning_curves", "kept_pixels", "cost", "examples_top_50"}
-    figures |= {"contrasts", "heat_map", "robustness", "reliability", "sources"}
+    figures |= {"ladder", "contrasts", "heat_map", "robustness", "reliability", "sources"}
     for suffix, magic in (("png", b"\x89PNG"), ("pdf", b"%PDF")):
         found = {path.stem: path.read_bytes()[:4] for path in (results / "figures").glob(f"*.{suffix}")}
         assert found == dict.fromkeys(figures, magic)
@@ -75,8 +75,14 @@ def test_a_whole_run_ends_in_tables_figures_and_a_self_contained_report(whole_ru
     assert {"train_single_pass", "evaluate_model", "render_examples", "plot_examples"} <= set(costs.index)
     asked = ["jobs", "memory_requested_mb", "runtime_requested_s", "gpu_memory_max_mb"]
     assert costs.loc["train_model", asked].tolist() == [2, 8000, 240 * 60, 0]
+    assert {"constant_pet", "position_prior"} <= set(pd.read_csv(results / "references.csv")["predictor"])
     verdict = (results / "verdict.md").read_text()
-    assert re.findall(r"^\| (\w+) \| .+ \| \*\*[a-z]+\*\* \|$", verdict, re.MULTILINE) == ["H1", "H1b", "H2", "H3"]
+    assert re.findall(r"^\| (\w+) \| .+ \| \*\*[a-z0-9 ,%]+\*\* \|$", verdict, re.MULTILINE) == [
+        "H1",
+        "H1b",
+        "H2",
+        "H3",
+    ]
     assert {90, 95, 99} == set(pd.read_csv(results / "convergence.csv")["level"])
     page = (results / "report.html").read_text()
     assert "train_model: {mem_mb: " in page
@@ -281,7 +287,7 @@ SMALL_REAL = {
     "model": {"widths": [4, 8]},
     "training": {"epochs": 1},
     "arms": {"equal_compute": None, "restarts": None},
-    "evaluation": {"comparators": ["single_pass"], "resamples": 100},
+    "evaluation": {"comparators": ["single_pass"], "controls": [], "resamples": 100},
 }
 
 

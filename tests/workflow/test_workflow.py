@@ -18,8 +18,9 @@ CHECKOUT = ["config", "envs", "profiles", "scripts", "workflow"]
 
 DATA = {"draw_synthetic_pets": 1, "prepare_dataset": 1, "write_intact_mask": 1}
 TABLES = {"collect_tables": 1, "compare_arms": 1, "measure_convergence": 1, "write_sheet": 1}
+MEASURED_ONCE = {"measure_references": 1}  # of the data alone
 PLOTS = ["plot_thresholds", "plot_iterations", "plot_learning_curves", "plot_kept_pixels", "plot_cost"]
-PLOTS += ["plot_contrasts", "plot_heat_map", "plot_robustness", "plot_reliability"]
+PLOTS += ["plot_ladder", "plot_contrasts", "plot_heat_map", "plot_robustness", "plot_reliability"]
 END = {"summarise_costs": 1, "write_report": 1}
 REPORT = {**dict.fromkeys(PLOTS, 1), **END}
 
@@ -82,8 +83,8 @@ def moved(finished, tmp_path):
 
 
 def test_the_demo_plans_the_jobs_of_its_design(demo_plan):
-    seeds, thresholds, iterations = 2, 2, 3
-    reduced = seeds * (3 * thresholds + 1)  # saliency, random and oracle at each threshold; restarts at 100 % only
+    seeds, thresholds, iterations = 3, 2, 3
+    reduced = seeds * (2 * thresholds + 1)  # saliency and shuffled at each threshold; restarts at 100 % only
     assert job_counts(demo_plan) == {
         **DATA,
         "train_single_pass": 2 * seeds,
@@ -94,6 +95,7 @@ def test_the_demo_plans_the_jobs_of_its_design(demo_plan):
         "render_examples": thresholds,
         "plot_examples": thresholds,
         **TABLES,
+        **MEASURED_ONCE,
         **REPORT,
     }
 
@@ -103,7 +105,7 @@ def test_arms_that_train_alike_share_iteration_1(demo_plan):
     assert files == {
         f"results/demo/{arm}/top_100/seed_{seed}/iteration_1/{name}"
         for arm in ("single_pass", "equal_compute")
-        for seed in (1, 2)
+        for seed in (1, 2, 3)
         for name in ("model.safetensors", "history.csv")
     }
 
@@ -150,8 +152,8 @@ def test_another_arm_leaves_the_others_alone(finished):
 
 @pytest.mark.pipeline
 def test_another_margin_compares_again_and_measures_nothing(finished):
-    counts = job_counts(plan(finished, {"evaluation": {"margin": 1}}))
-    assert counts == dict.fromkeys(["compare_arms", "plot_contrasts", "write_sheet", *END], 1)
+    counts = job_counts(plan(finished, {"evaluation": {"margins": {"default": 1}}}))
+    assert counts == dict.fromkeys(["compare_arms", "plot_contrasts", "plot_ladder", "write_sheet", *END], 1)
 
 
 @pytest.mark.pipeline

@@ -137,6 +137,7 @@ refuse_unless(
     f"{trainings:,} trainings (arms x thresholds x seeds x iterations); {MOST_TRAININGS:,} at most can be planned",
 )
 check_names(EVALUATION["comparators"], ARMS, "evaluation.comparators")
+check_names(EVALUATION["controls"], ARMS, "evaluation.controls")
 check_names([config["report"]["method"]], ARMS, "report.method")
 
 

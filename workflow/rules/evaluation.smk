@@ -3,7 +3,8 @@ Models -> measures -> tables of the whole experiment.
 
     inputs:  model.safetensors, history.csv, kept_pixels.csv of every iteration
     outputs: metrics.csv and counts.h5 of every chain;
-             <results>/metrics.csv, history.csv, kept_pixels.csv, convergence.csv, contrasts.csv, racu.csv
+             <results>/metrics.csv, history.csv, kept_pixels.csv, references.csv, convergence.csv, contrasts.csv,
+             interactions.csv, racu.csv
 """
 
 
@@ -77,10 +78,32 @@ rule collect_tables:
         "../../scripts/collect_tables.py"
 
 
+rule measure_references:
+    """Measure predictors that see no image: one class everywhere, the commonest class of each position."""
+    input:
+        dataset="<results>/dataset.h5",
+    output:
+        report("<results>/references.csv", caption="../report/references.rst", category="Tables"),
+    log:
+        "<logs>/measure_references.log",
+    benchmark:
+        "<benchmarks>/measure_references.tsv"
+    conda:
+        "../../envs/analysis.yaml"
+    params:
+        code=code("measure_references"),
+        splits=config["evaluation"]["splits"],
+        class_groups=GROUPS,
+        foreground=config["evaluation"]["foreground"],
+    script:
+        "../../scripts/measure_references.py"
+
+
 rule measure_convergence:
-    """Measure how many steps, images and seconds every training took to near the primary comparator's final score."""
+    """Measure how many steps, images and seconds every training took to where the primary comparator comes, too."""
     input:
         history="<results>/history.csv",
+        kept_pixels="<results>/kept_pixels.csv",
     output:
         report("<results>/convergence.csv", caption="../report/convergence.rst", category="Tables"),
     log:
@@ -101,8 +124,11 @@ rule compare_arms:
     input:
         counts=chain_files("counts.h5"),
         history="<results>/history.csv",
+        kept_pixels="<results>/kept_pixels.csv",
+        references="<results>/references.csv",
     output:
         contrasts=report("<results>/contrasts.csv", caption="../report/contrasts.rst", category="Tables"),
+        interactions=report("<results>/interactions.csv", caption="../report/interactions.rst", category="Tables"),
         racu=report("<results>/racu.csv", caption="../report/racu.rst", category="Tables"),
     log:
         "<logs>/compare_arms.log",
@@ -117,5 +143,6 @@ rule compare_arms:
         code=code("compare_arms"),
         chains=[[c.arm, c.threshold, c.seed] for c in CHAINS],
         evaluation={**config["evaluation"], "class_groups": GROUPS},
+        report={key: config["report"][key] for key in ("method", "measure", "class_group")},
     script:
         "../../scripts/compare_arms.py"

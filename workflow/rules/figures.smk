@@ -9,7 +9,7 @@ Tables -> figures: one rule and its heirs; each names its script, its input and 
 
 def figures():
     """List the figures by file name without suffix; none of what is not measured."""
-    plots = ["contrasts"] if len(ARMS) > 1 else []
+    plots = ["ladder", "contrasts"] if len(ARMS) > 1 else []
     plots += ["thresholds", "iterations", "heat_map", "learning_curves"]
     plots += ["robustness"] if set(EVALUATION["protocols"]) - {"intact", "self_masked", "label_masked"} else []
     plots += ["reliability", "kept_pixels", "cost"]
@@ -146,7 +146,22 @@ use rule plot_sources as plot_contrasts with:
         comparator=config["evaluation"]["comparators"][0],
         measure=config["report"]["measure"],
         class_group=config["report"]["class_group"],
-        margin=config["evaluation"]["margin"],
+
+
+use rule plot_sources as plot_ladder with:
+    """Draw the steps from the baseline to the method: more training, masking, and what the content of the mask adds."""
+    input:
+        contrasts="<results>/contrasts.csv",
+    output:
+        report("<results>/figures/<figure>.png", caption="../report/ladder.rst", category="Figures"),
+        expand("<results>/figures/<figure>.{suffix}", suffix=config["report"]["formats"]),
+    pathvars:
+        figure="ladder",
+    params:
+        drawn_by="plot_ladder",
+        code=code("plot_ladder"),
+        evaluation={key: config["evaluation"][key] for key in ("comparators", "controls")},
+        report={key: config["report"][key] for key in ("method", "measure", "class_group")},
 
 
 use rule plot_sources as plot_heat_map with:

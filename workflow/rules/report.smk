@@ -40,6 +40,8 @@ rule write_report:
     input:
         metrics="<results>/metrics.csv",
         contrasts="<results>/contrasts.csv",
+        interactions="<results>/interactions.csv",
+        references="<results>/references.csv",
         history="<results>/history.csv",
         costs="<results>/costs.csv",
         slurm_jobs="<results>/slurm_jobs.csv",

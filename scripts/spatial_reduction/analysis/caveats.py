@@ -4,10 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from spatial_reduction.analysis.measures import MEASURES
-from spatial_reduction.analysis.statistics import FEWEST_SEEDS
+from spatial_reduction.analysis.convergence import SCORE, STEPS
+from spatial_reduction.analysis.decisions import deciding_place
+from spatial_reduction.analysis.measures import LOSSES, MEASURES, margin_of
+from spatial_reduction.analysis.statistics import FEWEST_SEEDS, MINIMUM_SEEDS
 from spatial_reduction.analysis.tables import CHAIN
 
 
@@ -16,26 +19,58 @@ class Evidence:
     """The tables that a verdict rests on.
 
     Attributes:
-        contrasts: `contrasts.csv`.
+        contrasts: `contrasts.csv`; thresholds as text, an empty decision is "".
+        interactions: `interactions.csv`.
+        references: `references.csv`.
         final: rows of `metrics.csv` of each chain's last iteration on the test images, all protocols.
-        steps: arm, threshold, seed, steps: optimiser steps of each chain.
+        history: `history.csv`.
         class_share: {class: per cent of the training pixels}.
         parted_twins: how many groups of images that are the same, or nearly, lie in several splits.
         absent_classes: "class (split)" where no image of a split has a class.
     """
 
     contrasts: pd.DataFrame
+    interactions: pd.DataFrame
+    references: pd.DataFrame
     final: pd.DataFrame
-    steps: pd.DataFrame
+    history: pd.DataFrame
     class_share: Mapping[str, float]
     parted_twins: int = 0
     absent_classes: Sequence[str] = ()
 
+    @property
+    def steps(self) -> pd.DataFrame:
+        """Arm, threshold, seed, steps: optimiser steps of each chain."""
+        return self.history.groupby(CHAIN)[STEPS].max().rename("steps").reset_index()
+
+    @property
+    def hours_per_seed(self) -> float:
+        """Hours that all trainings of a seed took; one that chains share counts once."""
+        ends = self.history.groupby([*CHAIN, "iteration"])["cumulative_seconds"].max().reset_index()
+        begun = ends.groupby(CHAIN)["cumulative_seconds"].shift(fill_value=0)
+        took = ends.assign(seconds=ends["cumulative_seconds"] - begun).drop_duplicates(["seed", "iteration", "seconds"])
+        return float(took["seconds"].sum() / took["seed"].nunique() / 3600)
+
+
+def find_caveats(evidence: Evidence, config: Mapping[str, Any]) -> tuple[list[str], dict[str, list[str]]]:
+    """Return the warnings that touch all answers, and those of each hypothesis."""
+    method, primary = config["report"]["method"], config["evaluation"]["comparators"][0]
+    general = warn_of_few_seeds(len(config["seeds"]))
+    general += warn_of_weak_baseline(evidence, primary, config["report"]["least_baseline_iou"])
+    general += warn_of_nothing_learnt(evidence, config) + warn_of_collapse(evidence)
+    general += warn_of_data(evidence) + warn_of_still_improving(evidence, primary, config)
+    compute = warn_of_unequal_compute(evidence, method, primary)
+    own = {"H1": compute + warn_of_mask_leak(evidence, config), "H1b": compute, "H2": [], "H3": []}
+    for hypothesis in ("H1b", "H3"):
+        own[hypothesis] = own[hypothesis] + warn_of_low_start(evidence, hypothesis, config)
+    return general, own
+
 
 def warn_of_few_seeds(seeds: int) -> list[str]:
     """Warn below the fewest seeds with which a distribution-free test can reach 5 %."""
-    if seeds < 2:
-        return ["One seed: no interval and no test can be given."]
+    if seeds < MINIMUM_SEEDS:
+        what = "no interval and no test can be given" if seeds < 2 else "an interval of two is too wide to say anything"
+        return [f"{seeds} seed{'s' * (seeds > 1)}: {what}; a claim needs at least {MINIMUM_SEEDS}."]
     if seeds >= FEWEST_SEEDS:
         return []
     return [
@@ -53,7 +88,7 @@ def warn_of_data(evidence: Evidence) -> list[str]:
         f"Twins: {twins} groups of images are the same, or nearly, and lie in several splits; what is measured there "
         "was in part seen before (dataset.h5 names them: parted_twin_names)."
     )
-    missing = f"Absent classes: no image has {absent}; measures of these classes say nothing there."
+    missing = f"Absent classes: no image has {absent}; means over classes leave them out there."
     return [line for line, is_so in ((found, twins), (missing, absent)) if is_so]
 
 
@@ -108,7 +143,9 @@ def warn_of_mask_leak(evidence: Evidence, config: Mapping[str, Any]) -> list[str
     warnings = []
     for name, arm in config["arms"].items():
         reached = 100 * _mean_iou(evidence.final, name, "self_masked")
-        if (arm or {}).get("fill") == "mask" and reached - constant > config["evaluation"]["margin"]:
+        if (arm or {}).get("fill") == "mask" and reached - constant > margin_of(
+            "mean_iou", config["evaluation"]["margins"]
+        ):
             warnings.append(
                 f"The masks leak: a network that sees the masks alone ({name}) reaches mean IoU {reached:.1f} %, where "
                 f"always predicting the commonest class gives {constant:.1f} %; the shape of what is removed tells the "
@@ -117,20 +154,67 @@ def warn_of_mask_leak(evidence: Evidence, config: Mapping[str, Any]) -> list[str
     return warnings
 
 
-def warn_of_low_start(evidence: Evidence, config: Mapping[str, Any], measure: str) -> list[str]:
-    """Warn of a smaller loss that may come from having less to lose: the arm is worse on intact images."""
+def warn_of_low_start(evidence: Evidence, hypothesis: str, config: Mapping[str, Any]) -> list[str]:
+    """Warn where the method scores lower on intact images: a smaller loss may come from having less to lose."""
+    measure, protocol, group = deciding_place(hypothesis, config["report"])
     table, method = evidence.contrasts, config["report"]["method"]
-    table = table[(table["arm"] == method) & (table["comparator"] == config["evaluation"]["comparators"][0])]
-    start = "mean_iou" if measure == "corruption_drop" else "binary_iou"
-    whole = "all" if measure == "corruption_drop" else "foreground"
-    is_start = (table["measure"] == start) & (table["class"] == whole) & (table["protocol"] == "intact")
-    lower = table[is_start & (table["decision"] == "refuted")]["threshold"]
-    smaller = table[(table["measure"] == measure) & (table["decision"] == "supported")]["threshold"]
+    rows = table[(table["arm"] == method) & (table["comparator"] == config["evaluation"]["comparators"][0])]
+    rows = rows[(rows["measure"] == measure) & (rows["protocol"] == protocol) & (rows["class"] == group)]
+    places = " and ".join(f"{threshold} %" for threshold in rows[rows["less_to_lose"].astype(bool)]["threshold"])
+    if not places:
+        return []
     return [
-        f"Less to lose: at top {threshold} % {method} is worse in {MEASURES[start].name} on intact images; a smaller "
-        "loss may come from that. Compare the scores on the changed images themselves."
-        for threshold in smaller
-        if threshold in set(lower)
+        (
+            f"Less to lose: at top {places} {method} scores lower in {MEASURES[LOSSES[measure]].name} on intact "
+            "images, so it can lose less; a claim also needs a score on the changed images that is no lower."
+        )
+    ]
+
+
+def warn_of_nothing_learnt(evidence: Evidence, config: Mapping[str, Any]) -> list[str]:
+    """Warn of every arm and threshold whose mean IoU is no better than that of a predictor that sees no image."""
+    table = evidence.references
+    table = table[(table["split"] == "test") & (table["measure"] == "mean_iou") & (table["class"] == "all")]
+    best = table.loc[table["value"].idxmax()]
+    least = 100 * best["value"] + margin_of("mean_iou", config["evaluation"]["margins"])
+    final = evidence.final
+    rows = final[(final["measure"] == "mean_iou") & (final["class"] == "all") & (final["protocol"] == "intact")]
+    reached = 100 * rows.groupby(["arm", "threshold"], sort=False)["value"].mean()
+    failed = ", ".join(
+        f"{arm}{'' if threshold == '100' else f' at top {threshold} %'} ({score:.1f} %)"
+        for (arm, threshold), score in reached.items()
+        if score <= least
+    )
+    if not failed:
+        return []
+    return [
+        (
+            f"Nothing learnt: on intact test images the mean IoU of {failed} is no better than the "
+            f"{100 * best['value']:.1f} % of the {best['predictor'].replace('_', ' ')}, which sees no image; nothing "
+            "is claimed about them."
+        )
+    ]
+
+
+def warn_of_still_improving(evidence: Evidence, primary: str, config: Mapping[str, Any]) -> list[str]:
+    """Warn where the primary comparator still rises at its end: there accuracy is speed.
+
+    By the slope of a straight line through the validation scores of the last fifth of its epochs, at least two.
+    """
+    gains = []
+    for _, curve in evidence.history[evidence.history["arm"] == primary].groupby(CHAIN):
+        score = 100 * curve.sort_values(STEPS)[SCORE].to_numpy(dtype=float)
+        last = score[-max(2, len(score) // 5) :]
+        if len(last) > 1:
+            gains.append(np.polyfit(np.arange(len(last)), last, 1)[0] * (len(last) - 1))
+    margin = margin_of("mean_iou", config["evaluation"]["margins"])
+    if not gains or not np.mean(gains) > margin:
+        return []
+    return [
+        (
+            f"Still improving: {primary} gains {np.mean(gains):.1f} points of validation mean IoU over the last fifth "
+            "of its epochs; longer training may change the answers, and a difference in accuracy may be one in speed."
+        )
     ]
 
 

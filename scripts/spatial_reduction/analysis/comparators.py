@@ -5,14 +5,18 @@ from collections.abc import Iterator, Sequence
 Setting = tuple[str, str]  # arm, threshold
 
 
-def pair_settings(settings: Sequence[Setting], comparators: Sequence[str]) -> Iterator[tuple[Setting, Setting]]:
+def pair_settings(
+    settings: Sequence[Setting], comparators: Sequence[str], controls: Sequence[str] = (), method: str | None = None
+) -> Iterator[tuple[Setting, Setting]]:
     """Yield every (arm, threshold) with the (comparator, threshold) that it is compared with.
 
-    A comparator of one threshold stands beside all; one of several beside the same threshold only.
+    A comparator of one threshold stands beside all; one of several beside the same threshold only. A control is
+    compared with the method alone.
     """
-    for comparator in comparators:
+    for comparator in dict.fromkeys([*comparators, *controls]):
         thresholds = [threshold for arm, threshold in settings if arm == comparator]
         for arm, threshold in settings:
             against = threshold if threshold in thresholds else thresholds[0]
-            if arm != comparator and (against == threshold or len(thresholds) == 1):
+            is_asked = comparator in comparators or arm == method
+            if is_asked and arm != comparator and (against == threshold or len(thresholds) == 1):
                 yield (arm, threshold), (comparator, against)

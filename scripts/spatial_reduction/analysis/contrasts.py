@@ -1,7 +1,9 @@
-"""Compare the last model of every arm with that of the comparators: `contrasts.csv`."""
+"""Compare the last model of every arm with that of the comparators: `contrasts.csv`, `interactions.csv`, `racu.csv`."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -9,125 +11,226 @@ import numpy as np
 import pandas as pd
 
 from spatial_reduction.analysis.comparators import Setting, pair_settings
-from spatial_reduction.analysis.convergence import convergence_contrasts
+from spatial_reduction.analysis.convergence import compare_convergence
 from spatial_reduction.analysis.counts_file import Key, measure_counts, pool, pool_resamples, read_counts
-from spatial_reduction.analysis.measures import MEASURES
+from spatial_reduction.analysis.decisions import PRIMARY, SECONDARY, deciding_place, family_of, judge, plan_seeds
+from spatial_reduction.analysis.measures import HYPOTHESES, LOSSES, MEASURES, margin_of
 from spatial_reduction.analysis.racu import COLUMNS as AREA_COLUMNS
-from spatial_reduction.analysis.racu import measure_relative_areas
-from spatial_reduction.analysis.statistics import adjust_holm, contrast, decide, image_weights
+from spatial_reduction.analysis.racu import RANDOM, area_weights, find_areas, relative_area
+from spatial_reduction.analysis.statistics import PairedSample, adjust_holm, image_weights
+from spatial_reduction.analysis.tables import removed_shares
+from spatial_reduction.evaluation.references import best_reference
 from spatial_reduction.runtime.errors import InputError
 from spatial_reduction.runtime.files import written_whole
 from spatial_reduction.runtime.log import progress, say
 
 SEED = 0  # of the bootstrap: the same tables give the same intervals
-FAMILY = ["comparator", "protocol", "measure", "class"]  # contrasts whose p-values are adjusted together
-COLUMNS = ["arm", "threshold", "comparator", "comparator_threshold", "protocol", "measure", "class", "n"]
-COLUMNS += ["difference", "ci_low", "ci_high", "p_value", "p_holm", "p_wilcoxon", "p_equivalence"]
-COLUMNS += ["probability_better", "decision"]
-
-
-@dataclass
-class Scores:
-    """The measures of an arm at a threshold, in printed units.
-
-    Attributes:
-        points: {key: one value per seed}.
-        spread: {key: (B,)}, summed over the seeds, on B resamples of the test images.
-    """
-
-    points: dict[Key, list[float]] = field(default_factory=dict)
-    spread: dict[Key, np.ndarray] = field(default_factory=dict)
+PLACE = ["arm", "threshold", "comparator", "comparator_threshold", "protocol", "measure", "class"]
+COLUMNS = ["family", *PLACE, "n", "difference", "ci_low", "ci_high", "p_value", "p_holm", "p_wilcoxon"]
+COLUMNS += ["p_equivalence", "p_equivalence_holm", "probability_better", "seed_sd", "image_sd", "margin"]
+COLUMNS += ["start_difference", "level_difference", "less_to_lose", "decision", "seeds_needed"]
+INTERACTION = ["family", "measure", "protocol", "class", "threshold", "other_threshold"]
+INTERACTION += ["n", "difference", "ci_low", "ci_high", "p_value", "p_holm"]
+MEAN_IOU = ("intact", "mean_iou", "all")
+Scores = Mapping[Key, tuple[float, np.ndarray]]  # of one model: on the images as they are, and on resamples, (B,)
+Term = tuple[float, Setting, Key]  # a difference is the sum of factors times scores
 
 
 def compare_arms(
     counts: Sequence[str | Path],
     chains: Sequence[Sequence[str]],
-    history: str | Path,
+    tables: Mapping[str, str | Path],
     evaluation: Mapping[str, Any],
-    contrasts: str | Path,
-    racu: str | Path,
+    report: Mapping[str, Any],
+    outputs: Mapping[str, str | Path],
 ) -> None:
-    """Write one row per arm, threshold, comparator, protocol and measure; and one per arm over all thresholds.
+    """Write what every arm at every threshold differs by from the comparators, and what the method does from controls.
 
-    A difference is arm minus comparator at each arm's last iteration, paired by seed, in the measure's unit
-    (`wording.MEASURES`: percentage points, nats, bits, steps); "supported" always means that the arm is better. A
-    comparator with several thresholds is paired with the arm's own, and left out where it has not that one. A
-    comparator that masks nothing stands beside an arm's masked test images (self_masked, label_masked) with its score
-    on intact ones.
-    Columns as in `statistics.Contrast`, with `p_holm` (over all arms and thresholds against one comparator in one
-    measure and protocol) and `decision` (see `statistics.decide`). The margin of equivalence is that of the
-    configuration in points, and a hundredth of it in nats and bits. Memory does not grow with the seeds.
+    `contrasts.csv` has one row per arm, threshold, comparator, protocol and measure. A difference is arm minus
+    comparator at each arm's last iteration, paired by seed, in the measure's unit (`measures.MEASURES`: percentage
+    points, nats, bits, steps); "supported" always means that the arm is better. A comparator with several thresholds is
+    paired with the arm's own, and left out where it has not that one. A comparator that masks nothing stands beside an
+    arm's masked test images (self_masked, label_masked) with its score on intact ones. Columns as in
+    `statistics.Contrast` and `decisions.judge`; margin: `measures.margin_of`; start_difference, level_difference: of
+    a loss, the differences of the scores on intact and on changed images.
+
+    `interactions.csv`: by how much the method's difference from the primary comparator differs between two thresholds,
+    in what decides a hypothesis; adjusted (Holm) over the pairs of thresholds in the primary and the secondary family.
+
+    `racu.csv`: see `racu.relative_area`; of the mean IoU over all classes on intact test images.
 
     Args:
         counts: `counts.h5` of each chain.
         chains: (arm, threshold, seed) of each.
-        history: `history.csv`, for the contrasts of convergence.
-        evaluation: section of the configuration.
-        racu: see `relative_area.measure_relative_areas`; of the mean IoU over all classes on intact test images.
+        tables: {"history", "kept_pixels", "references"}: the files of that name.
+        evaluation, report: sections of the configuration.
+        outputs: {"contrasts", "interactions", "racu"}: files to write.
 
     Raises:
-        InputError: a file is damaged, or differs from the others in the test images.
+        InputError: a file is damaged, or holds other test images than the others.
     """
-    scores, images = _score_chains(counts, chains, evaluation)
-    rows = list(_contrasts(scores, images, evaluation))
-    rows += convergence_contrasts(pd.read_csv(history, dtype={"threshold": str}), evaluation)
-    table = pd.DataFrame(rows, columns=[name for name in COLUMNS if name not in ("p_holm", "decision")])
-    table["p_holm"] = table.groupby(FAMILY)["p_value"].transform(lambda values: adjust_holm(values.to_numpy()))
-    table["decision"] = decide(table["p_equivalence"], table["p_holm"], _gain(table))
-    curves = {place: some.points["intact", "mean_iou", "all"] for place, some in scores.items()}
-    areas = pd.DataFrame(measure_relative_areas(curves, evaluation["margin"]), columns=AREA_COLUMNS)
-    for path, written in ((contrasts, table[COLUMNS]), (racu, areas)):
-        with written_whole(path) as partial:
+    history, kept = (pd.read_csv(tables[name], dtype={"threshold": str}) for name in ("history", "kept_pixels"))
+    settings = list(dict.fromkeys((arm, threshold) for arm, threshold, _ in chains))
+    differences = _Differences(settings, removed_shares(kept), evaluation, report)
+    for scores in _score_seeds(counts, chains, evaluation):
+        differences.add(scores)
+    speed, speed_between = compare_convergence(history, kept, evaluation, report)
+    least = 100 * best_reference(tables["references"]) + margin_of("mean_iou", evaluation["margins"])
+    table = pd.DataFrame([*differences.contrasts(), *speed], columns=[*COLUMNS, "is_same", "is_learnt"])
+    table["margin"] = [margin_of(measure, evaluation["margins"]) for measure in table["measure"]]
+    table["family"] = [
+        family_of(*place, evaluation, report)
+        for place in zip(*(table[name] for name in ("arm", "comparator", "protocol", "measure", "class")), strict=True)
+    ]
+    learnt = {setting: np.mean(differences.scores[setting, MEAN_IOU]) > least for setting in settings}
+    sides = zip(*(table[name] for name in PLACE[:4]), strict=True)
+    table["is_learnt"] = [learnt[arm, at] and learnt[other, theirs] for arm, at, other, theirs in sides]
+    table = judge(table)
+    table["seeds_needed"] = plan_seeds(table)
+    between = _adjusted([*differences.interactions(), *speed_between], report)
+    areas = pd.DataFrame(differences.relative_areas(), columns=AREA_COLUMNS)
+    for name, written in (("contrasts", table[COLUMNS]), ("interactions", between), ("racu", areas)):
+        with written_whole(outputs[name]) as partial:
             written.to_csv(partial, index=False)
-    say(f"{contrasts}: {len(table)} contrasts")
+    say(f"{outputs['contrasts']}: {len(table)} contrasts")
 
 
-def _gain(table: pd.DataFrame) -> pd.Series:
-    """Return what is positive where the arm is better: the signed difference; of ranked steps, the share of wins."""
-    sign = table["measure"].map(lambda name: 1.0 if MEASURES[name].higher_is_better else -1.0).astype(float)
-    return (sign * table["difference"]).where(table["measure"] != "steps_to_95", table["probability_better"] - 0.5)
+class _Differences:
+    """Every difference that is asked for, gathered seed by seed."""
 
+    def __init__(
+        self,
+        settings: Sequence[Setting],
+        removed: Mapping[Setting, float],
+        evaluation: Mapping[str, Any],
+        report: Mapping[str, Any],
+    ) -> None:
+        self.evaluation, self.removed = evaluation, removed
+        method, self.primary = report["method"], evaluation["comparators"][0]
+        self.pairs = list(pair_settings(settings, evaluation["comparators"], evaluation["controls"], method))
+        main = [pair for pair in self.pairs if (pair[0][0], pair[1][0]) == (method, self.primary)]
+        self.crossed = list(combinations(main, 2))
+        self.deciding = [deciding_place(hypothesis, report) for hypothesis in HYPOTHESES]
+        self.areas = find_areas(settings, removed)
+        self.samples: dict[Any, PairedSample] = {}
+        self.scores: dict[tuple[Setting, Key], list[float]] = defaultdict(list)
 
-def _contrasts(
-    scores: Mapping[Setting, Scores], images: int, evaluation: Mapping[str, Any]
-) -> Iterator[dict[str, Any]]:
-    for ours, theirs in pair_settings(list(scores), evaluation["comparators"]):
-        for key in scores[ours].points:
-            protocol, name, group = key
-            other = key
-            if key not in scores[theirs].points and protocol in ("self_masked", "label_masked"):
-                other = ("intact", name, group)
-            if name not in evaluation["measures"] or other not in scores[theirs].points:
-                continue
-            differences = np.subtract(scores[ours].points[key], scores[theirs].points[other])
-            spread = (scores[ours].spread[key] - scores[theirs].spread[other]) / len(differences)
-            scale, higher = MEASURES[name].scale, MEASURES[name].higher_is_better
-            margin = evaluation["margin"] * scale / 100
-            result = contrast(differences, float(spread.var(ddof=1)), images, margin, higher)
-            yield dict(zip(COLUMNS, (*ours, *theirs, *key), strict=False)) | asdict(result)
+    def add(self, scores: Mapping[Setting, tuple[int, Scores]]) -> None:
+        """Add one seed: of every setting the number of test images and the scores."""
+        for setting, (_, found) in scores.items():
+            for key, (value, _) in found.items():
+                self.scores[setting, key].append(value)
+        for pair in self.pairs:
+            for key in scores[pair[0]][1]:
+                self._add((pair, key), self._terms(scores, pair, key), scores)
+        for one, other in self.crossed:
+            for measure, protocol, group in self.deciding:
+                key = (protocol, measure, group)
+                ours, theirs = (self._terms(scores, pair, key) for pair in (one, other))
+                self._add((one, other, key), [*ours, *((-factor, *rest) for factor, *rest in theirs)], scores)
+        for arm, thresholds in self.areas.items():
+            weights = area_weights([self.removed[arm, at] for at in thresholds])
+            terms = [
+                (sign * weight, (name, at), MEAN_IOU)
+                for name, sign in ((arm, 1.0), (RANDOM, -1.0))
+                for weight, at in zip(weights, thresholds, strict=True)
+            ]
+            self._add(arm, terms, scores)
 
+    def _terms(
+        self, scores: Mapping[Setting, tuple[int, Scores]], pair: tuple[Setting, Setting], key: Key
+    ) -> list[Term]:
+        """Return what a difference is the sum of; nothing if it is not asked for or a side was not measured."""
+        ours, theirs = pair
+        protocol, name, group = key
+        other = key
+        if key not in scores[theirs][1] and protocol in ("self_masked", "label_masked"):
+            other = ("intact", name, group)
+        if name not in self.evaluation["measures"] or key not in scores[ours][1] or other not in scores[theirs][1]:
+            return []
+        return [(1.0, ours, key), (-1.0, theirs, other)]
 
-def _score_chains(
-    paths: Sequence[str | Path], chains: Sequence[Sequence[str]], evaluation: Mapping[str, Any]
-) -> tuple[dict[Setting, Scores], int]:
-    """Measure one chain after the other; return the scores of every arm and threshold, and the number of images."""
-    scores: dict[Setting, Scores] = {}
-    weights = None
-    for path, (arm, threshold, _) in progress(zip(paths, chains, strict=True), len(paths), "comparing", "chains"):
-        counts, classes = read_counts(path)
-        images = len(counts["intact/confusion"])
-        if weights is None:
-            weights = image_weights(images, evaluation["resamples"], SEED)
-        if images != weights.shape[1]:
-            raise InputError(f"{path}: {images} test images, others have {weights.shape[1]}; delete it and run again")
-        about = (classes, evaluation["class_groups"], evaluation["foreground"])
-        values, resampled = (
-            measure_counts(pool(counts), *about),
-            measure_counts(pool_resamples(counts, weights), *about),
+    def _add(self, name: Any, terms: Sequence[Term], scores: Mapping[Setting, tuple[int, Scores]]) -> None:
+        if terms:
+            parts = [(factor, *scores[setting][1][key]) for factor, setting, key in terms]
+            sample = self.samples.setdefault(name, PairedSample(scores[terms[0][1]][0]))
+            sample.add(sum(f * value for f, value, _ in parts), sum(f * resampled for f, _, resampled in parts))
+
+    def contrasts(self) -> Iterator[dict[str, Any]]:
+        """Yield the rows of `contrasts.csv`, as far as the samples tell."""
+        for pair in self.pairs:
+            for key in {key: None for setting, key in self.scores if setting == pair[0]}:
+                if sample := self.samples.get((pair, key)):
+                    ours, theirs = pair
+                    measure = key[1]
+                    row = dict(zip(PLACE, (*ours, *theirs, *key), strict=True)) | {"is_same": sample.is_zero}
+                    if measure in LOSSES:
+                        level, start = ((images, LOSSES[measure], key[2]) for images in (key[0], "intact"))
+                        row["level_difference"], row["start_difference"] = (
+                            float(np.mean(self.scores[ours, score]) - np.mean(self.scores[theirs, score]))
+                            for score in (level, start)
+                        )
+                    margin = margin_of(measure, self.evaluation["margins"])
+                    yield row | asdict(sample.contrast(margin, MEASURES[measure].higher_is_better))
+
+    def interactions(self) -> Iterator[dict[str, Any]]:
+        """Yield the rows of `interactions.csv`, not adjusted."""
+        for one, other in self.crossed:
+            for measure, protocol, group in self.deciding:
+                if sample := self.samples.get((one, other, (protocol, measure, group))):
+                    result = asdict(sample.contrast(margin_of(measure, self.evaluation["margins"])))
+                    place = (measure, protocol, group, one[0][1], other[0][1])
+                    yield dict(zip(INTERACTION[1:6], place, strict=True)) | result
+
+    def relative_areas(self) -> Iterator[dict[str, Any]]:
+        """Yield the rows of `racu.csv`."""
+        margin = margin_of("mean_iou", self.evaluation["margins"])
+        intact = (
+            self.scores.get(((self.primary, "100"), MEAN_IOU)) if (self.primary, "100") not in self.removed else None
         )
-        setting = scores.setdefault((arm, threshold), Scores())
-        for key, value in values.items():
-            scale = MEASURES[key[1]].scale
-            setting.points.setdefault(key, []).append(scale * float(value))
-            setting.spread[key] = setting.spread.get(key, 0) + scale * resampled[key]
-    return scores, weights.shape[1]
+        for arm, thresholds in self.areas.items():
+            result = self.samples[arm].contrast(margin)
+            ours, chance = ([self.scores[(name, at), MEAN_IOU] for at in thresholds] for name in (arm, RANDOM))
+            ratio = relative_area(ours, chance, intact, [self.removed[arm, at] for at in thresholds], margin)
+            values = [arm, result.n, " ".join(thresholds), result.difference, result.ci_low, result.ci_high, ratio]
+            yield dict(zip(AREA_COLUMNS, values, strict=True))
+
+
+def _adjusted(rows: Iterable[Mapping[str, Any]], report: Mapping[str, Any]) -> pd.DataFrame:
+    table = pd.DataFrame(rows, columns=INTERACTION)
+    first = deciding_place("H1", report)
+    places = zip(table["measure"], table["protocol"], table["class"], strict=True)
+    table["family"] = [PRIMARY if place == first else SECONDARY for place in places]
+    table["p_holm"] = table.groupby("family")["p_value"].transform(lambda values: adjust_holm(values.to_numpy(float)))
+    return table
+
+
+def _score_seeds(
+    paths: Sequence[str | Path], chains: Sequence[Sequence[str]], evaluation: Mapping[str, Any]
+) -> Iterator[dict[Setting, tuple[int, Scores]]]:
+    """Yield the scores of all settings, seed by seed, in printed units."""
+    weights, first = None, None
+    by_seed: dict[str, dict[Setting, str | Path]] = defaultdict(dict)
+    for path, (arm, threshold, seed) in zip(paths, chains, strict=True):
+        by_seed[seed][arm, threshold] = path
+    for found in progress(by_seed.values(), len(by_seed), "comparing", "seeds"):
+        scores: dict[Setting, tuple[int, Scores]] = {}
+        for setting, path in found.items():
+            counts, classes = read_counts(path)
+            true = counts["intact/confusion"].sum(axis=2)  # pixels of each class in each image: what tells images apart
+            if weights is None:
+                weights, first = image_weights(len(true), evaluation["resamples"], SEED), true
+            if not np.array_equal(true, first):
+                raise InputError(
+                    f"{path}: its {len(true)} test images are not the {len(first)} of {paths[0]}, or not in their "
+                    "order; delete both and run again"
+                )
+            about = (classes, evaluation["class_groups"], evaluation["foreground"])
+            values = measure_counts(pool(counts), *about)
+            resampled = measure_counts(pool_resamples(counts, weights), *about)
+            scale = {key: MEASURES[key[1]].scale for key in values}
+            scores[setting] = (
+                len(true),
+                {key: (scale[key] * float(value), scale[key] * resampled[key]) for key, value in values.items()},
+            )
+        yield scores

@@ -8,7 +8,15 @@ import numpy as np
 from spatial_reduction.evaluation.corruptions import CORRUPTED
 from spatial_reduction.metrics.boundary_iou import boundary_iou
 from spatial_reduction.metrics.calibration import BINS, calibration_error, mean_likelihood
-from spatial_reduction.metrics.overlap import iou, mean_over_classes, measure, merge_foreground, ratio, summary_measures
+from spatial_reduction.metrics.overlap import (
+    iou,
+    labelled_classes,
+    mean_over_classes,
+    measure,
+    merge_foreground,
+    ratio,
+    summary_measures,
+)
 from spatial_reduction.runtime.errors import InputError
 from spatial_reduction.runtime.files import open_hdf5, well_formed
 
@@ -74,7 +82,7 @@ def pool_resamples(counts: Mapping[str, np.ndarray], weights: np.ndarray) -> dic
     """Return the counts summed over each resample of the images, (N, ...) -> float64 (B, ...).
 
     Args:
-        weights: (B, N), how often each image is drawn. One matrix product per block of resamples serves all counts.
+        weights: (B, N), how much each image weighs. One matrix product per block of resamples serves all counts.
     """
     flat = np.concatenate([values.reshape(len(values), -1) for values in counts.values()], axis=1, dtype=np.float32)
     blocks = [weights[start : start + BLOCK].astype(np.float32) @ flat for start in range(0, len(weights), BLOCK)]
@@ -94,15 +102,18 @@ def measure_counts(
     A drop is the value on intact images minus that on changed ones: of mean IoU, averaged over all corruptions, and of
     the foreground's IoU for a swapped or blurred background.
 
+    Means are over the classes that the labels hold. With weights above 0 these are the same in all resamples.
+
     Args:
         groups: {name: class names} to average over; `all` is added.
         front: names of the foreground classes.
     """
-    foreground, everything = [list(classes).index(name) for name in front], range(len(classes))
+    foreground = [list(classes).index(name) for name in front]
+    everything = labelled_classes(pooled["intact/confusion"])
     values: dict[Key, np.ndarray] = {}
     for protocol in ("intact", "self_masked", "label_masked"):
         if f"{protocol}/confusion" in pooled:
-            for name, group, members in summary_measures(classes, groups):
+            for name, group, members in summary_measures(classes, groups, everything):
                 values[protocol, name, group] = measure(pooled[f"{protocol}/confusion"], name, members, foreground)
     if "intact/boundary" in pooled:
         values["intact", "mean_boundary_iou", "all"] = mean_over_classes(

@@ -1,6 +1,6 @@
 """Words that figures, tables and verdict share: the measures, the protocols, the decisions."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 
@@ -71,8 +71,11 @@ MEASURES = {
         "loss of foreground IoU when the background is blurred", higher_is_better=False, names_images=True
     ),
     "validation_area": Measure("validation mean IoU, averaged over the same optimiser steps", names_images=True),
+    "validation_area_pixels": Measure(
+        "validation mean IoU, averaged over the same number of kept pixels", names_images=True
+    ),
     "steps_to_95": Measure(
-        "optimiser steps to 95 % of the primary comparator's final validation score",
+        "optimiser steps to 95 % of the lower of the two final validation scores",
         "steps",
         False,
         1,
@@ -95,6 +98,15 @@ DECISIONS = {
     "refuted": "the arm is worse",
     "equivalent": "no difference that matters",
     "undecided": "the data do not tell",
+    "not_learnt": "one of the two predicts no better than a predictor that sees no image",
+    "not_comparable": "the two are the same, over all that is compared",
+    "undefined": "there is no difference to test, or no spread to test it by",
+}
+# A loss on changed images: the score that is lost, on the same images. Who scores low when intact has less to lose.
+LOSSES = {
+    "corruption_drop": "mean_iou",
+    "background_swapped_drop": "binary_iou",
+    "background_blurred_drop": "binary_iou",
 }
 
 
@@ -106,6 +118,16 @@ def deciding_measures(measure: str) -> dict[str, tuple[str, str]]:
         "H2": ("validation_area", "validation"),
         "H3": ("background_swapped_drop", "background_swapped"),
     }
+
+
+def margin_of(measure: str, margins: Mapping[str, float]) -> float:
+    """Return the largest difference that does not matter, in the unit of the measure.
+
+    Args:
+        margins: of the configuration, by measure; `default` is in points and stands for a hundredth of it in nats and
+            bits.
+    """
+    return margins.get(measure, margins["default"] * MEASURES[measure].scale / 100)
 
 
 def format_p(value: float) -> str:

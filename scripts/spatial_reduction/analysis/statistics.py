@@ -10,6 +10,8 @@ import numpy as np
 from scipy import stats
 
 LEVEL = 0.05  # of every test; intervals cover 1 - LEVEL
+MINIMUM_SEEDS = 3  # for any claim: with two the interval of a mean is 13 standard errors to either side
+POWER, MOST_SEEDS = 0.8, 10_000  # of the plan of a further experiment
 FEWEST_SEEDS = 6  # an exact two-sided Wilcoxon test of n pairs cannot fall below 2 / 2^n: .0625 at 5, .03125 at 6
 
 
@@ -19,13 +21,15 @@ class Contrast:
 
     Attributes:
         n: pairs (seeds).
-        difference: mean over the pairs.
+        difference: mean over the pairs; NaN if one pair has none, and then so is all that follows from it.
         ci_low, ci_high: 95 % interval over seeds and test images; NaN for n = 1.
         p_value: two-sided t test with the interval's error: below .05 where the interval leaves out 0. Where the
             images add no variance it is the paired t test on the seeds' values.
         p_wilcoxon: exact two-sided Wilcoxon signed-rank test on the seeds' values.
-        p_equivalence: two one-sided tests (TOST) against the margin, with the interval's error; not adjusted.
+        p_equivalence: two one-sided tests (TOST) against the margin, with the interval's error.
         probability_better: share of the pairs in which the arm is better, ties counted half.
+        seed_sd: standard deviation of the pairs; NaN for n = 1.
+        image_sd: standard error that no number of seeds lessens: of the images that all of them are tested on.
     """
 
     n: int
@@ -36,42 +40,110 @@ class Contrast:
     p_wilcoxon: float
     p_equivalence: float
     probability_better: float
+    seed_sd: float
+    image_sd: float
+
+
+@dataclass(frozen=True)
+class ImageNoise:
+    """How paired differences vary when the images are drawn anew.
+
+    Attributes:
+        of_mean: (...), variance of the mean over the seeds.
+        of_each: (...), variance of one seed's difference, averaged over the seeds.
+        images: how many there are.
+    """
+
+    of_mean: np.ndarray
+    of_each: np.ndarray
+    images: int
+
+
+class PairedSample:
+    """A difference gathered seed by seed, on the images as they are and on resamples of them.
+
+    Memory does not grow with the seeds.
+    """
+
+    def __init__(self, images: int) -> None:
+        """Begin without a seed; `images` is their number."""
+        self.images = images
+        self.differences: list[float] = []
+        self._total: np.ndarray | float = 0.0
+        self._variances: list[float] = []
+
+    def add(self, difference: float, resampled: np.ndarray) -> None:
+        """Add one seed: its difference, and that on every resample, (B,), of `image_weights`."""
+        self.differences.append(float(difference))
+        self._total = self._total + resampled
+        self._variances.append(resampled_variance(resampled, self.images))
+
+    @property
+    def is_zero(self) -> bool:
+        """Whether no seed and no resample shows a difference: the two are the same."""
+        return not any(self.differences) and not any(self._variances)
+
+    def contrast(self, margin: float, higher_is_better: bool = True) -> Contrast:
+        """Summarise the seeds, see `contrast`."""
+        n = len(self.differences)
+        of_mean = resampled_variance(np.asarray(self._total) / n, self.images)
+        noise = ImageNoise(of_mean, np.mean(self._variances), self.images)
+        return contrast(np.array(self.differences), noise, margin, higher_is_better)
 
 
 def image_weights(images: int, resamples: int, seed: int) -> np.ndarray:
-    """Return how often each image is drawn in each bootstrap resample, uint16 (resamples, images)."""
-    rng = np.random.default_rng(seed)
-    weights = np.empty((resamples, images), dtype=np.uint16)
-    for row in weights:
-        row[:] = np.bincount(rng.integers(0, images, images), minlength=images)
+    """Return how much each image weighs in each resample of the Bayesian bootstrap (Rubin 1981), (resamples, images).
+
+    float32, a row sums to `images`. Weights are above 0, so a class that few images hold is in every resample and a
+    mean over classes is always over the same ones; of resamples that leave images out, a third would lack a class that
+    is in one image.
+    """
+    weights = np.random.default_rng(seed).standard_exponential((resamples, images), dtype=np.float32)
+    weights *= images / weights.sum(axis=1, keepdims=True)
     return weights
 
 
-def standard_errors(
-    differences: np.ndarray, image_variance: float | np.ndarray, images: int
-) -> tuple[np.ndarray, np.ndarray]:
+def resampled_variance(values: np.ndarray, images: int) -> float:
+    """Return the sampling variance that values on resamples of `image_weights` show, (B,) -> float.
+
+    That of a weighted mean is sum (x - mean)^2 / (N (N + 1)) (Rubin 1981, sec. 2), an unbiased one has N (N - 1).
+    """
+    return float(values.var(ddof=1)) * (images + 1) / (images - 1) if images > 1 else 0.0
+
+
+def standard_errors(differences: np.ndarray, noise: ImageNoise) -> tuple[np.ndarray, np.ndarray]:
     """Return two standard errors (2, ...) of the mean difference, and their degrees of freedom.
 
-    First, over seeds and test images: the two variances add, because all seeds are tested on the same images: s^2 / n
-    of the seeds, and that of the mean over seeds when the images are drawn anew (bootstrap), with Satterthwaite's
-    (1946) degrees of freedom. A bootstrap over a handful of seeds would be too narrow: it lacks the factor
-    n / (n - 1) and the t quantile. Second, over seeds alone, with n - 1: with 3 seeds that happen to lie close, the
-    first has too many degrees of freedom. Intervals and tests go by the more cautious of the two.
+    First, over seeds and images. A seed's difference is the sum of what the seed gives, what the images give to every
+    seed, and what this seed finds in these images (seed x image). s^2 / n has the first and the last; drawing the
+    images anew moves the mean over seeds by the last two, V. So the variance is s^2 / n + V - (E - V) / (n - 1), with E
+    the variance of a single seed's difference between draws: (E - V) / (n - 1) is the share of the last in both, which
+    s^2 / n + V counts twice. Its degrees of freedom are Satterthwaite's (1946) for s^2 / n, with n - 1, and for the
+    rest, what the images give to every seed, with N - 1.
+
+    Second, over seeds alone, with n - 1: with 3 seeds that happen to lie close, the first has too many degrees of
+    freedom. Intervals and tests go by the more cautious of the two.
 
     Args:
         differences: (..., n), one per seed.
-        image_variance: (...), variance of the mean over seeds between resamples of the images.
-        images: number of test images.
+        noise: of the images, (...).
     """
     n = differences.shape[-1]
     if n < 2:
         nothing = np.full((2, *differences.shape[:-1]), np.nan)
         return nothing, nothing
-    of_seeds = differences.var(axis=-1, ddof=1) / n
-    total = of_seeds + image_variance
-    squares = of_seeds**2 / (n - 1) + np.square(image_variance) / max(1, images - 1)
+    of_seeds, of_images = differences.var(axis=-1, ddof=1) / n, shared_variance(noise, n)
+    total = of_seeds + of_images
+    squares = of_seeds**2 / (n - 1) + np.square(of_images) / max(1, noise.images - 1)
     freedom = np.divide(total**2, squares, out=np.full(total.shape, n - 1.0), where=squares > 0)
     return np.sqrt([total, of_seeds]), np.stack([freedom, np.full(total.shape, n - 1.0)])
+
+
+def shared_variance(noise: ImageNoise, n: int) -> np.ndarray:
+    """Return the variance of what the images give to every one of n seeds, at least 0; see `standard_errors`."""
+    if n < 2:
+        return np.asarray(noise.of_mean)
+    return np.maximum(0, noise.of_mean - (noise.of_each - noise.of_mean) / (n - 1))
 
 
 def half_width(error: np.ndarray, freedom: np.ndarray) -> np.ndarray:
@@ -118,32 +190,59 @@ def signed_rank_test(differences: np.ndarray) -> float:
     return float(min(1.0, 2 * min(shares[: found + 1].sum(), shares[found:].sum())))
 
 
-def contrast(
-    differences: np.ndarray, image_variance: float, images: int, margin: float, higher_is_better: bool = True
-) -> Contrast:
+def contrast(differences: np.ndarray, noise: ImageNoise, margin: float, higher_is_better: bool = True) -> Contrast:
     """Summarise paired differences.
 
     Args:
         differences: (n,), one per seed, on the images as they are.
-        image_variance: variance of their mean between resamples of the images.
-        images: number of test images.
+        noise: of drawing the images anew.
         margin: differences within +-margin count as equivalent.
         higher_is_better: which sign favours the arm.
     """
-    n, mean = len(differences), differences.mean()
-    error, freedom = standard_errors(differences, image_variance, images)
+    n, mean = len(differences), float(differences.mean())
+    if not np.isfinite(mean):
+        return Contrast(n, *[float("nan")] * 9)
+    error, freedom = standard_errors(differences, noise)
     reach = half_width(error, freedom)
     favour = np.sign(differences) if higher_is_better else -np.sign(differences)
     return Contrast(
         n=n,
-        difference=float(mean),
+        difference=mean,
         ci_low=float(mean - reach),
         ci_high=float(mean + reach),
         p_value=float(t_test(mean, error, freedom)),
         p_wilcoxon=signed_rank_test(differences),
         p_equivalence=float(equivalence_test(mean, error, freedom, margin)),
         probability_better=float((favour + 1).mean() / 2),
+        seed_sd=float(differences.std(ddof=1)) if n > 1 else float("nan"),
+        image_sd=float(np.sqrt(shared_variance(noise, n))),
     )
+
+
+def seeds_needed(seed_sd: float, image_sd: float, margin: float, level: float = LEVEL) -> float:
+    """Return the fewest seeds, 3 or more, with which a difference of the margin is found in 4 of 5 experiments.
+
+    By the noncentral t distribution (Cohen 1988, chapter 2) of a two-sided test at `level`, with n - 1 degrees of
+    freedom and the variance seed_sd^2 / n + image_sd^2. Infinite if no number of seeds does, because the test images
+    alone leave more doubt, or none up to 10,000 does.
+    """
+
+    def power(n: int) -> float:
+        error = np.sqrt(seed_sd**2 / n + image_sd**2)
+        if error == 0:
+            return 1.0
+        bound, centre = stats.t.ppf(1 - level / 2, n - 1), margin / error
+        return 1.0 if centre > 10 * bound else float(stats.nct.sf(bound, n - 1, centre))  # nct fails far out
+
+    if not np.isfinite([seed_sd, image_sd]).all() or power(MOST_SEEDS) < POWER:
+        return float("inf")
+    low, high = MINIMUM_SEEDS - 1, MINIMUM_SEEDS  # power rises with n
+    while power(high) < POWER:
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if power(middle) < POWER else (low, middle)
+    return float(high)
 
 
 def adjust_holm(p_values: Sequence[float] | np.ndarray) -> np.ndarray:
@@ -161,15 +260,16 @@ def adjust_holm(p_values: Sequence[float] | np.ndarray) -> np.ndarray:
     return np.where(np.isnan(values), np.nan, adjusted)
 
 
-def decide(p_equivalence: np.ndarray, p_holm: np.ndarray, gain: np.ndarray) -> np.ndarray:
+def decide(p_equivalence: np.ndarray, p_value: np.ndarray, gain: np.ndarray, level: float = LEVEL) -> np.ndarray:
     """Return what the data say of "the arm is better": supported, refuted, equivalent or undecided.
 
-    equivalent: TOST rejects a difference of the margin or more. supported / refuted: the adjusted p-value is below
-    5 %, and so the interval leaves out 0. Anything else, and fewer than two seeds, is undecided.
+    equivalent: TOST rejects a difference of the margin or more. supported / refuted: the p-value is below `level`.
+    Anything else is undecided.
 
     Args:
+        p_equivalence, p_value: adjusted within their family.
         gain: the difference, positive where the arm is better.
     """
-    is_claimed, gain = np.asarray(p_holm) < LEVEL, np.asarray(gain)
-    conditions = [np.asarray(p_equivalence) < LEVEL, is_claimed & (gain > 0), is_claimed & (gain < 0)]
+    is_claimed, gain = np.asarray(p_value) < level, np.asarray(gain)
+    conditions = [np.asarray(p_equivalence) < level, is_claimed & (gain > 0), is_claimed & (gain < 0)]
     return np.select(conditions, ["equivalent", "supported", "refuted"], default="undecided")

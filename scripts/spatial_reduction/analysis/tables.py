@@ -31,10 +31,27 @@ def collect_kept_pixels(paths: Sequence[str | Path], labels: Sequence[Sequence[s
     _write(_labelled(paths, labels) if paths else pd.DataFrame(columns=columns), output)
 
 
+def read_contrasts(path: str | Path) -> pd.DataFrame:
+    """Return `contrasts.csv`, thresholds as text; the decision of a contrast that decides nothing is ""."""
+    table = _read(path, {"threshold": str, "comparator_threshold": str})
+    return table.fillna({"decision": ""}).astype({"less_to_lose": bool})
+
+
 def last_test_rows(metrics: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of `metrics.csv` of each chain's last iteration on the test images, all protocols."""
     test = metrics[metrics["split"] == "test"]
     return test[test["iteration"] == test.groupby(CHAIN)["iteration"].transform("max")]
+
+
+def removed_shares(kept_pixels: pd.DataFrame) -> dict[tuple[str, str], float]:
+    """Return the per cent of the pixels that (arm, threshold) lacks in its last iteration, if it removes any.
+
+    Args:
+        kept_pixels: `kept_pixels.csv`.
+    """
+    kept = kept_pixels[kept_pixels["measure"] == "kept_share"].sort_values("iteration")
+    last = kept.groupby(["arm", "threshold"], sort=False)["value"].last()
+    return {place: 100 - value for place, value in last.items() if value < 100}
 
 
 def _read(path: str | Path, types: Mapping[str, type]) -> pd.DataFrame:

@@ -4,26 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import pandas as pd
+import numpy as np
 
-from spatial_reduction.analysis.caveats import (
-    Evidence,
-    warn_of_collapse,
-    warn_of_data,
-    warn_of_few_seeds,
-    warn_of_low_start,
-    warn_of_mask_leak,
-    warn_of_unequal_compute,
-    warn_of_weak_baseline,
-)
-from spatial_reduction.analysis.measures import (
-    DECISIONS,
-    MEASURES,
-    PROTOCOLS,
-    deciding_measures,
-    format_p,
-    measured_group,
-)
+from spatial_reduction.analysis.caveats import Evidence, find_caveats
+from spatial_reduction.analysis.decisions import EXPLORATORY, agree, deciding_place
+from spatial_reduction.analysis.ladder import BOTH, CONTENT, MASKING, TRAINING, Step, build_ladder
+from spatial_reduction.analysis.measures import DECISIONS, HYPOTHESES, LOSSES, MEASURES, PROTOCOLS, format_p
+from spatial_reduction.analysis.statistics import LEVEL, MINIMUM_SEEDS
 from spatial_reduction.runtime.plain_text import as_markdown
 
 QUESTIONS = {
@@ -32,19 +19,31 @@ QUESTIONS = {
     "H2": "Does it learn faster?",
     "H3": "Does it rely less on the background?",
 }
+FAMILY = {"H1": "primary", "H1b": "secondary", "H2": "secondary", "H3": "secondary"}
+# Of a whole hypothesis, beside the decisions of a contrast.
+SUMMARIES = {"partly": "decided in part", "depends": "it depends on how much is kept", "not_measured": "not measured"}
+EXPLAINED = {
+    "supported": "it is better",
+    "refuted": "it is worse",
+    "equivalent": "any difference is too small to matter",
+    "undecided": "these runs do not tell",
+    "not_learnt": "one of the two predicts no better than a predictor that sees no image, so nothing is claimed",
+    "not_comparable": "the two are the same in all that would be compared",
+    "undefined": "there is no number, or no spread, to test",
+}
 
 
 @dataclass(frozen=True)
 class Answer:
-    """The answer to one hypothesis, or a part of one.
+    """The answer to one hypothesis, or to whether the method is better than a control.
 
     Attributes:
-        hypothesis: H1, H1b, H2 or H3.
+        hypothesis: H1, H1b, H2, H3, or the control's name.
         question: in words.
-        decision: supported, refuted, equivalent, undecided, mixed (thresholds disagree) or "not measured".
+        decision: see `decisions.agree`.
         headline: one sentence.
-        findings: one sentence per contrast that decides.
-        secondary: one per contrast that is reported with it and decides nothing.
+        findings: the contrasts that decide, rows of `contrasts.csv`, one per threshold.
+        outlook: what would settle what is undecided, or nothing.
         warnings: what touches this claim, to be read before it.
     """
 
@@ -52,171 +51,307 @@ class Answer:
     question: str
     decision: str
     headline: str
-    findings: list[str]
-    secondary: list[str]
+    findings: list[Mapping[str, Any]]
+    outlook: str
     warnings: list[str]
+
+    @property
+    def label(self) -> str:
+        """The decision in print: of thresholds that differ, that of each."""
+        if self.decision not in ("partly", "depends"):
+            return self.decision.replace("_", " ")
+        return ", ".join(_at(row) for row in self.findings)
 
 
 @dataclass(frozen=True)
 class Verdict:
     """Attributes:
     answers: one per hypothesis.
-    warnings: what touches all of them, to be read before them.
+    controls: one per control.
+    ladder: see `ladder.build_ladder`.
+    exploratory: rows of `contrasts.csv` of the method that decide nothing.
+    seeds: how many.
+    warnings: what touches all answers, to be read before them.
     """
 
     answers: list[Answer]
+    controls: list[Answer]
+    ladder: list[Step]
+    exploratory: list[Mapping[str, Any]]
+    seeds: int
     warnings: list[str]
 
 
 def reach_verdict(evidence: Evidence, config: Mapping[str, Any]) -> Verdict:
     """Answer hypotheses 1 (accuracy; robustness), 2 (convergence) and 3 (reliance on the background).
 
-    Each is decided by one measure against the primary comparator: the report's measure on intact test images, the
-    loss when images are corrupted, the area under the validation curve over equal steps, and the loss of the foreground
-    when the background is swapped. Related measures, those of objects among them, are reported below it and decide
-    nothing.
+    Each is decided by one measure against the primary comparator (`measures.deciding_measures`), in the families of
+    `decisions`. All other contrasts decide nothing.
 
     Args:
         evidence: the tables.
         config: sections `evaluation` and `report` are used.
     """
-    measure, method = config["report"]["measure"], config["report"]["method"]
-    primary = config["evaluation"]["comparators"][0]
-    compute, leak = warn_of_unequal_compute(evidence, method, primary), warn_of_mask_leak(evidence, config)
-    secondary = {
-        "H1": [
-            (measure, "self_masked"),
-            (measure, "label_masked"),
-            *_other_qualities(measure, config["evaluation"]["measures"]),
-        ],
-        "H1b": [("mean_iou", "corrupted")],
-        "H2": [("steps_to_95", "validation")],
-        "H3": [("background_blurred_drop", "background_blurred"), ("binary_iou", "background_swapped")],
-    }
-    caveats = {
-        "H1": compute + leak,
-        "H1b": compute + warn_of_low_start(evidence, config, "corruption_drop"),
-        "H2": [],
-        "H3": warn_of_low_start(evidence, config, "background_swapped_drop"),
-    }
-    answers = [
-        _answer(hypothesis, decider, secondary[hypothesis], caveats[hypothesis], evidence.contrasts, config)
-        for hypothesis, decider in deciding_measures(measure).items()
-    ]
-    warnings = warn_of_few_seeds(len(config["seeds"])) + warn_of_data(evidence)
-    warnings += warn_of_weak_baseline(evidence, primary, config["report"]["least_baseline_iou"]) + warn_of_collapse(
-        evidence
+    evaluation, report, table = config["evaluation"], config["report"], evidence.contrasts
+    general, own = find_caveats(evidence, config)
+    answers = [_answer(hypothesis, own[hypothesis], evidence, config) for hypothesis in HYPOTHESES]
+    controls = [_control(control, evidence, config) for control in evaluation["controls"]]
+    shown = [report["method"], evaluation["comparators"][0]]
+    exploratory = table[(table["family"] == EXPLORATORY) & table["arm"].isin(shown)]
+    return Verdict(
+        answers=answers,
+        controls=[each for each in controls if each.findings],
+        ladder=build_ladder(table, evaluation, report),
+        exploratory=exploratory.to_dict("records"),
+        seeds=len(config["seeds"]),
+        warnings=general,
     )
-    return Verdict(answers, warnings)
 
 
-def describe_contrast(row: Mapping[str, Any]) -> str:
-    """Return one sentence with the effect, its interval, n, p and the decision."""
-    kept = "" if row["threshold"] == "100" else f" (top {row['threshold']} %)"
-    measure, size, against = MEASURES[row["measure"]], abs(row["difference"]), row["comparator"]
-    if size == float("inf"):
-        effect = f"is never reached, but by {against}" if row["difference"] > 0 else f"is reached, but not by {against}"
-    elif size == 0 or size != size:
-        effect = f"is no different from that of {against}"
+def _answer(hypothesis: str, warnings: list[str], evidence: Evidence, config: Mapping[str, Any]) -> Answer:
+    evaluation, report, table = config["evaluation"], config["report"], evidence.contrasts
+    measure, protocol, group = deciding_place(hypothesis, report)
+    method, primary = report["method"], evaluation["comparators"][0]
+    is_family = (table["family"] == FAMILY[hypothesis]) & (table["measure"] == measure)
+    rows = table[is_family & (table["protocol"] == protocol) & (table["class"] == group)].to_dict("records")
+    crossed = evidence.interactions
+    is_crossed = (crossed["measure"] == measure) & (crossed["protocol"] == protocol) & (crossed["class"] == group)
+    interaction = float(crossed[is_crossed]["p_holm"].min())
+    decision = agree({row["threshold"]: row["decision"] for row in rows}, interaction)
+    subject = f"{method} and {primary}" if decision in ("equivalent", "not_comparable") else method
+    if not rows and method == primary:
+        headline = f"Nothing is compared: {method} is the primary comparator itself."
     else:
-        way = "higher" if row["difference"] > 0 else "lower"
-        effect = f"is {size:.{measure.digits}f} {measure.unit} {way} than that of {against}"
-    numbers = f"({_numbers(row, measure.digits)}): {row['decision']}, {DECISIONS[row['decision']]}."
-    return f"{row['arm']}{kept}: {_named(row['measure'], row['protocol'])} {effect} {numbers}"
-
-
-def write_verdict(verdict: Verdict, title: str) -> str:
-    """Return the verdict as Markdown: warnings above what they touch, every answer alike."""
-    lines = [f"# {as_markdown(title)}", "", *_bullets(verdict.warnings, "**Read first.** ")]
-    lines += ["| hypothesis | question | verdict |", "|---|---|---|"]
-    lines += [f"| {each.hypothesis} | {each.question} | **{each.decision}** |" for each in verdict.answers]
-    for each in verdict.answers:
-        lines += ["", f"## {each.hypothesis}. {each.question} {each.decision.capitalize()}", ""]
-        lines += [*_bullets(each.warnings, "**Read first.** "), each.headline, "", *_bullets(each.findings)]
-        lines += ["Secondary outcomes:", "", *_bullets(each.secondary)] if each.secondary else []
-        lines = lines if lines[-1] else lines[:-1]
-    return "\n".join(lines) + "\n"
-
-
-def _answer(
-    hypothesis: str,
-    deciding: tuple[str, str],
-    secondary: Sequence[tuple[str, str]],
-    warnings: list[str],
-    table: pd.DataFrame,
-    config: Mapping[str, Any],
-) -> Answer:
-    """Answer by one (measure, protocol) against the primary comparator.
-
-    Its contrasts with the other comparators, and the secondary outcomes, are described and decide nothing.
-    """
-    method, primary = config["report"]["method"], config["evaluation"]["comparators"][0]
-    group = config["report"]["class_group"]
-    about = [
-        table[
-            (table["arm"] == method)
-            & (table["measure"] == measure)
-            & (table["protocol"] == protocol)
-            & (
-                table["class"]
-                == (
-                    measured_group(measure, group)
-                    if protocol in ("intact", "self_masked", "label_masked")
-                    else table["class"]
-                )
-            )
-        ]
-        for measure, protocol in (deciding, *secondary)
-    ]
-    main, *beneath = (rows[rows["comparator"] == primary] for rows in about)
-    others = about[0][about[0]["comparator"] != primary]
-    decisions = list(dict.fromkeys(main["decision"]))
-    decision = "not measured" if not decisions else decisions[0] if len(decisions) == 1 else "mixed"
+        headline = _headline(decision, rows, subject, primary, _named(measure, protocol), interaction)
     return Answer(
         hypothesis=hypothesis,
         question=QUESTIONS[hypothesis],
         decision=decision,
-        headline=_headline(main, decision, method, primary, _named(*deciding)),
-        findings=[describe_contrast(row) for _, row in main.iterrows()],
-        secondary=[describe_contrast(row) for rows in (others, *beneath) for _, row in rows.iterrows()],
-        warnings=warnings if len(main) else [],
+        headline=headline,
+        findings=rows,
+        outlook=_outlook(rows, evidence.hours_per_seed),
+        warnings=warnings if rows else [],
     )
 
 
-def _other_qualities(measure: str, measures: Sequence[str]) -> list[tuple[str, str]]:
-    """List what else is told of the quality on intact images where objects are measured."""
-    overlap = ["mean_iou"] if MEASURES[measure].is_of_objects else []
-    objects = [name for name in measures if MEASURES[name].is_of_objects and name != measure]
-    return [(name, "intact") for name in overlap + objects]
+def _control(control: str, evidence: Evidence, config: Mapping[str, Any]) -> Answer:
+    table, method = evidence.contrasts, config["report"]["method"]
+    rows = table[(table["family"] == "control") & (table["comparator"] == control)].to_dict("records")
+    decision = agree({row["threshold"]: row["decision"] for row in rows}, float("nan"))
+    measure, protocol, _ = deciding_place("H1", config["report"])
+    subject = f"{method} and {control}" if decision in ("equivalent", "not_comparable") else method
+    return Answer(
+        hypothesis=control,
+        question=f"Does the content of the mask matter: is {method} better than {control}?",
+        decision=decision,
+        headline=_headline(decision, rows, subject, control, _named(measure, protocol), float("nan")),
+        findings=rows,
+        outlook=_outlook(rows, evidence.hours_per_seed),
+        warnings=[],
+    )
 
 
-def _headline(main: pd.DataFrame, decision: str, method: str, primary: str, what: str) -> str:
-    if decision == "not measured" and method == primary:
-        return f"Nothing is compared: {method} is the primary comparator itself."
-    if decision == "mixed":
-        parts = ", ".join(f"{row['decision']} at top {row['threshold']} %" for _, row in main.iterrows())
-        return f"It depends on how much is kept. {method} against {primary} in {what}: {parts}."
-    everywhere = "" if len(main) == 1 else ", at every threshold"
+def _headline(
+    decision: str, rows: Sequence[Mapping[str, Any]], subject: str, against: str, what: str, interaction: float
+) -> str:
+    everywhere = "" if len(rows) == 1 else ", at every threshold"
+    if decision in ("partly", "depends"):
+        parts = ", ".join(_at(row) for row in rows)
+        if decision == "depends":
+            p = format_p(interaction)
+            how = f"It depends on how much is kept (p {p if p[0] == '<' else f'= {p}'})"
+            return f"{how}: {subject} against {against} in {what} is {parts}."
+        test = "" if interaction != interaction else " That the thresholds differ from each other is not shown."
+        return f"In part: {subject} against {against} in {what} is {parts}.{test}"
+    if decision == "undecided" and rows[0]["n"] < MINIMUM_SEEDS:
+        return f"Undecided: {_seeds(rows[0]['n'])} cannot tell; a claim needs at least {MINIMUM_SEEDS}."
     return {
-        "supported": f"Yes: {method} does better than {primary} in {what}{everywhere}.",
-        "refuted": f"No: {method} does worse than {primary} in {what}{everywhere}.",
-        "equivalent": f"No: {method} and {primary} do not differ by a margin that matters in {what}{everywhere}.",
-        "undecided": f"Undecided: these runs do not tell whether {method} does better than {primary} in {what}.",
-        "not measured": f"Not measured: this experiment compares no {what}.",
+        "supported": f"Yes: {subject} does better than {against} in {what}{everywhere}.",
+        "refuted": f"No: {subject} does worse than {against} in {what}{everywhere}.",
+        "equivalent": f"No: {subject} do not differ by a margin that matters in {what}{everywhere}.",
+        "undecided": f"Undecided: these runs do not tell whether {subject} does better than {against} in {what}.",
+        "not_learnt": f"No answer: {subject} or {against} has not learnt, so their {what} says nothing.",
+        "not_comparable": f"No answer: {subject} are the same in all that is compared of {what}.",
+        "undefined": f"No answer: there is no difference, or no spread, to test in {what}.",
+        "not_measured": f"Not measured: this experiment compares no {what}.",
     }[decision]
+
+
+def _outlook(rows: Sequence[Mapping[str, Any]], hours_per_seed: float) -> str:
+    """Say how many seeds would settle what is undecided, and how long their trainings take."""
+    open_rows = [row for row in rows if row["decision"] == "undecided"]
+    if not open_rows or open_rows[0]["n"] < 2:
+        return ""
+    sentences = []
+    if held := [row for row in open_rows if _is_held_back(row)]:
+        places = " and ".join(f"{row['threshold']} %" for row in held)
+        sentences.append(
+            f"At top {places} the loss differs, but the score on the changed images does not go with it: who scores "
+            "lower has less to lose. More seeds will not settle that."
+        )
+    waiting = [row for row in open_rows if not _is_held_back(row)]
+    finite = [row for row in waiting if np.isfinite(row["seeds_needed"])]
+    margin = f"{waiting[0]['margin']:g} {MEASURES[waiting[0]['measure']].unit}" if waiting else ""
+    if waiting and len(finite) < len(waiting):
+        places = " and ".join(f"{row['threshold']} %" for row in waiting if row not in finite)
+        sentences.append(
+            f"No number of seeds settles a difference of {margin} at top {places}: the images alone leave more "
+            "doubt; more of them would help."
+        )
+    if finite:
+        n, needed = int(finite[0]["n"]), int(max(row["seeds_needed"] for row in finite))
+        more = max(1, needed - n)
+        sentences.append(
+            f"About {n + more} seeds would settle a difference of {margin} at the spread seen, in four of five such "
+            f"experiments: {more} more, {_hours(more * hours_per_seed)} of training as measured here."
+        )
+    return " ".join(sentences)
+
+
+def _is_held_back(row: Mapping[str, Any]) -> bool:
+    return row["measure"] in LOSSES and row["seeds_needed"] == float("inf") and row["p_holm"] < LEVEL
+
+
+def describe_difference(row: Mapping[str, Any]) -> str:
+    """Return a difference with its interval, as printed."""
+    if row["difference"] != row["difference"]:
+        return "not defined"
+    form = f"+.{MEASURES[row['measure']].digits}f"
+    interval = f" ({row['ci_low']:{form}} to {row['ci_high']:{form}})" if row["ci_low"] == row["ci_low"] else ""
+    return f"{row['difference']:{form}}{interval}"
+
+
+def write_verdict(verdict: Verdict, config: Mapping[str, Any]) -> str:
+    """Return the verdict as Markdown: what was found, how sure it is, and then everything else."""
+    lines = [f"# {as_markdown(config['report']['title'])}", "", f"**{verdict.answers[0].headline}**", ""]
+    lines += [*_ladder_sentences(verdict.ladder), ""] if verdict.ladder else []
+    lines += _bullets(verdict.warnings, "**Read first.** ")
+    lines += ["| | question | answer |", "|---|---|---|"]
+    lines += [f"| {each.hypothesis} | {each.question} | **{each.label}** |" for each in verdict.answers]
+    lines += [f"| | {each.question} | **{each.label}** |" for each in verdict.controls]
+    lines += ["", *_ladder_table(verdict.ladder)] if verdict.ladder else []
+    for each in [*verdict.answers, *verdict.controls]:
+        lines += ["", f"## {each.hypothesis}. {each.question}", "", *_bullets(each.warnings, "**Read first.** ")]
+        lines += [each.headline + (f" {each.outlook}" if each.outlook else "")]
+        lines += ["", *_findings_table(each.findings)] if each.findings else []
+    lines += ["", "## How sure is this?", "", *explain(verdict, config)]
+    if verdict.exploratory:
+        lines += ["", "## Everything else that was compared", ""]
+        lines += [
+            "These comparisons were not planned as answers. They decide nothing: an interval and a p-value each, "
+        ]
+        lines[-1] += "not adjusted for their number. All of them are in `contrasts.csv`."
+        lines += ["", *_exploratory_table(verdict.exploratory)]
+    return "\n".join(lines) + "\n"
+
+
+def explain(verdict: Verdict, config: Mapping[str, Any]) -> list[str]:
+    """Return what the words and numbers mean, a bullet each."""
+    n, used = (
+        verdict.seeds,
+        {row["decision"] for each in [*verdict.answers, *verdict.controls] for row in each.findings},
+    )
+    words = "; ".join(f"*{word.replace('_', ' ')}*: {EXPLAINED[word]}" for word in DECISIONS if word in used)
+    primary = config["evaluation"]["comparators"][0]
+    lines = [
+        (
+            f"- Every number is a mean over {_seeds(n)}: trainings that differ in first weights and order of images. "
+            "Each compares two arms with the same seed. Brackets hold the true difference in 95 of 100 experiments."
+        ),
+        (
+            f"- H1 against {primary} is the primary question; H1b, H2, H3 are secondary; each control is a question of "
+            "its own. Where nothing is to be found, the first claims something in 5 of 100 experiments at most, the "
+            "second likewise, and so does each control (p-values are adjusted by Holm's method)."
+        ),
+    ]
+    return [*lines, f"- {words}."] if words else lines
+
+
+def _ladder_sentences(ladder: Sequence[Step]) -> list[str]:
+    by_name = {name: [step for step in ladder if step.name == name] for name in (TRAINING, MASKING, BOTH, CONTENT)}
+    sentences = []
+    if by_name[TRAINING]:
+        row = by_name[TRAINING][0].contrast
+        unit = MEASURES[row["measure"]].unit
+        who = f"{row['arm']} minus {row['comparator']}"
+        sentences.append(f"More training alone ({who}) changes it by {describe_difference(row)} {unit}.")
+    if by_name[MASKING]:
+        unit = MEASURES[by_name[MASKING][0].contrast["measure"]].unit
+        parts = ", ".join(
+            f"{describe_difference(step.contrast)} at top {step.threshold} %" for step in by_name[MASKING]
+        )
+        arm, comparator = by_name[MASKING][0].sides
+        sentences.append(f"Masking ({arm} minus {comparator}) changes it by {parts} ({unit}).")
+    return [" ".join(sentences)]
+
+
+def _ladder_table(ladder: Sequence[Step]) -> list[str]:
+    columns = list(dict.fromkeys((step.name, *step.sides) for step in ladder))
+    unit = MEASURES[ladder[0].contrast["measure"]].unit
+    head = [f"{name}: {arm} minus {against}" for name, arm, against in columns]
+    lines = ["| top % | " + " | ".join(head) + " |", "|---" * (1 + len(columns)) + "|"]
+    for threshold in dict.fromkeys(step.threshold for step in ladder):
+        cells = {(step.name, *step.sides): step.contrast for step in ladder if step.threshold == threshold}
+        shown = [_cell(cells[column]) if column in cells else "" for column in columns]
+        lines.append(f"| {threshold} | " + " | ".join(shown) + " |")
+    return [*lines, "", f"In {unit}, with 95 % intervals over seeds and test images."]
+
+
+def _cell(row: Mapping[str, Any]) -> str:
+    word = f", {_word(row)}" if row["decision"] else ""
+    return describe_difference(row) + word
+
+
+def _findings_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    about = MEASURES[rows[0]["measure"]]
+    lines = [f"| top % | difference, {about.unit} (95 % interval) | p, adjusted | p of equivalence, adjusted | |"]
+    lines += ["|---|---|---|---|---|"]
+    for row in rows:
+        tests = f"{format_p(row['p_holm'])} | {format_p(row['p_equivalence_holm'])}"
+        lines.append(f"| {row['threshold']} | {describe_difference(row)} | {tests} | {_word(row)} |")
+    better = "higher" if about.higher_is_better else "lower"
+    name = _named(rows[0]["measure"], rows[0]["protocol"])
+    return [
+        *lines,
+        "",
+        f"{name[0].upper()}{name[1:]}: {better} is better; within ±{rows[0]['margin']:g} it does not matter.",
+    ]
+
+
+def _exploratory_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    lines = ["| arm | top % | minus | measure | difference (95 % interval) | p |", "|---|---|---|---|---|---|"]
+    for row in rows:
+        measure = MEASURES[row["measure"]]
+        name = f"{_named(row['measure'], row['protocol'])}, {measure.unit}"
+        if row["class"] not in ("all", "foreground"):
+            name += f" ({row['class'].replace('_', ' ')})"
+        value = describe_difference(row) + (f", {_word(row)}" if row["decision"] or row["less_to_lose"] else "")
+        where = f"| {row['arm']} | {row['threshold']} | {row['comparator']} "
+        lines.append(f"{where}| {name} | {value} | {format_p(row['p_value'])} |")
+    return lines
+
+
+def _word(row: Mapping[str, Any]) -> str:
+    """Return a decision in print, with the mark of an arm that has less to lose."""
+    words = [row["decision"].replace("_", " ")] if row["decision"] else []
+    return ", ".join([*words, *(["less to lose"] if row["less_to_lose"] else [])])
+
+
+def _at(row: Mapping[str, Any]) -> str:
+    word = "not shown" if row["decision"] == "undecided" else row["decision"].replace("_", " ")
+    return f"{word} at top {row['threshold']} %"
 
 
 def _named(measure: str, protocol: str) -> str:
     return MEASURES[measure].name + ("" if MEASURES[measure].names_images else f" on {PROTOCOLS[protocol]}")
 
 
-def _numbers(row: Mapping[str, Any], digits: int) -> str:
-    if row["n"] < 2:
-        return "n = 1 seed, no interval"
-    interval = f"95 % CI {row['ci_low']:+.{digits}f} to {row['ci_high']:+.{digits}f}, "
-    p_value, p_holm = format_p(row["p_value"]), format_p(row["p_holm"])
-    tests = f"n = {row['n']} seeds, p {p_value if p_value[0] == '<' else f'= {p_value}'}, after Holm {p_holm}"
-    return (interval if row["ci_low"] == row["ci_low"] else "") + tests
+def _seeds(count: int) -> str:
+    return f"{count} seed" + ("" if count == 1 else "s")
+
+
+def _hours(hours: float) -> str:
+    return f"{60 * hours:.0f} minutes" if hours < 2 else f"{hours:.1f} hours" if hours < 20 else f"{hours:.0f} hours"
 
 
 def _bullets(sentences: Sequence[str], opening: str = "") -> list[str]:

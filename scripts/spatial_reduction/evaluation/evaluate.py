@@ -19,7 +19,7 @@ from spatial_reduction.masks.reduction_step import ReductionStep
 from spatial_reduction.metrics.boundary_iou import boundary_counts, measure_boundaries
 from spatial_reduction.metrics.calibration import likelihood_counts, measure_calibration, reliability_counts
 from spatial_reduction.metrics.objects import OBJECT_MEASURES, measure_objects, object_counts
-from spatial_reduction.metrics.overlap import confusion_matrices, measure_all
+from spatial_reduction.metrics.overlap import confusion_matrices, labelled_classes, measure_all
 from spatial_reduction.networks.inference import compute_logits, most_probable
 from spatial_reduction.networks.model_file import load_model, require_architecture
 from spatial_reduction.networks.test_time_augmentation import Predict, average_symmetries
@@ -159,7 +159,7 @@ def _measure(
 ) -> list[tuple[str, str, float]]:
     rows = measure_all(counted["confusion"], classes, groups, foreground)
     if "boundary" in counted:
-        rows += measure_boundaries(counted["boundary"], classes, groups)
+        rows += measure_boundaries(counted["boundary"], classes, groups, labelled_classes(counted["confusion"]))
         rows += measure_calibration(counted["reliability"], counted["nll"])
     if "objects" in counted:
         rows += measure_objects(counted["objects"])

@@ -57,7 +57,7 @@ def boundary_iou(counts: np.ndarray) -> np.ndarray:
 
 
 def measure_boundaries(
-    counts: np.ndarray, classes: Sequence[str], groups: Mapping[str, Sequence[str]]
+    counts: np.ndarray, classes: Sequence[str], groups: Mapping[str, Sequence[str]], labelled: Sequence[int]
 ) -> list[tuple[str, str, float]]:
     """Return rows (measure, class, value in [0, 1]), pooled over the images.
 
@@ -65,10 +65,12 @@ def measure_boundaries(
 
     Args:
         counts: int64 (N, C, 2), see `boundary_counts`.
+        labelled: see `overlap.labelled_classes`; means are over these.
     """
     values = boundary_iou(counts.sum(axis=0))
     rows = [("boundary_iou", name, float(value)) for name, value in zip(classes, values, strict=True)]
     for group, names in {"all": classes, **groups}.items():
-        mean = mean_over_classes(values, [list(classes).index(name) for name in names])
+        members = [index for index in map(list(classes).index, names) if index in labelled]
+        mean = mean_over_classes(values, members)
         rows.append(("mean_boundary_iou", group, float(mean)))
     return rows

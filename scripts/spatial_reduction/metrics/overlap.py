@@ -76,10 +76,24 @@ def measure(confusion: np.ndarray, name: str, classes: Sequence[int], foreground
     return pixel_accuracy(confusion)
 
 
-def summary_measures(classes: Sequence[str], groups: Mapping[str, Sequence[str]]) -> list[tuple[str, str, list[int]]]:
-    """List the summary measures as (measure, class group, label values averaged over)."""
+def labelled_classes(confusion: np.ndarray) -> list[int]:
+    """Return the label values that the labels of a set of images hold, of its confusion (..., C, C).
+
+    Means over classes are over these, so that every model is averaged over the same ones: a class that the labels lack
+    would count for the models that predict it somewhere, with 0, and for no other.
+    """
+    return np.flatnonzero(confusion.sum(axis=-1).reshape(-1, confusion.shape[-1]).any(axis=0)).tolist()
+
+
+def summary_measures(
+    classes: Sequence[str], groups: Mapping[str, Sequence[str]], labelled: Sequence[int]
+) -> list[tuple[str, str, list[int]]]:
+    """List the summary measures as (measure, class group, label values averaged over: the `labelled` of the group)."""
     members = {"all": list(classes), **groups}
-    indices = {group: [list(classes).index(name) for name in names] for group, names in members.items()}
+    indices = {
+        group: [index for index in map(list(classes).index, names) if index in labelled]
+        for group, names in members.items()
+    }
     means = [(name, group, indices[group]) for name in ("mean_iou", "mean_dice") for group in members]
     return [*means, ("binary_iou", "foreground", indices["all"]), ("pixel_accuracy", "all", indices["all"])]
 
@@ -97,12 +111,12 @@ def measure_all(
         confusion: int64 (N, C, C), a matrix per image.
         groups: {name: class names} to average over; `all` is added.
     """
-    front = [list(classes).index(name) for name in foreground]
+    front, labelled = [list(classes).index(name) for name in foreground], labelled_classes(confusion)
     rows: list[tuple[str, str, float]] = []
     for prefix, matrices in (("", confusion.sum(axis=0, keepdims=True)), ("image_", confusion)):
         for name, values in (("iou", iou(matrices)), ("dice", dice(matrices))):
             rows += [(prefix + name, each, mean_over_images(values[:, index])) for index, each in enumerate(classes)]
-        for name, group, members in summary_measures(classes, groups):
+        for name, group, members in summary_measures(classes, groups, labelled):
             rows.append((prefix + name, group, mean_over_images(measure(matrices, name, members, front))))
     absent = np.isnan(iou(confusion)).sum(axis=0)
     return rows + [("absent_images", each, float(count)) for each, count in zip(classes, absent, strict=True)]

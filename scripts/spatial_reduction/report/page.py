@@ -14,7 +14,6 @@ import yaml
 from spatial_reduction.analysis.caveats import Evidence
 from spatial_reduction.analysis.counts_file import recorded_machines
 from spatial_reduction.analysis.measures import (
-    DECISIONS,
     MEASURES,
     PROTOCOLS,
     describe_determinism,
@@ -22,8 +21,8 @@ from spatial_reduction.analysis.measures import (
     format_whole,
     measured_group,
 )
-from spatial_reduction.analysis.tables import CHAIN, last_test_rows
-from spatial_reduction.analysis.verdict import reach_verdict, write_verdict
+from spatial_reduction.analysis.tables import CHAIN, last_test_rows, read_contrasts
+from spatial_reduction.analysis.verdict import describe_difference, explain, reach_verdict, write_verdict
 from spatial_reduction.cluster.costs import profile_section
 from spatial_reduction.data.dataset_file import describe
 from spatial_reduction.runtime.files import written_whole
@@ -32,6 +31,8 @@ from spatial_reduction.runtime.plain_text import printable
 
 PACKAGES = ("snakemake", "pandas", "seaborn", "scipy")  # of the analysis; counts.h5 records those of the network
 CAPTIONS = {
+    "ladder": "From the baseline to the method: what more training gives, what masking gives on top of it, both "
+    "together; below, by how much masks of the image itself do better than others. Bars: mean; lines: 95 % intervals.",
     "contrasts": "Difference of every arm from the primary comparator, paired by seed, in the measure that decides "
     "each hypothesis. An interval that leaves out 0 is a claim only if the test, adjusted for all arms, agrees.",
     "heat_map": "Test score of the method: thresholds by iterations.",
@@ -54,6 +55,8 @@ CAPTIONS = {
 def write_report(
     metrics: str | Path,
     contrasts: str | Path,
+    interactions: str | Path,
+    references: str | Path,
     history: str | Path,
     costs: str | Path,
     slurm_jobs: str | Path,
@@ -78,14 +81,16 @@ def write_report(
         config: the whole configuration, shown as it is.
         method: the section `reduction` of the arm that the report is about.
     """
-    measured, curves, compared, speed = (
-        pd.read_csv(path, dtype={"threshold": str}) for path in (metrics, history, contrasts, convergence)
+    measured, curves, between, speed = (
+        pd.read_csv(path, dtype={"threshold": str, "other_threshold": str})
+        for path in (metrics, history, interactions, convergence)
     )
-    rules = pd.read_csv(costs)
+    compared, rules = read_contrasts(contrasts), pd.read_csv(costs)
     final, data = last_test_rows(measured), describe(dataset)
-    steps = curves.groupby(CHAIN)["cumulative_steps"].max().rename("steps").reset_index()
+    known = pd.read_csv(references)
     facts = (data["class_share"], data["parted_twins"], data["absent_classes"])
-    reached = reach_verdict(Evidence(compared, final, steps, *facts), config)
+    evidence = Evidence(compared, between, known, final, curves, *facts)
+    reached = reach_verdict(evidence, config)
     intact = final[final["protocol"] == "intact"]
     about, primary = config["report"]["method"], config["evaluation"]["comparators"][0]
     measure = config["report"]["measure"]
@@ -93,13 +98,13 @@ def write_report(
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"p": format_p, "whole": format_whole, "printable": printable}
+    environment.filters |= {"p": format_p, "whole": format_whole, "difference": describe_difference}
     text = environment.from_string(Path(template).read_text(encoding="utf-8")).render(
         config=config,
         method=method,
         configuration=yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True),
         verdict=reached,
-        decisions=DECISIONS,
+        sureness=[line.removeprefix("- ") for line in explain(reached, config)],
         measures=MEASURES,
         protocols=PROTOCOLS,
         figures=[(Path(path).stem, _caption(path), _embedded(path)) for path in figures],
@@ -117,7 +122,7 @@ def write_report(
         devices=sorted(set(curves["device"])),
         determinism=describe_determinism(config["training"]["deterministic"], curves["device"]),
     )
-    for path, content in ((page, text), (verdict, write_verdict(reached, config["report"]["title"]))):
+    for path, content in ((page, text), (verdict, write_verdict(reached, config))):
         with written_whole(path) as partial:
             partial.write_text(content, encoding="utf-8")
     say(f"{page}: written; open it in a browser")
@@ -152,11 +157,12 @@ def source_table(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def convergence_table(speed: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return, per arm and threshold, n, area (per cent); per level the chains that reached it, their median steps."""
+    """Return, per arm and threshold, n, area (per cent); per level the median steps, and those of the comparator."""
     rows = []
     for (arm, threshold), runs in speed.groupby(["arm", "threshold"], sort=False):
         levels = {
-            level: (int(chains["reached"].sum()), chains["steps"].median()) for level, chains in runs.groupby("level")
+            level: (chains["steps"].median(), chains["comparator_steps"].median())
+            for level, chains in runs.groupby("level")
         }
         area = 100 * runs.drop_duplicates("seed")["area"].mean()
         rows.append({"arm": arm, "threshold": threshold, "n": runs["seed"].nunique(), "area": area, "levels": levels})

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from spatial_reduction.analysis.counts_file import BACKGROUNDS, read_counts
 from spatial_reduction.analysis.measures import HYPOTHESES, MEASURES, deciding_measures, measured_group
-from spatial_reduction.analysis.tables import CHAIN, last_test_rows
+from spatial_reduction.analysis.tables import CHAIN, last_test_rows, read_contrasts
 from spatial_reduction.evaluation.corruptions import CORRUPTED
 from spatial_reduction.report.figure_style import (
     FULL,
@@ -34,21 +34,21 @@ DECISION_STYLES = {
     "supported": {"color": "#029e73", "marker": "^"},
     "refuted": {"color": "#d55e00", "marker": "v"},
     "equivalent": {"color": "#0173b2", "marker": "s"},
-    "undecided": {"color": "#949494", "marker": "o"},
+    "undecided": {"color": "#5b6675", "marker": "o"},
+    "not_learnt": {"color": "#b05a7a", "marker": "X"},
+    "not_comparable": {"color": "#b05a7a", "marker": "P"},
+    "undefined": {"color": "#b05a7a", "marker": "d"},
+    "": {"color": "#b0b0b0", "marker": "."},
 }
 REACH = 10.0  # points on each side of iteration 1 that the colours of a heat map span
 FEWEST_PIXELS = 1e-4  # share of the pixels below which a bin of confidence says nothing
 
 
 def plot_contrasts(
-    contrasts: str | Path, comparator: str, measure: str, class_group: str, margin: float, outputs: Sequence[str | Path]
+    contrasts: str | Path, comparator: str, measure: str, class_group: str, outputs: Sequence[str | Path]
 ) -> Figure:
-    """Every arm and threshold against the comparator in the measure that decides each hypothesis, with intervals.
-
-    Args:
-        margin: of equivalence, in points, and a hundredth of it in other units: a grey band.
-    """
-    table = pd.read_csv(contrasts, dtype={"threshold": str})
+    """Every arm and threshold against the comparator in the measure that decides each hypothesis, with intervals."""
+    table = read_contrasts(contrasts)
     table = table[table["comparator"] == comparator]
     panels = {
         name: table[(table["measure"] == decider) & (table["protocol"] == protocol) & (table["class"] == group)]
@@ -62,11 +62,14 @@ def plot_contrasts(
     size = (2.2 + 2.5 * len(panels), 1.3 + 0.24 * len(settings))
     figure, row = plt.subplots(1, len(panels), figsize=size, sharey=True, squeeze=False)
     for axes, (name, rows) in zip(row[0], panels.items(), strict=True):
-        _draw_contrasts(axes, rows, settings, margin)
+        _draw_contrasts(axes, rows, settings)
         axes.set_title(f"{name}, {HYPOTHESES[name]}")
     row[0][0].set_yticks(range(len(settings)), [name_setting(*setting) for setting in settings])
     row[0][0].set_ylim(len(settings) - 0.5, -0.5)
-    note = f"arm minus {display_name(comparator)}, lines: 95 % intervals; grey band: no difference that matters"
+    note = (
+        f"arm minus {display_name(comparator)}, lines: 95 % intervals; grey band: no difference that matters;\nhollow: "
+        "lower on intact images, so less to lose; exploratory: not adjusted, decides nothing"
+    )
     return finish_figure(figure, outputs, table, note)
 
 
@@ -194,6 +197,11 @@ def plot_reliability(
     return finish_figure(figure, outputs, table.astype({"seed": int}), note)
 
 
+def name_decision(decision: str) -> str:
+    """Return a decision as figures name it."""
+    return decision.replace("_", " ") or "exploratory"
+
+
 def name_setting(arm: str, threshold: str) -> str:
     """Return an arm with its threshold as figures name it."""
     return display_name(arm) if threshold == FULL else f"{display_name(arm)}, top {threshold} %"
@@ -207,17 +215,18 @@ def _draw_reliability(above: Axes, below: Axes, bins: np.ndarray, style: Mapping
     below.plot(confidence[enough] / pixels[enough], 100 * pixels[enough] / pixels.sum(), **look)
 
 
-def _draw_contrasts(axes: Axes, rows: pd.DataFrame, settings: Sequence[tuple[str, str]], margin: float) -> None:
-    measure = MEASURES[rows["measure"].iloc[0]]
-    reach = margin * measure.scale / 100
+def _draw_contrasts(axes: Axes, rows: pd.DataFrame, settings: Sequence[tuple[str, str]]) -> None:
+    measure, reach = MEASURES[rows["measure"].iloc[0]], rows["margin"].iloc[0]
     axes.axvspan(-reach, reach, color="0.9", linewidth=0)
     axes.axvline(0, color="0.3", linewidth=0.8)
-    for decision, some in rows.groupby("decision", sort=False):
+    rows = rows[rows["difference"].notna()]
+    for (decision, is_hollow), some in rows.groupby(["decision", "less_to_lose"], sort=False):
         y = [settings.index(place) for place in zip(some["arm"], some["threshold"], strict=True)]
         reach = np.abs(some[["ci_low", "ci_high"]].to_numpy() - some[["difference"]].to_numpy()).T
         style = DECISION_STYLES[decision]
         look = {"fmt": style["marker"], "color": style["color"], "markersize": 5, "linewidth": 1.3}
-        axes.errorbar(some["difference"], y, xerr=reach, label=decision, **look)
+        look["markerfacecolor"] = "white" if is_hollow else style["color"]
+        axes.errorbar(some["difference"], y, xerr=reach, label=name_decision(decision), **look)
     better = "better \N{RIGHTWARDS ARROW}" if measure.higher_is_better else "\N{LEFTWARDS ARROW} better"
     axes.set_xlabel(textwrap.fill(measure.name, 30) + f"\n({measure.unit}, {better})")
 

@@ -1,0 +1,64 @@
+"""The ladder: from the baseline to the method, step by step, and beside it what the content of the mask adds."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from spatial_reduction.analysis.decisions import deciding_place
+
+TRAINING, MASKING, BOTH, CONTENT = "more training", "masking", "both", "content of the mask"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step at one threshold of the method.
+
+    Attributes:
+        threshold: of the method.
+        name: more training, masking, both or content of the mask.
+        contrast: its row of `contrasts.csv`.
+    """
+
+    threshold: str
+    name: str
+    contrast: Mapping[str, Any]
+
+    @property
+    def sides(self) -> tuple[str, str]:
+        """The arm and what is subtracted from it."""
+        return self.contrast["arm"], self.contrast["comparator"]
+
+
+def build_ladder(contrasts: pd.DataFrame, evaluation: Mapping[str, Any], report: Mapping[str, Any]) -> list[Step]:
+    """Return the steps in what decides hypothesis 1, as far as they were measured, threshold by threshold.
+
+    The baseline is the second comparator (single pass), the primary one trains as long as the method and masks nothing:
+    more training is primary minus baseline, masking is method minus primary, both are method minus baseline. The
+    content of the mask is method minus each control.
+
+    Args:
+        contrasts: `contrasts.csv`, thresholds as text.
+    """
+    measure, protocol, group = deciding_place("H1", report)
+    is_asked = (contrasts["measure"] == measure) & (contrasts["protocol"] == protocol) & (contrasts["class"] == group)
+    rows = contrasts[is_asked].to_dict("records")
+    method, (primary, *others) = report["method"], evaluation["comparators"]
+    steps = [(TRAINING, primary, others[0]), (MASKING, method, primary), (BOTH, method, others[0])] if others else []
+    steps = steps or [(MASKING, method, primary)]
+    steps += [(CONTENT, method, control) for control in evaluation["controls"]]
+    thresholds = list(dict.fromkeys(row["threshold"] for row in rows if row["arm"] == method))
+    return [
+        Step(threshold, name, row)
+        for threshold in thresholds
+        for name, arm, against in steps
+        for row in rows
+        if (row["arm"], row["comparator"]) == (arm, against) and row["threshold"] in (threshold, _only(rows, arm))
+    ]
+
+
+def _only(rows: list[dict[str, Any]], arm: str) -> str | None:
+    """Return the threshold of an arm that has one alone, so that it stands beside all of the method's."""
+    thresholds = {row["threshold"] for row in rows if row["arm"] == arm}
+    return thresholds.pop() if len(thresholds) == 1 else None

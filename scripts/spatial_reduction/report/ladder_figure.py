@@ -1,0 +1,75 @@
+"""The ladder as a figure: from the baseline to the method, step by step. No torch."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from spatial_reduction.analysis.ladder import CONTENT, MASKING, Step, build_ladder
+from spatial_reduction.analysis.measures import MEASURES
+from spatial_reduction.analysis.tables import read_contrasts
+from spatial_reduction.report.figure_style import display_name, finish_figure
+from spatial_reduction.report.verdict_figures import DECISION_STYLES, name_decision
+from spatial_reduction.runtime.errors import InputError
+
+
+def plot_ladder(
+    contrasts: str | Path, evaluation: Mapping[str, Any], report: Mapping[str, Any], outputs: Sequence[str | Path]
+) -> Figure:
+    """Draw each step as a bar with its 95 % interval, a panel per threshold.
+
+    Masking begins where more training ends, so the two bars lead from the baseline to the method. What the content of
+    the mask adds stands below, from 0.
+
+    Args:
+        evaluation, report: sections of the configuration.
+
+    Raises:
+        InputError: the method is compared with nothing.
+    """
+    ladder = build_ladder(read_contrasts(contrasts), evaluation, report)
+    if not ladder:
+        raise InputError(f"{contrasts}: {report['method']} is compared with nothing; see evaluation.comparators")
+    names = list(dict.fromkeys((step.name, *step.sides) for step in ladder))
+    thresholds = list(dict.fromkeys(step.threshold for step in ladder))
+    size = (2.6 + 2.6 * len(thresholds), 1.2 + 0.5 * len(names))
+    figure, row = plt.subplots(1, len(thresholds), figsize=size, sharex=True, sharey=True, squeeze=False)
+    for axes, threshold in zip(row[0], thresholds, strict=True):
+        _draw_steps(axes, [step for step in ladder if step.threshold == threshold], names)
+        axes.set_title(f"top {threshold} %")
+    labels = [f"{name}\n{display_name(arm)} minus {display_name(against)}" for name, arm, against in names]
+    row[0][0].set_yticks(range(len(names)), labels)
+    row[0][0].set_ylim(len(names) - 0.5, -0.5)
+    measure = MEASURES[report["measure"]]
+    for axes in row[0]:
+        axes.set_xlabel(f"test {measure.name}, difference ({measure.unit})")
+    table = pd.DataFrame([step.contrast for step in ladder])
+    note = "bars: mean difference, lines: 95 % intervals; masking begins where more training ends"
+    return finish_figure(figure, outputs, table, note)
+
+
+def _draw_steps(axes: Axes, steps: Sequence[Step], names: Sequence[tuple[str, str, str]]) -> None:
+    axes.axvline(0, color="0.3", linewidth=0.8)
+    reached = 0.0
+    for step in steps:
+        found, y = step.contrast, names.index((step.name, *step.sides))
+        if found["difference"] != found["difference"]:
+            continue
+        start = reached if step.name == MASKING else 0.0
+        style = DECISION_STYLES[found["decision"]]
+        axes.barh(y, found["difference"], left=start, height=0.5, color=style["color"], alpha=0.35, linewidth=0)
+        if step.name not in (MASKING, CONTENT):
+            reached = found["difference"]
+        if step.name == MASKING and start:
+            axes.plot([start, start], [y - 1, y], color="0.5", linewidth=0.8, linestyle=":")
+        end = start + found["difference"]
+        reach = None
+        if found["ci_low"] == found["ci_low"]:
+            reach = [[found["difference"] - found["ci_low"]], [found["ci_high"] - found["difference"]]]
+        look = {"color": style["color"], "markersize": 5, "linewidth": 1.3, "label": name_decision(found["decision"])}
+        axes.errorbar([end], [y], xerr=reach, fmt=style["marker"], **look)
+        axes.annotate(f"{found['difference']:+.1f}", (end, y), (0, 7), textcoords="offset points", ha="center")

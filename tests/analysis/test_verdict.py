@@ -1,0 +1,290 @@
+"""What is said of tables that decide: every word, every number, every caveat."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from spatial_reduction.analysis.caveats import Evidence
+from spatial_reduction.analysis.ladder import build_ladder
+from spatial_reduction.analysis.verdict import describe_difference, reach_verdict, write_verdict
+
+PLACES = {"H1": ("mean_iou", "intact", "all"), "H1b": ("corruption_drop", "corrupted", "all")}
+PLACES |= {"H2": ("validation_area", "validation", "all")}
+PLACES |= {"H3": ("background_swapped_drop", "background_swapped", "foreground")}
+INTERACTION = ["family", "measure", "protocol", "class", "threshold", "other_threshold", "p_holm"]
+HISTORY = ["arm", "threshold", "seed", "iteration", "cumulative_steps", "cumulative_seconds", "validation_mean_iou"]
+
+
+@pytest.fixture
+def settings(config):
+    return {**config, "seeds": [1, 2, 3, 4, 5, 6]}
+
+
+def row(threshold, difference, decision, about="H1", arm="saliency", comparator="restarts", **changes):
+    measure, protocol, group = PLACES[about]
+    family = {"restarts": "primary" if about == "H1" else "secondary", "shuffled": "control"}.get(comparator)
+    return {
+        "family": family if arm == "saliency" and decision else "exploratory",
+        "arm": arm,
+        "threshold": threshold,
+        "comparator": comparator,
+        "protocol": protocol,
+        "measure": measure,
+        "class": group,
+        "n": 6,
+        "difference": difference,
+        "ci_low": difference - 1,
+        "ci_high": difference + 1,
+        "p_value": 0.02,
+        "p_holm": 0.04,
+        "p_equivalence_holm": 0.9,
+        "margin": 0.5,
+        "less_to_lose": False,
+        "decision": decision,
+        "seeds_needed": 14 if decision == "undecided" else np.nan,
+    } | changes
+
+
+def evidence_of(rows, interaction=None, scores=None, ious=(0.6, 0.5, 0.4), steps=None, end=0.5, best=0.2):
+    scores = {"saliency": 0.5, "restarts": 0.5} | (scores or {})
+    final = [(arm, "90", 1, "intact", "mean_iou", "all", value) for arm, value in scores.items()]
+    final += [("saliency", "90", 1, "intact", "iou", f"c{i}", value) for i, value in enumerate(ious)]
+    curves = [
+        (arm, "90", seed, 1, (steps or {}).get(arm, 100) * epoch / 10, 360.0 * epoch, 0.5 if epoch < 10 else end)
+        for arm in ("saliency", "restarts")
+        for seed in (1, 2)
+        for epoch in range(1, 11)
+    ]
+    references = [("position_prior", "mean_iou", "all", best)]
+    references += [(f"constant_{name}", "iou", name, share) for name, share in (("background", 0.7), ("pet", 0.3))]
+    crossed = [("primary", *PLACES["H1"], "90", "50", interaction)] if interaction is not None else []
+    return Evidence(
+        contrasts=pd.DataFrame(rows, columns=list(row("90", 1.0, "undecided"))),
+        interactions=pd.DataFrame(crossed, columns=INTERACTION),
+        references=pd.DataFrame(references, columns=["predictor", "measure", "class", "value"]).assign(split="test"),
+        final=pd.DataFrame(final, columns=["arm", "threshold", "seed", "protocol", "measure", "class", "value"]),
+        history=pd.DataFrame(curves, columns=HISTORY),
+        class_share={"background": 60.0, "pet": 30.0, "border": 10.0},
+    )
+
+
+def verdict_of(rows, settings, **about):
+    return reach_verdict(evidence_of(rows, **about), settings)
+
+
+@pytest.mark.parametrize("hypothesis", PLACES)
+@pytest.mark.parametrize(
+    ("decision", "answer"),
+    [
+        ("supported", "Yes: saliency does better than restarts in "),
+        ("refuted", "No: saliency does worse than restarts in "),
+        ("equivalent", "No: saliency and restarts do not differ by a margin that matters in "),
+        ("undecided", "Undecided: these runs do not tell whether saliency does better than restarts in "),
+        ("not_learnt", "No answer: saliency or restarts has not learnt, "),
+        ("not_comparable", "No answer: saliency and restarts are the same in all that is compared of "),
+        ("undefined", "No answer: there is no difference, or no spread, to test in "),
+    ],
+)
+def test_every_hypothesis_has_its_answer(hypothesis, decision, answer, settings):
+    verdict = verdict_of([row(at, 1.0, decision, hypothesis) for at in ("90", "70")], settings)
+    decisions = {each.hypothesis: each.decision for each in verdict.answers}
+    assert decisions == dict.fromkeys(PLACES, "not_measured") | {hypothesis: decision}
+    found = next(each for each in verdict.answers if each.hypothesis == hypothesis)
+    assert found.headline.startswith(answer)
+    assert len(found.findings) == 2
+    assert verdict.warnings == found.warnings == []
+
+
+def test_that_thresholds_differ_is_only_said_where_a_test_says_so(settings):
+    rows = [row("90", 2.0, "supported"), row("50", 0.1, "undecided")]
+    answer = verdict_of(rows, settings, interaction=0.3).answers[0]
+    assert (answer.decision, answer.label) == ("partly", "supported at top 90 %, not shown at top 50 %")
+    assert answer.headline.endswith("That the thresholds differ from each other is not shown.")
+    answer = verdict_of(rows, settings, interaction=0.01).answers[0]
+    assert answer.headline.startswith("It depends on how much is kept (p = .010): ")
+
+
+def test_what_is_exploratory_decides_nothing_and_stands_in_a_table(settings):
+    rows = [row("90", 1.0, "equivalent"), row("90", 4.0, "", comparator="single_pass")]
+    rows.append(row("100", 3.0, "", arm="restarts", comparator="single_pass"))
+    rows.append(row("90", 9.0, "", arm="oracle"))
+    verdict = verdict_of(rows, settings)
+    assert verdict.answers[0].decision == "equivalent"
+    assert [each["comparator"] for each in verdict.exploratory] == ["single_pass", "single_pass"]  # not of other arms
+    page = write_verdict(verdict, settings)
+    line = "| saliency | 90 | single_pass | mean IoU on intact test images, points | +4.00 (+3.00 to +5.00) | .020 |"
+    assert line in page.split("## Everything else that was compared")[1]
+    assert not {"supported", "refuted", "undecided"} & set(page.split("## Everything else")[1].split())
+
+
+def test_a_control_is_a_question_of_its_own(settings):
+    verdict = verdict_of([row("90", 1.0, "undecided", comparator="shuffled")], settings)
+    assert [each.hypothesis for each in verdict.controls] == ["shuffled"]
+    assert verdict.answers[0].decision == "not_measured"
+    assert verdict.controls[0].headline.startswith(
+        "Undecided: these runs do not tell whether saliency does better than sh"
+    )
+
+
+def test_the_ladder_leads_from_the_baseline_to_the_method(settings):
+    rows = [row(at, -2.0, "refuted") for at in ("90", "70")]
+    rows += [row(at, 6.0, "", comparator="single_pass") for at in ("90", "70")]
+    rows.append(row("100", 8.0, "", arm="restarts", comparator="single_pass"))
+    rows += [row(at, 0.5, "undecided", comparator="shuffled") for at in ("90", "70")]
+    ladder = build_ladder(evidence_of(rows).contrasts, settings["evaluation"], settings["report"])
+    assert [(step.name, *step.sides) for step in ladder if step.threshold == "70"] == [
+        ("more training", "restarts", "single_pass"),
+        ("masking", "saliency", "restarts"),
+        ("both", "saliency", "single_pass"),
+        ("content of the mask", "saliency", "shuffled"),
+    ]
+    assert [step.contrast["difference"] for step in ladder if step.threshold == "90"] == [8, -2, 6, 0.5]
+    page = write_verdict(verdict_of(rows, settings), settings)
+    assert "More training alone (restarts minus single_pass) changes it by +8.00 (+7.00 to +9.00) points." in page
+    assert "| 90 | +8.00 (+7.00 to +9.00) | -2.00 (-3.00 to -1.00), refuted | +6.00" in page
+
+
+def test_what_is_undecided_ends_with_the_seeds_and_hours_that_would_settle_it(settings):
+    answer = verdict_of([row("90", 1.0, "undecided")], settings).answers[0]
+    # 6 seeds so far; the training of a seed, one that both arms share, takes an hour.
+    assert "About 14 seeds would settle a difference of 0.5 points" in answer.outlook
+    assert answer.outlook.endswith("8 more, 8.0 hours of training as measured here.")
+    never = verdict_of([row("90", 1.0, "undecided", seeds_needed=np.inf)], settings).answers[0]
+    assert never.outlook.startswith(
+        "No number of seeds settles a difference of 0.5 points at top 90 %: the images alone"
+    )
+    held = row("90", -3.0, "undecided", "H1b", seeds_needed=np.inf)
+    assert "who scores lower has less to lose" in verdict_of([held], settings).answers[1].outlook
+    assert verdict_of([row("90", 1.0, "supported")], settings).answers[0].outlook == ""
+
+
+def test_a_training_that_arms_share_takes_its_time_once():
+    evidence = evidence_of([])
+    assert evidence.hours_per_seed == pytest.approx(1)  # both arms have the same seconds: one training
+    apart = evidence.history.copy()
+    apart.loc[apart["arm"] == "saliency", "cumulative_seconds"] *= 2
+    assert Evidence(**{**vars(evidence), "history": apart}).hours_per_seed == pytest.approx(3)
+
+
+def test_few_seeds_are_warned_of(settings):
+    few = verdict_of([row("90", 1.0, "undecided", n=4)], {**settings, "seeds": [1, 2, 3, 4]})
+    assert [warning for warning in few.warnings if "n = 4" in warning and "p = 0.125" in warning]
+    two = verdict_of([row("90", 1.0, "undecided", n=2)], {**settings, "seeds": [1, 2]})
+    assert any(warning.startswith("2 seeds: ") for warning in two.warnings)
+    assert two.answers[0].headline == "Undecided: 2 seeds cannot tell; a claim needs at least 3."
+    one = verdict_of([row("90", 1.0, "undecided", n=1)], {**settings, "seeds": [1]})
+    assert any(warning.startswith("1 seed: no interval") for warning in one.warnings)
+
+
+def test_unequal_compute_is_warned_of_where_it_matters(settings):
+    rows = [row("90", 1.0, "supported", about) for about in PLACES]
+    verdict = verdict_of(rows, settings, steps={"saliency": 300})
+    touched = [each.hypothesis for each in verdict.answers if "300 optimiser steps, restarts 100" in str(each.warnings)]
+    assert touched == ["H1", "H1b"]  # areas are compared over equal steps
+
+
+def test_a_baseline_below_its_gate_is_warned_of(settings):
+    gated = {**settings, "report": {**settings["report"], "least_baseline_iou": 0.68}}
+    rows = [row("90", 1.0, "supported")]
+    said = "below the 68.0 % that report.least_baseline_iou asks for"
+    assert any(said in warning for warning in verdict_of(rows, gated).warnings)
+    assert verdict_of(rows, gated, scores={"restarts": 0.7}).warnings == []
+
+
+def test_a_network_that_has_learnt_nothing_is_named_with_what_is_as_good(settings):
+    warnings = verdict_of([row("90", 1.0, "not_learnt")], settings, best=0.498).warnings
+    (found,) = [warning for warning in warnings if warning.startswith("Nothing learnt: ")]
+    assert (
+        "saliency at top 90 % (50.0 %), restarts at top 90 % (50.0 %) is no better than the 49.8 % of the position"
+        in found
+    )
+    assert verdict_of([row("90", 1.0, "supported")], settings, best=0.494).warnings == []
+
+
+def test_a_comparator_that_still_improves_is_warned_of(settings):
+    (warning,) = verdict_of([row("90", 1.0, "supported")], settings, end=0.52).warnings
+    assert warning.startswith("Still improving: restarts gains 2.0 points")
+    assert verdict_of([row("90", 1.0, "supported")], settings, end=0.504).warnings == []
+
+
+def test_what_is_wrong_with_the_data_is_named(settings):
+    evidence = vars(evidence_of([row("90", 1.0, "supported")]))
+    assert reach_verdict(Evidence(**evidence), settings).warnings == []
+    found = Evidence(**{**evidence, "parted_twins": 2, "absent_classes": ["pet (test)"]})
+    twins, absent = reach_verdict(found, settings).warnings
+    assert twins.startswith("Twins: 2 groups of images are the same, or nearly, and lie in several splits;")
+    assert absent == "Absent classes: no image has pet (test); means over classes leave them out there."
+
+
+def test_a_run_that_predicts_one_class_everywhere_is_warned_of(settings):
+    rows = [row("90", 1.0, "undecided")]
+    said = "Collapsed: saliency, top 90 %, predicts one class everywhere (seeds 1); a comparison with it says nothing."
+    assert said in verdict_of(rows, settings, ious=(0.72, 0.0, 0.0)).warnings
+    assert verdict_of(rows, settings, ious=(0.4, 0.3, 0.02)).warnings == []
+
+
+@pytest.mark.parametrize(
+    ("protocol", "score", "leaks"), [("intact", 0.9, False), ("self_masked", 0.21, True), ("self_masked", 0.2, False)]
+)
+def test_masks_that_tell_the_labels_are_warned_of(settings, protocol, score, leaks):
+    # Always background: IoU .6 of background, 0 of two others, mean .2; the margin is half a point.
+    evidence = evidence_of([row("90", 1.0, "supported")])
+    others = [("mask_only", "90", 1, protocol, "mean_iou", "all", score)]
+    others.append(("mask_only", "90", 1, "label_masked", "mean_iou", "all", 0.9))  # from the labels: no leak
+    final = pd.concat([evidence.final, pd.DataFrame(others, columns=evidence.final.columns)])
+    settings["arms"] = {"saliency": {}, "oracle": None, "mask_only": {"fill": "mask"}}
+    verdict = reach_verdict(Evidence(**{**vars(evidence), "final": final}), settings)
+    assert bool([each for each in verdict.answers[0].warnings if each.startswith("The masks leak")]) == leaks
+
+
+def test_who_has_less_to_lose_is_marked_wherever_it_stands(settings):
+    rows = [row("90", -3.0, "undecided", "H1b", less_to_lose=True, seeds_needed=np.inf)]
+    rows.append(row("90", -3.0, "", "H1b", comparator="single_pass", less_to_lose=True))
+    verdict = verdict_of(rows, settings)
+    assert (
+        verdict.answers[1]
+        .warnings[0]
+        .startswith("Less to lose: at top 90 % saliency scores lower in mean IoU on intact")
+    )
+    page = write_verdict(verdict, settings)
+    assert "| undecided, less to lose |" in page
+    assert "-3.00 (-4.00 to -2.00), less to lose | .020 |" in page
+
+
+def test_a_measure_of_objects_can_decide(settings):
+    about = {**settings, "report": {**settings["report"], "measure": "rand_error"}}
+    found = row("90", -0.5, "supported") | {"measure": "rand_error"}
+    answer = verdict_of([found], about).answers[0]
+    assert answer.headline == "Yes: saliency does better than restarts in adapted Rand error on intact test images."
+
+
+def test_numbers_as_printed():
+    assert describe_difference(row("90", -1.25, "refuted")) == "-1.25 (-2.25 to -0.25)"
+    assert describe_difference(row("90", 1.0, "") | {"measure": "nll", "ci_low": np.nan}) == "+1.0000"
+    assert describe_difference(row("90", np.nan, "undefined")) == "not defined"
+
+
+def test_without_a_contrast_the_page_says_so(settings):
+    itself = {**settings, "report": {**settings["report"], "method": "restarts"}}
+    assert verdict_of([], itself).answers[0].headline.startswith("Nothing is compared")
+    assert verdict_of([], settings).answers[3].headline.startswith("Not measured")
+
+
+def test_a_negative_result_is_written_as_large_as_a_positive_one(settings):
+    pages = {
+        decision: write_verdict(verdict_of([row("90", 1.0, decision)], settings, steps={"saliency": 300}), settings)
+        for decision in ("supported", "refuted")
+    }
+    negative = pages["supported"].replace("*supported*: it is better", "*refuted*: it is worse")
+    negative = negative.replace("supported", "refuted").replace("Yes: saliency does better", "No: saliency does worse")
+    assert pages["refuted"] == negative
+    page = pages["refuted"]
+    assert page.startswith(f"# {settings['report']['title']}\n\n**No: saliency does worse than restarts in mean IoU")
+    assert "| H1 | Does it improve accuracy? | **refuted** |" in page
+    assert page.index("## H1.") < page.index("Unequal compute") < page.rindex("No: saliency")
+
+
+def test_one_sentence_a_claim(settings):
+    rows = [row(at, 1.0, "undecided", about) for about in PLACES for at in ("95", "90", "80", "70", "50")]
+    page = write_verdict(verdict_of(rows, settings), settings)
+    assert page.count("these runs do not tell whether") == len(PLACES) + 1  # the first stands above, too
