@@ -98,7 +98,8 @@ def write_report(
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"p": format_p, "whole": format_whole, "difference": describe_difference}
+    environment.filters |= {"p": format_p, "whole": format_whole, "printable": printable}
+    environment.filters["difference"] = describe_difference
     text = environment.from_string(Path(template).read_text(encoding="utf-8")).render(
         config=config,
         method=method,
