@@ -15,6 +15,7 @@ from spatial_reduction.data.decode import Pair, decode_pair
 from spatial_reduction.data.instances import Objects, number_objects
 from spatial_reduction.evaluation.predict_images import predict_images
 from spatial_reduction.networks.model_file import build_model, save_model
+from spatial_reduction.runtime.device import Machine
 from spatial_reduction.runtime.errors import InputError
 
 SIDE = 16
@@ -481,7 +482,18 @@ def test_predict_reads_every_picture_as_a_preparation_does(forms, tmp_path, capf
         table = tmp_path / f"results-{ranged is None}" / "predictions.csv"
         with pytest.raises(InputError, match="could not be read"):
             predict_images(
-                list(some), tmp_path / "model", table, ["a", "b"], [], SIDE, "rgb", ranged, True, 16, 1, "cpu", 1
+                list(some),
+                tmp_path / "model",
+                table,
+                classes=["a", "b"],
+                foreground=[],
+                image_size=SIDE,
+                colour="rgb",
+                intensity_range=ranged,
+                resize=True,
+                tile=16,
+                test_time_augmentation=1,
+                machine=Machine("cpu", 1),
             )
         told_of = [line for line in capfd.readouterr().err.splitlines() if line.startswith("left out: ")]
         for path, form in some.items():
