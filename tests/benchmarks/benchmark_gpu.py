@@ -35,7 +35,7 @@ from spatial_reduction.masks.shrink import shrink_masks, write_intact_mask
 from spatial_reduction.networks.model_file import build_model
 from spatial_reduction.runtime.device import Machine, device_name
 from spatial_reduction.training.batches import Images
-from spatial_reduction.training.cuda_graph import GraphRecorder
+from spatial_reduction.training.cuda_graph import GraphRecorder, ReplayedSteps
 from spatial_reduction.training.epoch import Trainer, choose_precision
 from spatial_reduction.training.image_store import InMemory
 from spatial_reduction.training.optimizer import Optimizer
@@ -52,6 +52,7 @@ TRAINING = {
     "keep": "last",
     "augmentation": [],
     "precision": "auto",
+    "cuda_graphs": True,
 }
 CLASSES = [{"name": "border", "labels": [3]}, {"name": "pet", "labels": [1]}, {"name": "background", "labels": [2]}]
 DATASET = {
@@ -130,7 +131,8 @@ def build_trainer(size: Size, batch: int, device: torch.device, is_recorded: boo
         block=32,
         classes=3,
         seed=1,
-        record=GraphRecorder() if is_recorded and device.type == "cuda" else None,
+        is_filled=device.type == "cuda",
+        replay=ReplayedSteps(GraphRecorder(device)) if is_recorded and device.type == "cuda" else None,
     )
 
 
@@ -171,7 +173,7 @@ def build_plain(pictures: Path, size: Size, batch: int, device: torch.device) ->
 def measure_speed(folder: Path, size: Size, device: torch.device) -> None:
     """Print images/s of our training, recorded and not, and of the plain loop; and the share of the roofline."""
     precision = choose_precision("auto", device)
-    peaks = measure_peaks(device, precision)
+    peaks = measure_peaks(device, getattr(torch, precision))
     print(f"peaks: {peaks.flops / 1e12:.1f} TFLOP/s in {precision}, copy {peaks.bandwidth / 1e12:.2f} TB/s\n")
     for batch in size.batches:
         trainers = {name: build_trainer(size, batch, device, name == "recorded") for name in ("recorded", "launched")}
@@ -209,7 +211,11 @@ def train(folder: Path, name: str, size: Size, device: str, **changes: object) -
     }
     train_model(**(settings | changes))
     with open(folder / f"{name}.csv", newline="") as file:
-        return {key: float(value) for key, value in list(csv.DictReader(file))[-1].items() if key != "device"}
+        return {
+            key: float(value)
+            for key, value in list(csv.DictReader(file))[-1].items()
+            if key not in ("device", "precision")
+        }
 
 
 def measure_chain(folder: Path, size: Size, device: str) -> None:
@@ -252,7 +258,8 @@ def measure_accuracy(folder: Path, size: Size, device: str) -> None:
     for seed in range(1, size.seeds + 1):
         for name, values in scores.items():
             training = {**TRAINING, "epochs": size.accuracy_epochs, "device": device, "learning_rate": 1e-3}
-            training["precision"] = "auto" if name == "as it is" else "float32"
+            if name == "float32":
+                training |= {"precision": "float32", "cuda_graphs": False}
             end = train(folder, f"{name}_{seed}", size, device, training=training, seed=seed)
             values.append(100 * end["validation_mean_iou"])
     differences = np.subtract(scores["as it is"], scores["float32"])

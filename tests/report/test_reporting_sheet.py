@@ -21,7 +21,12 @@ STEPS = {"equal_compute": 20, "single_pass": 10}
 
 
 def curve(arm, seed, steps, seconds):
-    counted = {"cumulative_steps": str(steps), "cumulative_seconds": str(seconds), "device": "cpu (test)"}
+    counted = {
+        "cumulative_steps": str(steps),
+        "cumulative_seconds": str(seconds),
+        "device": "cpu (test)",
+        "precision": "float32",
+    }
     return {"arm": arm, "threshold": "90", "seed": str(seed), **counted}
 
 

@@ -4,11 +4,19 @@ import numpy as np
 import pytest
 import torch
 from scipy import ndimage
+from torchvision.transforms.v2 import functional
 
-from spatial_reduction.training.augmentation import build_augmentation
-from spatial_reduction.training.elastic_deformation import draw_sources, interpolate_displacements, resample, sources_of
+from spatial_reduction.training.augmentation import build_augmentation, change_colour
+from spatial_reduction.training.elastic_deformation import (
+    draw_smooth_sources,
+    draw_sources,
+    interpolate_displacements,
+    resample,
+    sources_of,
+)
 
 OF_PLACE = ["shift", "rotate", "grid_elastic"]
+COLOURS = ["brightness", "contrast", "saturation"]
 ALL = ["flip", "colour", "elastic", *OF_PLACE, "grey"]
 
 
@@ -126,6 +134,51 @@ def test_grey_values_are_scaled_and_offset_by_image_within_their_range():
     assert 1.15 < contrast.max() <= 1.21
     assert 40 - 25.5 - 1 <= changed[:, 0, 0].min() < 25
     assert len(changed[:, 0, 0, 0].unique()) > 40
+
+
+def test_half_of_the_images_are_flipped_as_a_whole():
+    torch.manual_seed(0)
+    given = batch(200, 4, 6, channels=3)
+    flipped = build_augmentation(["flip"], 16)(*given)
+    is_flipped = (flipped[1] != given[1]).any(dim=(1, 2))
+    assert 70 < is_flipped.sum() < 130
+    for before, after in zip(given, flipped, strict=True):
+        assert torch.equal(after[is_flipped], before[is_flipped].flip(2))
+        assert torch.equal(after[~is_flipped], before[~is_flipped])
+
+
+@pytest.mark.parametrize("name", ["brightness", "contrast", "saturation"])
+@pytest.mark.parametrize("factor", [0.7, 1.0, 1.3])
+def test_a_change_of_colour_is_that_of_torchvision(name, factor):
+    torch.manual_seed(0)
+    images = torch.randint(0, 256, (1, 16, 12, 3), dtype=torch.uint8)
+    factors = {each: torch.full((1, 1, 1, 1), factor if each == name else 1.0) for each in COLOURS}
+    change = getattr(functional, f"adjust_{name}")
+    expected = change(images.permute(0, 3, 1, 2), factor).permute(0, 2, 3, 1)
+    assert (change_colour(images, **factors).int() - expected.int()).abs().max() <= 2  # it rounds greys, twice
+
+
+def test_colours_change_by_up_to_three_tenths_image_by_image():
+    torch.manual_seed(0)
+    images = torch.full((400, 1, 1, 1), 100, dtype=torch.uint8)  # of one pixel: the brightness alone
+    changed, _ = build_augmentation(["colour"], 2)(images, images[..., 0])
+    assert (changed.min(), changed.max()) == (70, 130)
+    assert len(changed.unique()) > 40
+
+
+def test_smooth_displacements_have_the_stated_size_and_are_smooth():
+    torch.manual_seed(0)
+    field = draw_smooth_sources(40, (100, 100), side=100) - sources((100, 100))
+    assert field[:, :, 20:80, 20:80].std().item() == pytest.approx(1.5, rel=0.05)
+    neighbours = field.diff(dim=2).abs().mean() / field.abs().mean()
+    assert neighbours < 0.3
+
+
+def test_what_comes_from_outside_is_black_and_ignored_where_asked():
+    image = torch.tensor([[[10, 20, 30, 40]] * 2], dtype=torch.uint8)
+    moved, labels = resample(image[..., None], image, sources=sources((2, 4), shift=(0.0, 2.0)), outside=255)
+    assert labels[0, 0].tolist() == [30, 40, 255, 255]
+    assert moved[0, 0, :, 0].tolist() == [30, 40, 0, 0]
 
 
 def test_the_same_seed_draws_the_same_changes_and_another_does_not():

@@ -1,3 +1,5 @@
+import threading
+
 import h5py
 import numpy as np
 import pandas as pd
@@ -258,3 +260,20 @@ def test_the_scores_of_a_loss_only_arm_are_of_intact_images(dataset, dataset_pat
         with open_scores(tmp_path / name, 10, (16, 16)) as values:
             scores.append(values[:])
     assert np.array_equal(*scores)
+
+
+def test_the_thread_that_reads_ahead_moves_nothing_to_the_device(dataset, half, monkeypatch):
+    threads = []
+
+    def noted(tensor, device):
+        threads.append(threading.current_thread())
+        return tensor
+
+    monkeypatch.setattr("spatial_reduction.training.batches.moved", noted)
+    removal = Removal(removes="input_and_loss", intact_share=50)
+    images, validation = load_images(dataset, half[0], removal, 1, CPU, stride=2, memory_mb=0.01)
+    for each in (images, validation):
+        assert each.store.is_read_ahead
+        list(each.batches(torch.arange(len(each)), 4))
+    assert set(threads) == {threading.main_thread()}
+    assert len(threads) == 2 * (3 + 1)  # images and labels of three batches, and of one

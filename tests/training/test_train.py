@@ -173,6 +173,7 @@ def test_the_published_training_works_image_by_image(train):
 def test_bfloat16_trains_to_almost_the_same_loss(train):
     _, full = train("full")
     _, half = train("half", training={"precision": "bfloat16"})
+    assert set(half["precision"]) == {"bfloat16"}
     assert half["train_loss"].to_numpy() == pytest.approx(full["train_loss"].to_numpy(), rel=0.02)
     assert half["train_loss"].tolist() != full["train_loss"].tolist()
 

@@ -7,6 +7,7 @@ import torch
 
 from spatial_reduction.data.labels import IGNORED
 from spatial_reduction.networks.stride import round_up
+from spatial_reduction.runtime.device import moved
 
 POOL = 16  # batches whose images are sorted by size together: more pad less, fewer mix better
 SIZES = 16  # lengths that a window can have: the first step of a new size costs twice as much (cuDNN, oneDNN plan it)
@@ -71,9 +72,12 @@ class Windows:
         """
         rows, in_box = self._lines(chosen, 0, labels.shape[1])
         columns, in_box_too = self._lines(chosen, 1, labels.shape[2])
-        outside = ~(in_box[:, :, None] & in_box_too[:, None, :]).to(labels.device, non_blocking=True)
-        parts = (torch.arange(len(chosen))[:, None, None], rows[:, :, None], columns[:, None, :])
-        at = tuple(index.to(labels.device, non_blocking=True) for index in parts)
+        rows, in_box, columns, in_box_too = (
+            moved(lines, labels.device) for lines in (rows, in_box, columns, in_box_too)
+        )
+        outside = ~(in_box[:, :, None] & in_box_too[:, None, :])
+        images = torch.arange(len(chosen), device=labels.device)
+        at = (images[:, None, None], rows[:, :, None], columns[:, None, :])
         return pixels[at], labels[at].masked_fill(outside, IGNORED), *(other[at] for other in others)
 
     def _lines(self, chosen: torch.Tensor, axis: int, side: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -121,6 +121,7 @@ def write_report(
         data=data,
         software=sorted(recorded_machines(counts)[1] | {f"{name} {version(name)}" for name in PACKAGES}),
         devices=sorted(set(curves["device"])),
+        precisions=sorted(set(curves["precision"])),
         determinism=describe_determinism(config["training"]["deterministic"], curves["device"]),
     )
     for path, content in ((page, text), (verdict, write_verdict(reached, config))):

@@ -67,6 +67,7 @@ def write_sheet(
         jobs=job_cost(benchmarks),
         guards=list_guards(config, arms, training_steps(curves)),
         devices=sorted(devices),
+        precisions=sorted({row["precision"] for row in curves}),
         determinism=describe_determinism(config["training"]["deterministic"], devices),
         software=sorted(software | {f"{name} {version(name)}" for name in ("snakemake", "pandas", "scipy")}),
         python=platform.python_version(),

@@ -38,8 +38,21 @@ class Machine:
         import torch
 
         torch.set_num_threads(self.threads)
+        set_tf32(False)
         set_determinism(self.deterministic)
         return choose_device(self.device)
+
+
+def set_tf32(is_wanted: bool) -> None:
+    """Let convolutions and products of float32 tensors round their factors to 10 bits on a GPU that can, or not.
+
+    PyTorch's own default rounds in convolutions. Masks and measures are made in IEEE float32; a training rounds where
+    its `precision` says so.
+    """
+    import torch
+
+    torch.backends.cudnn.allow_tf32 = is_wanted
+    torch.backends.cuda.matmul.allow_tf32 = is_wanted
 
 
 def choose_device(name: str) -> "torch.device":
@@ -60,6 +73,20 @@ def choose_device(name: str) -> "torch.device":
     if name == "cpu":
         keep_freed_memory()
     return torch.device(name)
+
+
+def moved(tensor: "torch.Tensor", device: "torch.device") -> "torch.Tensor":
+    """Return a tensor on a device.
+
+    A copy to CUDA begins in memory that stays in place, and so waits for nothing that the GPU does. Elsewhere a copy
+    is over when this returns: on Apple's GPUs, one from ordinary memory that is not waited for may copy what has been
+    freed meanwhile.
+    """
+    if tensor.device == device or (device.type == "cuda" and tensor.is_cuda):
+        return tensor
+    if device.type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
 
 
 def device_name(device: "torch.device") -> str:

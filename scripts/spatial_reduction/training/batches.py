@@ -13,6 +13,7 @@ from spatial_reduction.data.dataset_file import Dataset
 from spatial_reduction.masks.apply_mask import Removal
 from spatial_reduction.masks.crop import Windows, tight_boxes
 from spatial_reduction.masks.mask_file import open_mask
+from spatial_reduction.runtime.device import moved
 from spatial_reduction.runtime.log import say
 from spatial_reduction.training.image_store import Batch, InFiles, InMemory, Pick, Store, read_ahead
 from spatial_reduction.training.loss_weights import training_weights
@@ -51,11 +52,11 @@ class Images:
         all images so far, rounded down: half of every batch if its size is even.
         """
         batches = self._batches(order, size)
-        return read_ahead(batches) if self.store.is_read_ahead else batches
+        # The thread that reads ahead calls nothing of CUDA: a step may be recorded meanwhile.
+        for batch in read_ahead(batches) if self.store.is_read_ahead else batches:
+            yield tuple(moved(tensor, self.device) for tensor in batch)
 
     def _batches(self, order: torch.Tensor, size: int) -> Iterator[Batch]:
-        if self.device.type == "cuda":
-            order = order.pin_memory()  # so that no copy of a part of it waits for the GPU
         taken = 0
         with ExitStack() as files:
             reduced = files.enter_context(self.store.opened())
@@ -73,11 +74,7 @@ class Images:
 
     def _picked(self, pick: Pick, chosen: torch.Tensor) -> Batch:
         picked = pick(chosen)
-        if self.windows:
-            picked = self.windows.cut(*picked, chosen=chosen)
-        if self.device.type == "cuda":
-            picked = tuple(tensor if tensor.is_cuda else tensor.pin_memory() for tensor in picked)
-        return tuple(tensor.to(self.device, non_blocking=True) for tensor in picked)
+        return self.windows.cut(*picked, chosen=chosen) if self.windows else picked
 
 
 def load_images(

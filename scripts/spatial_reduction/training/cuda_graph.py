@@ -5,11 +5,16 @@ all that changes from step to step is in tensors: weights, statistics, optimiser
 state. Nothing in a step may ask the GPU for a value.
 """
 
+import gc
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
+
+from spatial_reduction.runtime.log import say
 
 Step = Callable[..., torch.Tensor]  # images, labels and weights of a batch -> its loss, a scalar on the device
 WARM_UP = 3  # steps of a shape before it is recorded: libraries choose algorithms and allocate their workspaces
@@ -24,28 +29,49 @@ class Recording:
     loss: torch.Tensor
 
 
-Record = Callable[[Step, tuple[torch.Tensor, ...]], Recording]
+class Recorder(Protocol):
+    """How steps are recorded."""
+
+    def launch(self, step: Step, batch: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        """Take a step, kernel by kernel, where `record` will record it; return its loss."""
+
+    def record(self, step: Step, batch: tuple[torch.Tensor, ...]) -> Recording:
+        """Record a step; it is not taken.
+
+        Raises:
+            RuntimeError: it cannot be recorded; weights, optimiser and generator are as before.
+        """
 
 
-class ReplayedStep:
-    """Takes the same steps as `step`; from the fourth of each shape of batch on, by repeating a recording.
+class ReplayedSteps:
+    """Takes steps; from the fourth of each shape of batch on, by repeating a recording.
 
-    Its record without CUDA graphs (`record_call`) calls the step where a graph would repeat it, on the same tensors.
+    Where a recording fails, all steps are launched from there on, kernel by kernel: the same numbers, more slowly. It
+    keeps no step: what holds it and is held by its steps would be a cycle, and keep a training's images in memory.
     """
 
-    def __init__(self, step: Step, record: Record) -> None:
-        self.step, self.record = step, record
+    def __init__(self, recorder: Recorder) -> None:
+        self.recorder, self.has_failed = recorder, False
         self.taken: Counter[tuple[torch.Size, ...]] = Counter()
         self.recordings: dict[tuple[torch.Size, ...], Recording] = {}
 
-    def __call__(self, *batch: torch.Tensor) -> torch.Tensor:
+    def take(self, step: Step, *batch: torch.Tensor) -> torch.Tensor:
         """Take a step; return its loss."""
         shape = tuple(tensor.shape for tensor in batch)
         self.taken[shape] += 1
+        if self.has_failed:
+            return step(*batch)
         if self.taken[shape] <= WARM_UP:
-            return self.step(*batch)
+            return self.recorder.launch(step, batch)
         if shape not in self.recordings:
-            self.recordings[shape] = self.record(self.step, tuple(tensor.clone() for tensor in batch))
+            try:
+                self.recordings[shape] = self.recorder.record(step, tuple(tensor.clone() for tensor in batch))
+            except RuntimeError as error:
+                reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+                say(f"a training step could not be recorded as a CUDA graph ({reason}): steps are launched one by one")
+                self.has_failed = True
+                self.recordings.clear()
+                return step(*batch)
         recording = self.recordings[shape]
         for held, given in zip(recording.batch, batch, strict=True):
             held.copy_(given)
@@ -53,26 +79,66 @@ class ReplayedStep:
         return recording.loss.clone()
 
 
-def record_call(step: Step, batch: tuple[torch.Tensor, ...]) -> Recording:
-    """Return a recording that calls the step: what a graph does, without one."""
-    loss = torch.empty((), device=batch[0].device)
+class CallRecorder:
+    """Calls a step where a graph would repeat it, on the same tensors: what a graph does, without one."""
 
-    def repeat() -> None:
-        loss.copy_(step(*batch))
+    def launch(self, step: Step, batch: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        """See `Recorder`."""
+        return step(*batch)
 
-    return Recording(batch, repeat, loss)
+    def record(self, step: Step, batch: tuple[torch.Tensor, ...]) -> Recording:
+        """See `Recorder`."""
+        loss = torch.empty((), device=batch[0].device)
+
+        def repeat() -> None:
+            loss.copy_(step(*batch))
+
+        return Recording(batch, repeat, loss)
 
 
 class GraphRecorder:
-    """Records steps as CUDA graphs, which share their memory: no two of them ever run at once."""
+    """Records steps as CUDA graphs, which share their memory: no two of them ever run at once.
 
-    def __init__(self) -> None:
+    Steps before the recording run on its stream: what a library or the gradients' accumulation sets up for a stream
+    at the first use is then there.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
         self.pool = torch.cuda.graph_pool_handle()
+        self.stream = torch.cuda.Stream(device)
 
-    def __call__(self, step: Step, batch: tuple[torch.Tensor, ...]) -> Recording:
-        """Record a step; it is not taken."""
-        graph = torch.cuda.CUDAGraph()
-        # Another thread may copy the next batch meanwhile; only what this one does is recorded.
-        with torch.cuda.graph(graph, pool=self.pool, capture_error_mode="thread_local"):
+    def launch(self, step: Step, batch: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        """See `Recorder`."""
+        current = torch.cuda.current_stream(self.device)
+        self.stream.wait_stream(current)
+        with torch.cuda.stream(self.stream):
             loss = step(*batch)
+        current.wait_stream(self.stream)
+        return loss
+
+    def record(self, step: Step, batch: tuple[torch.Tensor, ...]) -> Recording:
+        """See `Recorder`."""
+        graph = torch.cuda.CUDAGraph()
+        generator = torch.cuda.default_generators[torch.cuda.current_device()]
+        before = generator.clone_state()
+        try:
+            with without_collection(), torch.cuda.graph(graph, pool=self.pool, stream=self.stream):
+                loss = step(*batch)
+        except RuntimeError:
+            generator.graphsafe_set_state(before)  # else it stays in a recording that never ends
+            raise
         return Recording(batch, graph.replay, loss)
+
+
+@contextmanager
+def without_collection() -> Iterator[None]:
+    """Collect garbage now and not within: what a collection frees meanwhile, a recording would take for its own."""
+    gc.collect()
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()

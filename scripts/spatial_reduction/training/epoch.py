@@ -2,21 +2,23 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import NoReturn
 
 import numpy as np
 import torch
 from torch.nn import functional
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from spatial_reduction.data.labels import IGNORED
 from spatial_reduction.metrics.overlap import iou, mean_over_classes, pixel_accuracy
 from spatial_reduction.networks.base import Network
 from spatial_reduction.networks.inference import to_input
+from spatial_reduction.runtime.device import set_tf32
 from spatial_reduction.runtime.errors import InputError
 from spatial_reduction.training.augmentation import Augment
 from spatial_reduction.training.batches import Images
-from spatial_reduction.training.cuda_graph import Record, ReplayedStep, Step
+from spatial_reduction.training.cuda_graph import ReplayedSteps
+from spatial_reduction.training.image_store import Batch
 from spatial_reduction.training.optimizer import Optimizer
 
 
@@ -24,7 +26,11 @@ from spatial_reduction.training.optimizer import Optimizer
 class Trainer:
     """A network with all that its training needs; one call per epoch.
 
-    With `record` a step is recorded and repeated (`replayed_step`); without, it is taken kernel by kernel.
+    With `replay` a step is recorded and repeated (`cuda_graph`); without, it is taken kernel by kernel.
+
+    With `is_filled` a batch that is smaller, the last one, gets images without a labelled pixel: one shape of batch is
+    one recording. The loss is the same, up to the order of its sum. Not for batch normalisation, whose means they
+    would change, nor for a network that draws as many windows as there are images.
 
     `run_epoch` depends on (seed, cumulative epoch), the weights and the optimiser's state alone, so a training
     that goes on from a checkpoint repeats the undisturbed one.
@@ -35,14 +41,15 @@ class Trainer:
     train: Images
     validation: Images
     augment: Augment | None
-    precision: torch.dtype
+    precision: str
     batch_size: int
     block: int
     classes: int
     seed: int
     windows: int = 0
     with_dice: bool = False
-    record: Record | None = None
+    is_filled: bool = False
+    replay: ReplayedSteps | None = None
 
     def run_epoch(self, epoch: int, rates: Sequence[float]) -> dict[str, float]:
         """Train on every image once, validate; return the losses and measures of the epoch.
@@ -51,6 +58,7 @@ class Trainer:
             epoch: of the whole chain.
             rates: learning rate of each step.
         """
+        set_tf32(self.precision == "tf32")
         torch.manual_seed(int(np.random.SeedSequence((self.seed, epoch)).generate_state(1)[0]))
         order = np.random.default_rng((self.seed, epoch)).permutation(len(self.train))
         loss = self.take_steps(torch.from_numpy(order), epoch, rates)
@@ -78,24 +86,38 @@ class Trainer:
         for rate, batch in zip(rates, self.train.batches(order, self.batch_size), strict=True):
             if rate != self.optimizer.learning_rate:
                 self.optimizer.learning_rate = rate
-            losses.append(self._step(*(self.augment(*batch) if self.augment else batch)))
+            losses.append(self._take(self._filled(batch)))
         values = torch.stack(losses).cpu()
         if not values.isfinite().all():
             self._stop(epoch, f"in batch {int((~values.isfinite()).nonzero()[0]) + 1}")
         return float(values.mean())
 
-    @cached_property
-    def _step(self) -> Step:
-        return ReplayedStep(self.take_step, self.record) if self.record else self.take_step
+    def _autocast(self, device: torch.device) -> torch.autocast:
+        return torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
+
+    def _take(self, batch: Batch) -> torch.Tensor:
+        return self.replay.take(self.take_step, *batch) if self.replay else self.take_step(*batch)
+
+    def _filled(self, batch: Batch) -> Batch:
+        missing = self.batch_size - len(batch[0])
+        if not self.is_filled or not missing:
+            return batch
+        fills = (0, IGNORED, 0)  # images, labels, weights
+        return tuple(
+            torch.cat([tensor, tensor.new_full((missing, *tensor.shape[1:]), fill)])
+            for tensor, fill in zip(batch, fills, strict=False)
+        )
 
     def take_step(self, pixels: torch.Tensor, labels: torch.Tensor, *weights: torch.Tensor) -> torch.Tensor:
-        """Change the weights by one batch, augmented; return its loss, a scalar on the device.
+        """Augment a batch and change the weights by it; return its loss, a scalar on the device.
 
         Args:
             pixels, labels, weights: see `image_store.Batch`.
         """
         self.optimizer.zero_grad()
-        with torch.autocast(pixels.device.type, self.precision, enabled=self.precision != torch.float32):
+        if self.augment:
+            pixels, labels, *weights = self.augment(pixels, labels, *weights)
+        with self._autocast(pixels.device):
             logits, labels = self.network.training_pass(to_input(pixels), labels, self.windows)
         loss = segmentation_loss(logits, labels, *weights)
         if self.with_dice:
@@ -113,7 +135,7 @@ class Trainer:
         self.network.eval()
         losses, counted = [], torch.zeros(self.classes**2 + 1, dtype=torch.int64, device=self.validation.device)
         for pixels, labels in self.validation.batches(torch.arange(len(self.validation)), self.block):
-            with torch.autocast(pixels.device.type, self.precision, enabled=self.precision != torch.float32):
+            with self._autocast(pixels.device):
                 logits = self.network(to_input(pixels))
             valid = labels != IGNORED
             losses.append(segmentation_loss(logits, labels) * valid.sum())
@@ -127,15 +149,20 @@ class Trainer:
         }
 
 
-def choose_precision(name: str, device: torch.device) -> torch.dtype:
-    """Return the type of the convolutions: `auto` is bfloat16 on a GPU that has it, else float32."""
-    if name == "auto":
-        name = (
-            "bfloat16"
-            if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-            else "float32"
-        )
-    return getattr(torch, name)
+def has_batch_statistics(network: Network) -> bool:
+    """Return whether what a network makes of an image depends in training on the others of its batch."""
+    return any(isinstance(module, _BatchNorm) for module in network.modules())
+
+
+def choose_precision(name: str, device: torch.device) -> str:
+    """Return the precision of a training's convolutions: `float32` (IEEE), `tf32` or `bfloat16`.
+
+    `auto` is bfloat16 on a GPU that has it, else float32.
+    """
+    if name != "auto":
+        return name
+    has_bfloat16 = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return "bfloat16" if has_bfloat16 else "float32"
 
 
 def segmentation_loss(logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor | None = None) -> torch.Tensor:

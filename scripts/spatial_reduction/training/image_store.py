@@ -13,6 +13,7 @@ import torch
 from spatial_reduction.data.dataset_file import Dataset
 from spatial_reduction.masks.apply_mask import Removal
 from spatial_reduction.masks.mask_file import open_mask
+from spatial_reduction.runtime.device import moved
 
 AHEAD = 4  # batches read before they are asked for: one slow read does not stop the training
 Batch = tuple[torch.Tensor, ...]  # images uint8 (n, H, W, C), labels uint8 (n, H, W), weights float32 (n, H, W) if any
@@ -111,7 +112,12 @@ class InMemory:
     def opened(self) -> Iterator[Pick]:
         """Yield what picks images; nothing is to be opened."""
         device = self.tensors[0].device
-        yield lambda chosen: tuple(tensor[chosen.to(device, non_blocking=True)] for tensor in self.tensors)
+
+        def pick(chosen: torch.Tensor) -> Batch:
+            at = moved(chosen, device)
+            return tuple(tensor[at] for tensor in self.tensors)
+
+        yield pick
 
 
 def read_ahead(items: Iterator[Item]) -> Iterator[Item]:

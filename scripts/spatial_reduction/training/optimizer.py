@@ -30,7 +30,7 @@ class Optimizer:
         # One kernel, not ten per parameter: of the 16 ms of a step of the demo on the CPU, 0.7 ms instead of 2.1.
         self.is_fused = self.parameters[0].device.type in ("cpu", "cuda")
         self._rate: float | torch.Tensor = 0.0
-        if self.parameters[0].is_cuda:  # in a tensor, as a recorded step (see `replayed_step`) repeats its numbers
+        if self.parameters[0].is_cuda:  # in a tensor, as a recorded step (see `cuda_graph`) repeats its numbers
             self._rate = torch.zeros((), device=self.parameters[0].device)
         self.learning_rate = training["learning_rate"]
         self.state: dict[str, torch.Tensor] = {}

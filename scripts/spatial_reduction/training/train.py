@@ -20,8 +20,8 @@ from spatial_reduction.runtime.log import progress, say
 from spatial_reduction.training.augmentation import build_augmentation
 from spatial_reduction.training.batches import Images, load_images
 from spatial_reduction.training.checkpoint import Pace, Progress, fingerprint, load_checkpoint, save_checkpoint
-from spatial_reduction.training.cuda_graph import GraphRecorder
-from spatial_reduction.training.epoch import Trainer, choose_precision
+from spatial_reduction.training.cuda_graph import GraphRecorder, ReplayedSteps
+from spatial_reduction.training.epoch import Trainer, choose_precision, has_batch_statistics
 from spatial_reduction.training.optimizer import Optimizer, Plateau
 from spatial_reduction.training.schedule import rates_of_epoch
 
@@ -119,6 +119,7 @@ def _build_trainer(
     data: Dataset, network: Network, images: tuple[Images, Images], training: Mapping[str, Any], seed: int
 ) -> Trainer:
     device, windows = images[0].device, training.get("windows", 0)  # a network on whole images has no windows
+    is_recorded = device.type == "cuda" and training["cuda_graphs"]
     return Trainer(
         network=network,
         optimizer=Optimizer(network.parameters(), training),
@@ -132,8 +133,9 @@ def _build_trainer(
         seed=seed,
         windows=windows,
         with_dice=training.get("loss") == "cross_entropy_and_dice",
+        is_filled=device.type == "cuda" and not windows and not has_batch_statistics(network),
         # Where a window's pixels lie is asked of the GPU in every step, so such a step cannot be recorded.
-        record=GraphRecorder() if device.type == "cuda" and not windows else None,
+        replay=ReplayedSteps(GraphRecorder(device)) if is_recorded and not windows else None,
     )
 
 
@@ -171,6 +173,7 @@ def _run(
                 **losses,
                 "gpu_memory_mb": round(torch.cuda.max_memory_reserved() / 2**20),  # peak so far; 0 on the CPU
                 "device": device_name(trainer.train.device),
+                "precision": trainer.precision,
             }
         )
         state.epoch = epoch
