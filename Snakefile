@@ -66,3 +66,4 @@ onstart:
     refuse_closed_folders()
     refuse_leftover_jobs()
     stand_before_slurm()
+    KEPT_CODE.note_run()

@@ -18,7 +18,7 @@ if __name__ == "__main__":
             counts=snakemake.input.counts,
             figures=snakemake.input.figures,
             sources=snakemake.input.sources,
-            template=snakemake.input.template,
+            template=snakemake.params.template,
             config=snakemake.params.config,
             method=snakemake.params.method,
             page=snakemake.output.page,

@@ -9,7 +9,7 @@ if __name__ == "__main__":
             dataset=snakemake.input.dataset,
             history=snakemake.input.history,
             counts=snakemake.input.counts,
-            template=snakemake.input.template,
+            template=snakemake.params.template,
             benchmarks=snakemake.params.benchmarks,
             config=snakemake.params.config,
             arms=snakemake.params.arms,

@@ -1,11 +1,13 @@
 """What tests share beside fixtures: THE tiny experiment, and how a workflow is run on it."""
 
+import os
 import re
 import subprocess
 import sys
 from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
+from types import SimpleNamespace
 
 import h5py
 import torch
@@ -167,3 +169,12 @@ def read_directives(rule):
     own = dict(re.findall(r"^    (\w+):\n((?:        .*\n)+)", RULES[rule], re.MULTILINE))
     inherited = read_directives(BASES[rule]) if rule in BASES else {}
     return inherited | own | {"params": own.get("params", "") + inherited.get("params", "")}
+
+
+def code_rules(checkout):
+    """Return all that code.smk of this checkout defines, as if snakemake had just been started for another one."""
+    file = ROOT / "workflow/rules/code.smk"
+    workflow = SimpleNamespace(basedir=str(checkout), pathvars=SimpleNamespace(apply=str), is_main_process=False)
+    defined = {"os": os, "sys": sys, "workflow": workflow, "config": {"keep_code": False}}
+    exec(compile(file.read_text(), file, "exec"), defined)
+    return defined

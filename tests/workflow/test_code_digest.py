@@ -8,10 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from experiments import ROOT
+from experiments import ROOT, code_rules
 
-RULE_FILE = ROOT / "workflow/rules/code.smk"
-CODE = compile(RULE_FILE.read_text(), RULE_FILE, "exec")
 PROGRAM = '''"""A module."""
 import os
 from collections.abc import Mapping
@@ -37,9 +35,7 @@ def rules():
     """All that code.smk defines, as if snakemake had just been started in this folder."""
 
     def fresh(checkout=ROOT):
-        defined = {"os": os, "workflow": SimpleNamespace(basedir=str(checkout))}
-        exec(CODE, defined)
-        return SimpleNamespace(**defined)
+        return SimpleNamespace(**code_rules(checkout))
 
     return fresh
 

@@ -1,19 +1,17 @@
 import ast
 import json
-import os
 import re
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from experiments import ROOT, RULES, read_directives
+from experiments import ROOT, RULES, code_rules, read_directives
 
 SCRIPTS = sorted((ROOT / "scripts").glob("*.py"))
 LIBRARY = sorted((ROOT / "scripts/spatial_reduction").rglob("*.py"))
@@ -91,10 +89,7 @@ def loaded():
 @pytest.fixture(scope="module")
 def library():
     """The function `library` of code.smk."""
-    rules = ROOT / "workflow/rules/code.smk"
-    defined = {"os": os, "workflow": SimpleNamespace(basedir=str(ROOT))}
-    exec(compile(rules.read_text(), rules, "exec"), defined)
-    return defined["library"]
+    return code_rules(ROOT)["library"]
 
 
 def script_of(rule):

@@ -219,6 +219,21 @@ def test_a_changed_constant_of_the_optimiser_trains_again(moved, old, new):
 
 
 @pytest.mark.pipeline
+def test_results_are_kept_over_a_change_of_code_that_the_user_knows_to_be_harmless(moved):
+    edit(moved / "scripts/spatial_reduction/training/epoch.py")
+    assert job_counts(plan(moved)) == {**ALL_CHAINS, **EXAMPLES, **TABLES, **REPORT}
+    assert job_counts(plan(moved, {"keep_code": True})) == {}
+    assert job_counts(plan(moved)) != {}  # a dry run keeps nothing
+    done = run_snakemake(moved, overrides=TINY | {"keep_code": True}, root=moved)
+    assert "Nothing to be done" in done.stderr + done.stdout
+    assert job_counts(plan(moved)) == {}
+    edit(moved / "scripts/spatial_reduction/training/epoch.py")
+    assert job_counts(plan(moved)) == {**ALL_CHAINS, **EXAMPLES, **TABLES, **REPORT}
+    other = {"keep_code": True, "evaluation": {"margin": 1}}
+    assert set(job_counts(plan(moved, other))) == {"compare_arms", "plot_contrasts", "write_sheet", *END}
+
+
+@pytest.mark.pipeline
 def test_an_edit_of_the_plotting_module_draws_again_and_computes_nothing(moved):
     edit(moved / "scripts/spatial_reduction/report/figure_style.py")
     assert job_counts(plan(moved)) == {"plot_examples": 1, **REPORT}

@@ -1,6 +1,7 @@
 """What a job computes, as one short text: a digest of the syntax trees of its script and of what that imports. No rules.
 
 It is a param of every rule. Comments, docstrings, annotations, layout and the order of imports leave it as it is.
+With `keep_code` results stay although it changed; what was kept so is noted in <results>/code.json.
 """
 
 import ast
@@ -147,11 +148,58 @@ def library(script, *modules):
 
 @cache
 def code_digest(script, *modules):
-    """Return the name of a script with a digest of what it and its library modules compute."""
-    here = checkout("scripts")
+    """Return the names of a script and of what it loads by name, with a digest of what they compute."""
+    here, label = checkout("scripts"), " ".join([script, *modules])
     digests = [(os.path.relpath(path, here), source(path)[0]) for path in library(script, *modules)]
     source.keep()
-    return f"{script} {sha256(repr(digests).encode()).hexdigest()[:32]}"
+    return f"{label} {KEPT_CODE.digest_of(label, sha256(repr(digests).encode()).hexdigest()[:32])}"
+
+
+class KeptCode:
+    """Which code the last run of these results had, and which later code its user takes for the same.
+
+    Attributes:
+        ran: {label: digest} of the jobs that were planned when a run last began.
+        same: {label: {digest: the earlier digest that it counts as}}.
+    """
+
+    def __init__(self, place):
+        self.place, self.planned, self.ran, self.same = place, {}, {}, {}
+        with suppress(OSError, ValueError, KeyError), open(place) as file:
+            stored = json.load(file)
+            self.ran, self.same = stored["ran"], stored["same"]
+
+    def digest_of(self, label, digest):
+        """Return the digest that a code counts as; note it, if the configuration says that results are to be kept."""
+        self.planned[label] = digest
+        before, same = self.ran.get(label), self.same.get(label, {})
+        if config["keep_code"] and before not in (None, digest) and digest not in same:
+            self.same[label] = same = {**same, digest: same.get(before, before)}
+            if workflow.is_main_process:
+                print(
+                    f"keep_code: what {label.partition(' ')[0]} made before the change of its code is kept",
+                    file=sys.stderr,
+                )
+                self.write()
+        return same.get(digest, digest)
+
+    def write(self):
+        """Write the note, whole; a dry run changes nothing."""
+        if workflow.output_settings.dryrun:
+            return
+        os.makedirs(os.path.dirname(self.place), exist_ok=True)
+        partial = f"{self.place}.{platform.node()}-{os.getpid()}"
+        with open(partial, "w") as file:
+            json.dump({"ran": self.ran, "same": self.same}, file, indent=1, sort_keys=True)
+        os.replace(partial, self.place)
+
+    def note_run(self):
+        """Note the code of a run that begins."""
+        self.ran |= self.planned
+        self.write()
+
+
+KEPT_CODE = KeptCode(workflow.pathvars.apply("<results>/code.json"))
 
 
 def code(script):
@@ -161,6 +209,25 @@ def code(script):
         return code_digest(script)
 
     return code_of
+
+
+def template(name):
+    """Return the function that gives the path of a template; it takes `input`, so Snakemake reruns nothing for it."""
+
+    def template_of(wildcards, input):
+        return checkout(f"workflow/report/{name}")
+
+    return template_of
+
+
+def words_of(name):
+    """Return the function that gives the digest of a template."""
+
+    def digest_of(wildcards):
+        with open(checkout(f"workflow/report/{name}"), "rb") as file:
+            return sha256(file.read()).hexdigest()[:32]
+
+    return digest_of
 
 
 def saliency_code(wildcards):

@@ -44,5 +44,5 @@ for share, meaning in {"validation_share": "validates", "test_share": "tests"}.i
     if DATASET["split"][share] < 1:
         warn(f"dataset.split.{share}", f"{DATASET['split'][share]} % of the images {meaning}; 20 is a fifth")
 # What a report is about: new images must not make it anew, nor pictures that were moved.
-EXPERIMENT = {section: value for section, value in config.items() if section != "prediction"}
+EXPERIMENT = {section: value for section, value in config.items() if section not in ("prediction", "keep_code")}
 EXPERIMENT["dataset"] = {key: value for key, value in DATASET.items() if key != "root"}

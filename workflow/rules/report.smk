@@ -50,7 +50,6 @@ rule write_report:
         counts=chain_files("counts.h5"),
         figures=expand("<results>/figures/{figure}.png", figure=figures()),
         sources=sources_table,
-        template=checkout("workflow/report/report.html.j2"),
     output:
         page=report("<results>/report.html", caption="../report/report.rst", category="Report"),
         verdict="<results>/verdict.md",
@@ -62,6 +61,8 @@ rule write_report:
         "../../envs/analysis.yaml"
     params:
         code=code("write_report"),
+        words=words_of("report.html.j2"),
+        template=template("report.html.j2"),
         config=EXPERIMENT,
         method=ARMS[config["report"]["method"]]["reduction"],
     script:
@@ -74,7 +75,6 @@ rule write_sheet:
         dataset="<results>/dataset.h5",
         history="<results>/history.csv",
         counts=chain_files("counts.h5"),
-        template=checkout("workflow/report/sheet.md.j2"),
     output:
         report("<results>/sheet.md", caption="../report/sheet.rst", category="Report"),
     log:
@@ -85,6 +85,8 @@ rule write_sheet:
         "../../envs/analysis.yaml"
     params:
         code=code("write_sheet"),
+        words=words_of("sheet.md.j2"),
+        template=template("sheet.md.j2"),
         benchmarks=config["pathvars"]["benchmarks"],
         config=EXPERIMENT,
         arms=ARMS,
