@@ -27,6 +27,7 @@ include: "workflow/rules/report.smk"
 include: "workflow/rules/prediction.smk"
 include: "workflow/rules/comparison.smk"
 include: "workflow/rules/preflight.smk"
+include: "workflow/rules/data_check.smk"
 
 
 rule all:

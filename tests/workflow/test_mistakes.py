@@ -127,7 +127,7 @@ REFUSED = {
         "",
     ),
     "a class name of 301 letters": (A_CLASS % LONG, "my_0.yaml:3: dataset.classes.0.name: 'aaaa", ""),
-    "not a number": ("evaluation: {margin: .nan}", "my_0.yaml:1: evaluation.margin: nan is not of type 'number'", ""),
+    "not a number": ("report: {text_size: .nan}", "my_0.yaml:1: report.text_size: nan is not of type 'number'", ""),
     "infinity": (
         "training: {learning_rate: .inf}",
         "my_0.yaml:1: training.learning_rate: inf is not of type 'number'",
@@ -195,7 +195,7 @@ REFUSED = {
     "too many seeds": (f"seeds: {list(range(1001))}", "my_0.yaml:1: seeds: [0, 1, 2, 3,", "distribution-free test.)"),
     "a grid too large to plan": (
         f"reduction: {{iterations: 1000, thresholds: {list(range(6, 101))}}}",
-        ": arms: 572,004 trainings",
+        " trainings (arms x thresholds x seeds x iterations); ",
         "100,000 at most can be planned",
     ),
 }
@@ -278,6 +278,14 @@ def test_data_that_are_not_there_stop_the_plan(snakemake, overrides, line):
     assert told.endswith(line)
 
 
+def test_an_arm_is_not_called_as_a_folder_of_the_results(refusal):
+    text = "\n".join(path.read_text() for path in (ROOT / "workflow/rules").glob("*.smk"))
+    folders = set(re.findall(r"<results>/(\w+)[/\"]", text)) - {"dataset"}
+    assert {"synthetic_pets", "figures", "predictions", "check"} <= folders
+    for name in folders:
+        assert refusal({"arms": {name: {}}}).startswith(f"arms: '{name}' should not be valid")
+
+
 def test_the_same_key_in_two_files_is_no_mistake(started):
     started("seeds: [1]\nreport: {images: 3}\n", "seeds: [1, 2, 3]\n")
 
@@ -319,7 +327,7 @@ BOUNDS = {
     "string": {"maxLength"},
     "array": {"maxItems"},
 }
-AGREE = {"comparators.items", "class_names.items", "arm", "method", "class_group"}
+AGREE = {"comparators.items", "controls.items", "class_names.items", "arm", "method", "class_group"}
 
 
 def unbounded(schema, place):

@@ -252,3 +252,15 @@ def test_an_edit_of_a_saliency_source_concerns_the_arms_that_use_it(moved):
 def test_an_edit_of_a_script_runs_its_rule_again(moved):
     edit(moved / "scripts/plot_cost.py")
     assert job_counts(plan(moved)) == {"plot_cost": 1, **END}
+
+
+def test_the_page_of_a_check_counts_the_jobs_that_are_planned(snakemake, tmp_path):
+    overrides = TINY | {"report": {"images": 2, "sources": ["random"]}}
+    assert snakemake("check", overrides=overrides).returncode == 0
+    page = (tmp_path / "results/demo/check.html").read_text()
+    counted = re.findall(r"<tr><td>(\w+)</td><td>(\d+)</td></tr>", page.partition("Number of jobs of every rule")[2])
+    shutil.rmtree(tmp_path / "results")
+    planned = snakemake("--dry-run", overrides=overrides).stdout.rpartition("total ")[0].rpartition("Job stats:")[2]
+    expected = dict(re.findall(r"^(\w+) +(\d+)$", planned, re.MULTILINE))
+    del expected["all"]
+    assert dict(counted) == expected

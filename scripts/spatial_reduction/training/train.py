@@ -92,7 +92,7 @@ def train_model(
     network = _first_weights(data, files, model, start, seed).to(device)
     weighting = {key: training.get(key) for key in ("class_weights", "border_weight")}
     images = load_images(data, files.mask, removal, seed, device, network.stride, weighting, memory_mb)
-    trainer = _build_trainer(data, network, images, training, seed)
+    trainer = build_trainer(data, network, images, training, seed)
     identity = fingerprint(
         {
             "data": data.digest,
@@ -115,9 +115,10 @@ def train_model(
     )
 
 
-def _build_trainer(
+def build_trainer(
     data: Dataset, network: Network, images: tuple[Images, Images], training: Mapping[str, Any], seed: int
 ) -> Trainer:
+    """Return what trains a network on the first of `images` and validates it on the second."""
     device, windows = images[0].device, training.get("windows", 0)  # a network on whole images has no windows
     is_recorded = device.type == "cuda" and training["cuda_graphs"]
     return Trainer(
