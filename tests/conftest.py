@@ -18,6 +18,9 @@ from spatial_reduction.data.prepare import prepare_dataset
 from spatial_reduction.data.synthetic_pets import draw_synthetic_pets
 from spatial_reduction.evaluation.chain import Chain
 from spatial_reduction.evaluation.evaluate import Evaluation, evaluate_model
+from spatial_reduction.masks.apply_mask import Removal
+from spatial_reduction.masks.saliency_file import open_scores
+from spatial_reduction.masks.score_pixels import Scoring, compute_saliency
 from spatial_reduction.masks.shrink import write_intact_mask
 from spatial_reduction.networks.model_file import build_model, save_model
 from spatial_reduction.runtime.device import Machine
@@ -128,6 +131,28 @@ def train(dataset_path, tmp_path):
     def run(name="model", training=None, previous=None, **changes):
         train_model(**training_arguments(dataset_path, tmp_path, name, training=training, previous=previous, **changes))
         return load_file(tmp_path / f"{name}.safetensors"), pd.read_csv(tmp_path / f"{name}.csv")
+
+    return run
+
+
+@pytest.fixture
+def model_files(dataset_path, tmp_path):
+    """A small model with an intact mask, as `compute_saliency` takes them."""
+    save_model(tmp_path / "model.safetensors", build_model(3, 3, {"name": "unet", "widths": [2, 4]}, seed=1))
+    write_intact_mask(dataset_path, tmp_path / "mask.h5")
+    return {"dataset": dataset_path, "model": tmp_path / "model.safetensors", "mask": tmp_path / "mask.h5"}
+
+
+@pytest.fixture
+def scores_of(model_files, dataset):
+    """Compute the scores of the training images into a file; return them."""
+
+    def run(path, source="random", seed=1, iteration=2, **changes):
+        arm = {"scoring": Scoring(source, ["pet", "border"], **changes), "removal": Removal()}
+        machine = Machine("cpu", 1)
+        compute_saliency(**model_files, output=path, **arm, machine=machine, seed=seed, iteration=iteration)
+        with open_scores(path, dataset.count("train"), dataset.image_shape[:2]) as scores:
+            return scores[:]
 
     return run
 

@@ -10,7 +10,6 @@ from PIL import Image
 
 from experiments import ROOT
 from spatial_reduction.data.layouts import IMAGE_SUFFIXES
-from spatial_reduction.evaluation.overlays import class_colours, outlines, write_overlay
 from spatial_reduction.evaluation.predict_images import predict_images
 from spatial_reduction.networks.inference import compute_logits
 from spatial_reduction.networks.model_file import build_model, load_model, save_model
@@ -131,27 +130,6 @@ def test_symmetries_change_the_prediction(predict, tmp_path):
         predict(["image.png"], test_time_augmentation=symmetries, resize=resize)
         found.append(read(tmp_path, "image")[1])
     assert not any(np.array_equal(found[i], found[i + 1]) for i in (0, 2))
-
-
-def test_class_colours_differ():
-    assert len(np.unique(class_colours(30), axis=0)) == 30
-
-
-def test_an_overlay_tints_the_foreground_and_outlines_it(tmp_path):
-    labels = np.zeros((5, 5), np.uint8)
-    labels[1:4, 1:4] = 1
-    assert outlines(labels).astype(int).tolist() == [
-        [0, 1, 1, 1, 0],
-        [1, 1, 1, 1, 1],
-        [1, 1, 0, 1, 1],
-        [1, 1, 1, 1, 1],
-        [0, 1, 1, 1, 0],
-    ]
-    write_overlay(tmp_path / "o.png", np.full((5, 5, 3), 100, np.uint8), labels, classes=2, foreground=[1])
-    overlay, colour = np.asarray(Image.open(tmp_path / "o.png")), class_colours(2)[1]
-    assert np.array_equal(overlay[0, 0], [100] * 3)  # background, even beside the outline
-    assert np.array_equal(overlay[1, 1], colour)
-    assert np.array_equal(overlay[2, 2], np.rint(0.65 * 100 + 0.35 * colour))
 
 
 @pytest.fixture

@@ -2,10 +2,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from spatial_reduction.networks.inference import to_input
 from spatial_reduction.networks.model_file import build_model, load_model, require_architecture, save_model
 from spatial_reduction.networks.unet import UNet
-from spatial_reduction.runtime.device import choose_device
 from spatial_reduction.runtime.errors import InputError
 
 
@@ -88,20 +86,6 @@ def test_a_model_file_without_a_key_has_its_default():
     model = build_model(3, 3, {"name": "unet", "widths": [4, 8]}, seed=1)
     section = {"name": "unet", "widths": [4, 8], "padding": "same", "dropout": 0, "initialisation": "default"}
     require_architecture("m.safetensors", model, 3, 3, section)
-
-
-def test_a_device_that_is_not_there_is_refused():
-    absent = next(name for name in ("cuda", "mps") if choose_device("auto").type != name)
-    with pytest.raises(InputError, match=rf"training\.device: {absent} is not available"):
-        choose_device(absent)
-
-
-def test_input_is_scaled_to_one_and_channels_last():
-    images = torch.tensor([[[[0, 51, 255]]]], dtype=torch.uint8)
-    batch = to_input(images.expand(1, 2, 2, 3).contiguous())
-    assert batch.shape == (1, 3, 2, 2)
-    assert batch.is_contiguous(memory_format=torch.channels_last)
-    assert torch.allclose(batch[0, :, 0, 0], torch.tensor([0.0, 0.2, 1.0]))
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

@@ -3,7 +3,6 @@ import pytest
 import torch
 from torch import nn
 
-from spatial_reduction.networks.mirror_padding import mirror_pad
 from spatial_reduction.networks.model_file import build_model
 from spatial_reduction.networks.unet import UNet
 
@@ -79,13 +78,6 @@ def test_unpadded_logits_are_those_of_the_mirrored_image(widths):
         assert torch.equal(network(torch.from_numpy(image)), expected)
 
 
-@pytest.mark.parametrize("size", [(1, 1), (1, 4), (2, 3), (5, 8)])
-def test_mirroring_is_numpys_reflection_again_and_again(size):
-    image = np.arange(2 * size[0] * size[1], dtype="f4").reshape(1, 2, *size)
-    expected = np.pad(image, [(0, 0), (0, 0), (7, 9), (7, 11)], mode="reflect")
-    assert np.array_equal(mirror_pad(torch.from_numpy(image), 7, (9, 11)).numpy(), expected)
-
-
 def test_default_weights_are_those_that_plain_layers_draw():
     torch.manual_seed(5)
     sizes = [(3, 2), (2, 2), (2, 4), (4, 4), (4, 8), (8, 8)]
@@ -126,25 +118,3 @@ def test_dropout_is_at_the_end_of_the_contracting_path():
     model.dropout.register_forward_hook(lambda *called: shapes.append(tuple(called[2].shape)))
     model(torch.rand(1, 3, 8, 8))
     assert shapes == [(1, 4, 4, 4), (1, 8, 2, 2)]  # the last-but-one block and the bottleneck, as in the released net
-
-
-@pytest.mark.parametrize("padding", ["same", "valid"])
-@pytest.mark.parametrize("widths", [[1, 1], [1, 1, 1], [1, 1, 1, 1]])
-def test_the_deepest_features_of_a_bright_square_lie_on_it_when_enlarged(padding, widths):
-    """All weights are equal and positive, so the features of a square are centred on the square."""
-    network = UNet(1, 1, widths, padding)
-    for parameter in network.parameters():
-        torch.nn.init.constant_(parameter, 0 if parameter.ndim == 1 else 1)
-    kept = []
-    network.bottleneck.register_forward_hook(lambda module, inputs, output: kept.append(output))
-    side, square = 16 * network.period, 2 * network.period
-    for top, left in [(4 * network.period, 8 * network.period), (8 * network.period, 6 * network.period)]:
-        image = torch.zeros(1, 1, side, side)
-        image[..., top : top + square, left : left + square] = 1
-        with torch.no_grad():
-            network(image)
-        large = network.enlarge(kept.pop(), side, side)[0, 0]
-        assert large.shape == (side, side)
-        places = torch.arange(side) + 0.5
-        centre = [float((large.sum(dim=d) * places).sum() / large.sum()) for d in (1, 0)]
-        assert centre == pytest.approx([top + square / 2, left + square / 2], abs=0.6 * network.period)

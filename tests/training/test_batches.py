@@ -1,6 +1,5 @@
 import threading
 
-import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,7 +7,6 @@ import torch
 from safetensors.torch import load_file
 
 from experiments import equal, training_arguments
-from spatial_reduction.data.dataset_file import Dataset
 from spatial_reduction.masks.apply_mask import Removal, fill_removed, reduced_blocks
 from spatial_reduction.masks.mask_file import write_mask
 from spatial_reduction.masks.saliency_file import open_scores
@@ -18,11 +16,10 @@ from spatial_reduction.networks.inference import to_input
 from spatial_reduction.networks.model_file import build_model, save_model
 from spatial_reduction.networks.window_sampling import draw_balanced
 from spatial_reduction.runtime.device import Machine
-from spatial_reduction.runtime.errors import InputError
 from spatial_reduction.training import checkpoint
 from spatial_reduction.training.batches import Images, load_images
 from spatial_reduction.training.epoch import Trainer, segmentation_loss
-from spatial_reduction.training.image_store import AHEAD, InMemory, read_ahead
+from spatial_reduction.training.image_store import InMemory
 from spatial_reduction.training.train import train_model
 
 CPU = torch.device("cpu")
@@ -37,9 +34,10 @@ WINDOWS = {
     "model": {"name": "sliding_window", "widths": [2, 3, 4], "window": 13},
     "training": {"windows": 8},
 }
-FILLS = [{"removal": {"fill": fill}} for fill in ("noise", "blur")]
 EVERY_MODE = [pytest.param({}, mode, id=mode) for mode in MODES]
+
 EVERY_MODE += [pytest.param(WINDOWS, mode, id=f"sliding_window-{mode}") for mode in MODES if mode != "crop"]
+
 TRAINING = {"epochs": 4, "precision": "float32"}
 
 
@@ -62,16 +60,6 @@ def train(dataset_path, half, tmp_path):
         return load_file(tmp_path / f"{name}.safetensors")
 
     return run
-
-
-@pytest.mark.parametrize("removes", ["input", "loss", "input_and_loss"])
-def test_removed_pixels_leave_the_input_the_loss_or_both(dataset, half, removes):
-    path, kept = half
-    images, labels = dataset.pick("train", range(10))
-    shown, _ = load_images(dataset, path, Removal(removes=removes), 1, CPU, stride=2)
-    black = fill_removed(images, kept, "black", dataset.mean, 1, range(10))
-    assert np.array_equal(shown.store.tensors[0], images if removes == "loss" else black)
-    assert np.array_equal(shown.store.tensors[1], labels if removes == "input" else np.where(kept, labels, 255))
 
 
 def test_windows_are_cut_around_pixels_that_train(dataset, half):
@@ -101,13 +89,6 @@ def test_saliency_is_that_of_the_images_as_the_network_saw_them(dataset, dataset
         blocks = list(reduced_blocks(dataset, path, Removal(removes=removes), 1, np.arange(10)))
         assert np.array_equal(np.concatenate([pixels for _, pixels, _ in blocks]), expected)
         assert np.array_equal(np.concatenate([true for _, _, true in blocks]), labels)  # for the oracle
-
-
-def test_a_shown_mask_is_white_where_kept_and_holds_nothing_of_the_image(dataset, half):
-    path, kept = half
-    shown, _ = load_images(dataset, path, Removal(fill="mask"), 1, CPU, stride=2)
-    assert np.array_equal(shown.store.tensors[0], np.where(kept[..., None], 255, 0).repeat(3, axis=3))
-    assert np.array_equal(shown.store.tensors[1], dataset.pick("train", range(10))[1])
 
 
 def test_a_network_that_is_shown_masks_is_not_steered_by_intact_validation_images(train):
@@ -213,34 +194,6 @@ def test_weights_of_pixels_stay_beside_images_that_are_read_again(train):
     weighted = train("in_memory", balanced)
     assert equal(train("in_files", balanced, memory_mb=0.01), weighted)
     assert not equal(train("plain"), weighted)
-
-
-def test_a_file_that_is_damaged_while_it_is_read_ahead_is_named(dataset_path, half, tmp_path):
-    copy = tmp_path / "dataset.h5"
-    content = bytearray(dataset_path.read_bytes())
-    with h5py.File(dataset_path) as file:
-        place = file["images"].id.get_chunk_info(0).byte_offset
-    content[place + 100] ^= 1
-    copy.write_bytes(content)
-    images, _ = load_images(Dataset.open(copy), half[0], Removal(), 1, CPU, stride=2, memory_mb=0.01)
-    with pytest.raises(InputError, match=r"dataset\.h5: damaged, a checksum differs"):
-        list(images.batches(torch.arange(10), 4))
-
-
-def test_reading_ahead_keeps_the_order_and_stops_when_nobody_reads_on():
-    asked = []
-
-    def items():
-        for number in range(100):
-            asked.append(number)
-            yield number
-
-    assert list(read_ahead(items())) == list(range(100))
-    asked.clear()
-    some = read_ahead(items())
-    assert [next(some), next(some)] == [0, 1]
-    some.close()
-    assert len(asked) <= 2 + AHEAD + 1
 
 
 def test_a_checkpoint_of_another_mode_is_not_used(train, monkeypatch, capfd):

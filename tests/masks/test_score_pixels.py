@@ -1,0 +1,38 @@
+import numpy as np
+import pytest
+import torch
+
+from spatial_reduction.masks.score_pixels import Scoring
+from spatial_reduction.networks.model_file import build_model, save_model
+from spatial_reduction.runtime.errors import InputError
+
+EXCHANGED = Scoring("random", [], shuffle=True)
+
+
+@pytest.mark.parametrize("count", [2, 3, 10, 1000])
+def test_every_mask_is_carried_by_exactly_one_other_image(count):
+    carriers = EXCHANGED.carriers(count, seed=1)
+    assert sorted(carriers) == list(range(count))
+    assert (carriers != np.arange(count)).all()
+    assert np.array_equal(carriers, EXCHANGED.carriers(count, seed=1))
+    assert count < 10 or not np.array_equal(carriers, EXCHANGED.carriers(count, seed=2))
+
+
+def test_a_single_image_has_no_other_to_exchange_with():
+    with pytest.raises(InputError, match="there is one image only"):
+        EXCHANGED.carriers(1, seed=1)
+
+
+def test_a_model_whose_scores_are_not_numbers_stops_the_job(scores_of, model_files, tmp_path):
+    model = build_model(3, 3, {"name": "unet", "widths": [2, 4]}, seed=1)
+    torch.nn.init.constant_(model.head.bias, float("nan"))
+    save_model(model_files["model"], model)
+    with pytest.raises(InputError, match=r"model\.safetensors: probability saliency is not a number"):
+        scores_of(tmp_path / "a.h5", source="probability")
+    assert not (tmp_path / "a.h5").exists()
+
+
+def test_a_model_of_another_architecture_is_refused(scores_of, model_files, tmp_path):
+    save_model(model_files["model"], build_model(3, 4, {"name": "unet", "widths": [2, 4]}, seed=1))
+    with pytest.raises(InputError, match=r"model\.safetensors: model of another architecture"):
+        scores_of(tmp_path / "a.h5", source="probability")

@@ -1,0 +1,94 @@
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import pytest
+
+from experiments import ROOT, TRAINING, equal
+from spatial_reduction.networks.model_file import build_model, load_model, save_model
+from spatial_reduction.training import checkpoint
+from spatial_reduction.training import train as training
+from spatial_reduction.training.checkpoint import Pace
+
+KILLED = """
+import json, sys
+from experiments import training_arguments
+from spatial_reduction.runtime.log import logged
+from spatial_reduction.training.train import train_model
+dataset, folder, training = json.loads(sys.argv[1])
+with logged(folder + "/killed.log"):
+    train_model(**training_arguments(dataset, folder, "killed", training))
+"""
+
+
+@pytest.mark.parametrize(("keep", "number"), [("last", signal.SIGKILL), ("best", signal.SIGTERM)])
+def test_a_stopped_training_resumes_and_ends_with_the_same_bits(train, dataset_path, tmp_path, keep, number, capfd):
+    training = TRAINING | {"epochs": 60, "learning_rate": 0.001, "keep": keep}
+    undisturbed, _ = train("undisturbed", training=training)
+    arguments = json.dumps([str(dataset_path), str(tmp_path), training])
+    process = subprocess.Popen(
+        [sys.executable, "-c", KILLED, arguments], env={"PYTHONPATH": f"{ROOT / 'scripts'}:{ROOT / 'tests'}"}
+    )
+    while not (tmp_path / "killed.checkpoint").exists():
+        time.sleep(0.01)
+        assert process.poll() is None
+    process.send_signal(number)
+    assert process.wait() == {signal.SIGKILL: -9, signal.SIGTERM: 128 + 15}[number]
+    assert not (tmp_path / "killed.safetensors").exists()
+    if number == signal.SIGTERM:
+        assert not list(tmp_path.glob(".killed*"))  # half-written files
+        assert (tmp_path / "killed.log").read_text().startswith("stopped by SIGTERM")
+    capfd.readouterr()
+    train("killed", training=training)
+    resumed = capfd.readouterr().err
+    assert "resuming after epoch" in resumed
+    assert equal(load_model(tmp_path / "killed.safetensors").state_dict(), undisturbed)
+    assert pd.read_csv(tmp_path / "killed.csv")["epoch"].tolist() == list(range(1, 61))
+
+
+@pytest.mark.parametrize("keep", ["last", "best"])
+def test_a_training_that_ended_is_not_computed_again_when_its_outputs_are_deleted(train, tmp_path, keep, capfd):
+    outputs = [tmp_path / "ended.safetensors", tmp_path / "ended.csv"]
+    train("ended", training={"keep": keep})
+    written = [path.read_bytes() for path in outputs]
+    for path in outputs:
+        path.unlink()
+    train("ended", training={"keep": keep})
+    assert f"resuming after epoch {TRAINING['epochs']}" in capfd.readouterr().err
+    assert [path.read_bytes() for path in outputs] == written  # the seconds, too
+
+
+def test_checkpoints_take_a_twentieth_of_the_time_at_most(monkeypatch):
+    clock = 100.0
+    monkeypatch.setattr(time, "perf_counter", lambda: clock)
+    pace, written = Pace(), []
+    for second in range(1, 101):  # an epoch takes a second, writing a checkpoint two
+        clock += 1
+        if pace.is_due():
+            with pace.timed():
+                clock += 2
+            written.append(second)
+    assert written == [1, 41, 81]
+
+
+def test_a_long_training_does_not_write_every_epoch_and_ends_with_a_checkpoint(train, monkeypatch):
+    saved = []
+    monkeypatch.setattr(training, "save_checkpoint", lambda *arguments: saved.append(arguments[2].epoch))
+    monkeypatch.setattr(checkpoint, "SHARE_OF_TIME", 1e-9)
+    train(training={"epochs": 6})
+    assert saved == [1, 6]
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", None])
+def test_a_damaged_or_foreign_checkpoint_is_not_used(train, tmp_path, content, capfd):
+    expected, _ = train("expected")
+    if content is None:  # a well-formed file, but no checkpoint of this training
+        save_model(tmp_path / "foreign.checkpoint", build_model(3, 3, {"name": "unet", "widths": [2, 4]}, seed=7))
+    else:
+        (tmp_path / "foreign.checkpoint").write_bytes(content)
+    begun, _ = train("foreign")
+    assert equal(begun, expected)
+    assert "training begins at the first epoch" in capfd.readouterr().err
