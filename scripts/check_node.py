@@ -8,6 +8,6 @@ if __name__ == "__main__":
         check_node(
             dataset=snakemake.params.dataset,
             device=snakemake.params.device,
-            asks_gpu=bool(snakemake.resources.gpu or "gpu" in snakemake.resources.get("gres", "")),
+            asks_gpu=bool(snakemake.resources.gpu or snakemake.resources.get("gres", "")),
             output=snakemake.output[0],
         )

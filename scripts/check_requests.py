@@ -5,4 +5,4 @@ from spatial_reduction.runtime.log import logged
 
 if __name__ == "__main__":
     with logged(snakemake.log[0]):
-        check_requests(requests=snakemake.params.requests, output=snakemake.output[0])
+        check_requests(requests=snakemake.params.requests, output=snakemake.output[0], jobs=snakemake.params.jobs)

@@ -239,7 +239,7 @@ def stop(folder: Path) -> None:
     for path in sorted(folder.glob("*.started"), key=lambda path: path.stat().st_mtime, reverse=True):
         _end(path, signal.SIGTERM, signal.SIGKILL)
     for path in folder.glob("*.user"):
-        subprocess.run(["userdel", path.stem], check=True, stderr=subprocess.DEVNULL)
+        subprocess.run(["userdel", "--force", path.stem], check=True, stderr=subprocess.DEVNULL)
         path.unlink()
     for path in folder.glob("*.group"):
         subprocess.run(["groupdel", path.stem], check=True)

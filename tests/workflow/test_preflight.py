@@ -1,58 +1,103 @@
 import json
-import subprocess
 
 import pytest
 
 from spatial_reduction.cluster.check_node import check_node
-from spatial_reduction.cluster.check_requests import check_requests, conclude_preflight, sbatch_options
+from spatial_reduction.cluster.check_requests import check_requests, conclude_preflight
+from spatial_reduction.cluster.slurm_site import minutes_of, read_limits, read_partitions
 from spatial_reduction.runtime.errors import InputError
 
-TRAINING = {"_cores": 4, "mem_mb": 8000, "runtime": 120, "gpu": 1, "tmpdir": "/tmp", "mem": "8 GB"}
+PARTITIONS = """PartitionName=gpu AllowGroups=ALL AllowAccounts=ALL Default=YES MaxTime=02:00:00 State=UP
+PartitionName=long AllowGroups=lab AllowAccounts=ALL Default=NO MaxTime=UNLIMITED State=UP"""
+NODES = """gpu|gpu:a100:2(S:0-1),shard:a100:8|64|512000
+gpu|gpu:v100:4|32|256000
+long|(null)|16|64000"""
+USER = "lab|few,normal|normal|lab||\n"
+QOS = "normal|||\nfew|00:10:00|3|\n"
+
+
+@pytest.fixture
+def slurm(tmp_path, monkeypatch):
+    """Programs that answer as Slurm's do; sbatch refuses more than 8 cores."""
+    answers = {
+        "scontrol": f"echo '{PARTITIONS}'",
+        "sinfo": f"echo '{NODES}'",
+        "sacctmgr": f"case $* in *qos\\ format*) printf '{QOS}';; *) printf '{USER}';; esac",
+        "sbatch": "[[ $* = *cpus-per-task=9* ]] && { echo 'sbatch: error: too much' >&2; exit 1; }; true",
+    }
+    for name, answer in answers.items():
+        path = tmp_path / "bin" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"#!/bin/bash\n{answer}\n")
+        path.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
+
+
+def request(name, options, minutes=60, attempt=1, count=1, gpus=0):
+    command = f"--parsable --job-name x --output y --export=ALL --comment z -t {minutes} {options}".split()
+    return {"name": name, "attempt": attempt, "count": count, "gpus": gpus, "minutes": minutes, "command": command}
+
+
+def findings(tmp_path, *requests, jobs=None):
+    check_requests(requests, tmp_path / "requests.json", jobs)
+    return "\n".join(json.loads((tmp_path / "requests.json").read_text()))
+
+
+def test_what_slurm_says_of_itself(slurm):
+    gpu, long = read_partitions()
+    assert (gpu.minutes, gpu.gpus, gpu.shares, gpu.memory_mb) == (120, {"a100": 2, "v100": 4}, ("shard",), 512000)
+    assert (long.minutes, long.gpus, long.groups, long.is_default) == (None, {}, ("lab",), False)
+    assert read_limits() == {
+        "partition": {"gpu": 120, "": 120},
+        "memory": {"gpu": 512000, "": 512000, "long": 64000},
+        "account": {},
+        "qos": {"few": 10},
+    }
 
 
 @pytest.mark.parametrize(
-    ("request_", "options"),
-    [
-        (TRAINING, "--time=120 --mem=8000 --gpus=1 --cpus-per-task=4"),
-        (TRAINING | {"gpu_model": "a100"}, "--time=120 --mem=8000 --gpus=a100:1 --cpus-per-task=4"),
-        (TRAINING | {"gpu": 0, "gres": "gpu:2"}, "--time=120 --mem=8000 --gres=gpu:2 --cpus-per-task=4"),
-        (TRAINING | {"gpu": 0, "gpu_model": "t4"}, "--time=120 --mem=8000 --gpus=t4:1 --cpus-per-task=4"),
-        ({"_cores": 1, "mem_mb": 9, "mem_mb_per_cpu": 5}, "--mem-per-cpu=5 --cpus-per-task=1"),
-        (TRAINING | {"cpus_per_gpu": 8}, "--time=120 --mem=8000 --gpus=1 --cpus-per-gpu=8"),
-        (
-            {"_cores": 1, "slurm_partition": "p", "slurm_account": "a", "slurm_extra": "'--signal=TERM@120' '--x=y'"},
-            "--partition=p --account=a --cpus-per-task=1 --signal=TERM@120 --x=y",
-        ),
-    ],
+    ("time", "minutes"), [("1-02:03:59", 1563), ("02:00:00", 120), ("30:00", 30), ("UNLIMITED", None), ("", None)]
 )
-def test_a_request_becomes_the_options_of_sbatch(request_, options):
-    assert sbatch_options(request_) == options.split()
+def test_time_limits_are_read_in_minutes(time, minutes):
+    assert minutes_of(time) == minutes
 
 
-def test_equal_requests_are_judged_once_and_refusals_are_all_told(tmp_path, monkeypatch):
-    asked = []
+def test_equal_requests_are_judged_once_and_refusals_are_all_told(slurm, tmp_path):
+    small, large = "-p gpu --cpus-per-task=1", "-p gpu --cpus-per-task=9"
+    said = findings(tmp_path, request("a", small), request("b", small), request("c", small, minutes=5))
+    assert "Slurm accepts -t 60 -p gpu --cpus-per-task=1 (a, b)" in said
+    problem = {"name": "d", "problem": "its jobs disagree"}
+    with pytest.raises(InputError, match=r"of d: its jobs disagree; c \(sbatch .*--cpus-per-task=9: too much\)"):
+        findings(tmp_path, request("a", small), request("c", large), problem, problem)
 
-    def sbatch(command, **_):
-        asked.append(command)
-        refused = "--mem=9" in command
-        return subprocess.CompletedProcess(command, int(refused), "", "sbatch: error: too much\n" if refused else "")
 
-    monkeypatch.setattr(subprocess, "run", sbatch)
-    small, large = {"_cores": 1, "mem_mb": 5}, {"_cores": 1, "mem_mb": 9}
-    check_requests({"a": small, "b": small}, tmp_path / "requests.json")
-    assert asked == [["sbatch", "--test-only", "--mem=5", "--cpus-per-task=1", "--wrap", "true"]]
-    assert json.loads((tmp_path / "requests.json").read_text()) == [
-        "Slurm accepts --mem=5 --cpus-per-task=1 (a, b)",
-    ]
-    with pytest.raises(InputError, match=r"c \(sbatch --mem=9 --cpus-per-task=1: too much\)"):
-        check_requests({"a": small, "c": large}, tmp_path / "refused.json")
-    assert not (tmp_path / "refused.json").exists()
+@pytest.mark.parametrize(
+    ("options", "minutes", "limit"),
+    [("-p gpu", 121, 120), ("", 121, 120), ("-p long --qos=few", 11, 10), ("-p gpu --mem 600000", 9, 512000)],
+)
+def test_a_first_attempt_beyond_a_limit_is_refused_and_a_later_one_is_cut(slurm, tmp_path, options, minutes, limit):
+    with pytest.raises(InputError, match=f"a: asks for .* {limit} is the most that"):
+        findings(tmp_path, request("a", options, minutes))
+    assert f"{limit} is the most" in findings(tmp_path, request("a", options, minutes, attempt=4))
+
+
+@pytest.mark.parametrize(("options", "minutes"), [("-p gpu", 120), ("-p long", 9999), ("-p gpu,long", 9999)])
+def test_a_request_within_the_limits_is_accepted(slurm, tmp_path, options, minutes):
+    assert "Slurm accepts" in findings(tmp_path, request("a", options, minutes))
+
+
+def test_a_short_queue_and_the_hours_are_told(slurm, tmp_path):
+    asked = request("chain a", "-p gpu --qos=few", minutes=9, count=160, gpus=1), request("tail", "-p gpu", minutes=30)
+    said = findings(tmp_path, *asked, jobs=200)
+    assert "qos few lets 3 of your jobs into the queue at a time; the others wait: set jobs: 3" in said
+    assert "asked for: 161 jobs, 160 of them chains; 24 GPU hours" in said
+    assert "set jobs" not in findings(tmp_path, *asked, jobs=3)
 
 
 def test_a_node_that_offers_what_was_promised_is_ready(pets, tmp_path, capsys, dataset_config, monkeypatch):
     monkeypatch.setenv("SLURMD_NODENAME", "n7")
     check_node(dataset_config | {"root": str(pets)}, "cpu", asks_gpu=False, output=tmp_path / "node.json")
-    check_requests({}, tmp_path / "requests.json")
+    check_requests([], tmp_path / "requests.json")
     conclude_preflight(tmp_path / "node.json", tmp_path / "requests.json")
     said = capsys.readouterr().err
     assert "jobs run on this machine" in said

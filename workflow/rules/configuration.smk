@@ -43,6 +43,8 @@ check_thresholds(config["reduction"]["thresholds"], "reduction.thresholds")
 for share, meaning in {"validation_share": "validates", "test_share": "tests"}.items():
     if DATASET["split"][share] < 1:
         warn(f"dataset.split.{share}", f"{DATASET['split'][share]} % of the images {meaning}; 20 is a fifth")
-# What a report is about: new images must not make it anew, nor pictures that were moved.
-EXPERIMENT = {section: value for section, value in config.items() if section not in ("prediction", "keep_code")}
+# What a report is about: new images must not make it anew, nor other requests to a cluster, nor pictures that were moved.
+EXPERIMENT = {
+    section: value for section, value in config.items() if section not in ("prediction", "keep_code", "cluster")
+}
 EXPERIMENT["dataset"] = {key: value for key, value in DATASET.items() if key != "root"}

@@ -24,8 +24,8 @@ rule evaluate_model:
         "../../envs/training.yaml"
     resources:
         gpu=GPUS,
-        mem_mb=4000,
-        runtime=240,
+        mem_mb=megabytes("evaluate_model", 4000),
+        runtime=minutes("evaluate_model"),
     params:
         code=evaluation_code,
         evaluation={

@@ -1,7 +1,10 @@
 """
-Before a thousand jobs are queued: is what they ask for accepted, and does a node offer what was promised?
+Before a thousand jobs are queued: is what they ask for accepted, and does a node offer what was promised? While they run: how
+far are they?
 
-    snakemake --profile profiles/slurm --configfile config/oxford_pet.yaml preflight
+    snakemake --workflow-profile profiles/slurm --configfile config/oxford_pet.yaml preflight
+    snakemake --nolock --configfile config/oxford_pet.yaml status
+    snakemake --nolock --configfile config/oxford_pet.yaml preview
 
     inputs:  none
     outputs: none that stay; the findings are printed
@@ -11,6 +14,9 @@ Before a thousand jobs are queued: is what they ask for accepted, and does a nod
 localrules:
     check_requests,
     preflight,
+    status,
+    preview,
+    set_up_site,
 
 
 rule check_requests:
@@ -27,6 +33,7 @@ rule check_requests:
     params:
         code=code("check_requests"),
         requests=slurm_requests,
+        jobs=jobs_at_a_time,
     script:
         "../../scripts/check_requests.py"
 
@@ -72,3 +79,97 @@ rule preflight:
         code=code("preflight"),
     script:
         "../../scripts/preflight.py"
+
+
+def plan_of_chains(wildcards):
+    """List the chains by name, with the arm whose iteration 1 they start from."""
+    return [{**vars(chain), "first": FIRST[chain.arm]} for chain in CHAINS]
+
+
+RUN_FOLDERS = {name: config["pathvars"][name] for name in ("results", "logs", "benchmarks")}
+RUN_FOLDERS["slurm"] = ".snakemake/slurm"
+
+
+def preview_asked(wildcards):
+    """Return what `make_preview` takes; its workflow may run the rules of tables and figures, nothing else."""
+    analysis = ["collect_tables", "measure_convergence", "compare_arms", "render_examples", "render_sources"]
+    analysis += ["summarise_costs", "write_report", "write_sheet"]
+    return {
+        "config": config,
+        "chains": plan_of_chains(wildcards),
+        "folders": RUN_FOLDERS,
+        "command": command_of_run(wildcards)[:5],
+        "rules": [*analysis, *(each.name for each in workflow.rules if each.name.startswith("plot_"))],
+    }
+
+
+def command_of_run(wildcards):
+    """Return the command that runs this experiment, without a profile: five words, then the configuration files."""
+    files = [os.path.abspath(path) for path in workflow.config_settings.configfiles]
+    return [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "--snakefile",
+        workflow.main_snakefile,
+        *(["--configfile", *files] if files else []),
+    ]
+
+
+rule status:
+    """Print which chains have ended, run, wait or failed, and how long the rest takes; beside a running snakemake."""
+    output:
+        temp(touch("<results>/preflight/status")),  # runs whenever it is asked for
+    log:
+        "<logs>/status.log",
+    benchmark:
+        "<benchmarks>/status.tsv"
+    retries: 0
+    conda:
+        "../../envs/analysis.yaml"
+    params:
+        code=code("status"),
+        chains=plan_of_chains,
+        folders=RUN_FOLDERS,
+    script:
+        "../../scripts/status.py"
+
+
+rule preview:
+    """Make tables, figures and report of the seeds for which all arms have ended, in a folder of their own."""
+    output:
+        temp(touch("<results>/preflight/preview")),  # runs whenever it is asked for
+    log:
+        "<logs>/preview.log",
+    benchmark:
+        "<benchmarks>/preview.tsv"
+    retries: 0
+    conda:
+        "../../envs/analysis.yaml"
+    params:
+        code=code("preview"),
+        asked=preview_asked,
+    script:
+        "../../scripts/preview.py"
+
+
+rule set_up_site:
+    """Write a profile of this cluster below profiles/site, and the job that drives a run."""
+    input:
+        template=checkout("profiles/slurm/config.yaml"),
+    output:
+        temp(touch("<results>/preflight/set_up_site")),  # runs whenever it is asked for
+    log:
+        "<logs>/set_up_site.log",
+    benchmark:
+        "<benchmarks>/set_up_site.tsv"
+    retries: 0
+    conda:
+        "../../envs/analysis.yaml"
+    params:
+        code=code("set_up_site"),
+        folder=checkout("profiles/site"),
+        command=command_of_run,
+        needs_gpu=bool(GPUS),
+    script:
+        "../../scripts/set_up_site.py"

@@ -24,7 +24,8 @@ rule compute_saliency:
         "../../envs/training.yaml"
     resources:
         gpu=GPUS,
-        mem_mb=4000,
+        mem_mb=megabytes("compute_saliency", 4000),
+        runtime=minutes("compute_saliency"),
     params:
         code=saliency_code,
         scoring=arm_settings("source", "rank", "shuffle", "saliency_images", "classes_of_interest"),
@@ -51,6 +52,9 @@ rule shrink_mask:
         "<benchmarks>/shrink_mask/{arm}/top_{threshold}/seed_{seed}/iteration_{iteration}.tsv"
     conda:
         "../../envs/analysis.yaml"
+    resources:
+        mem_mb=megabytes("shrink_mask", 2000),
+        runtime=minutes("shrink_mask"),
     params:
         code=code("shrink_mask"),
         reduction=arm_settings("schedule", "step", "intact_iteration"),
@@ -79,8 +83,8 @@ rule train_model:
         "../../envs/training.yaml"
     resources:
         gpu=GPUS,
-        mem_mb=8000,
-        runtime=240,
+        mem_mb=megabytes("train_model", 8000),
+        runtime=minutes("train_model"),
     params:
         code=code("train_model"),
         model=lookup("{arm}/model", within=ARMS),

@@ -10,6 +10,8 @@ Tables and figures -> costs, verdict, report, reporting sheet.
 # The accounting of Slurm is asked where jobs are submitted; nodes may not reach it.
 localrules:
     summarise_costs,
+    write_report,
+    write_sheet,
 
 
 rule summarise_costs:

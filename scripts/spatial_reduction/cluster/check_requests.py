@@ -3,79 +3,134 @@
 import json
 import shlex
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
+from spatial_reduction.cluster.plugin_commands import options_of
+from spatial_reduction.cluster.slurm_site import most_allowed, read_limits, read_rights
 from spatial_reduction.runtime.errors import InputError
 from spatial_reduction.runtime.files import written_whole
 from spatial_reduction.runtime.log import say
 
-# The options that snakemake-executor-plugin-slurm makes of resources (its documentation, version 2.8).
-OPTIONS = {
-    "slurm_partition": "--partition",
-    "slurm_account": "--account",
-    "cluster": "--clusters",
-    "clusters": "--clusters",
-    "slurm_cluster": "--clusters",
-    "qos": "--qos",
-    "constraint": "--constraint",
-    "runtime": "--time",
-    "mem_mb": "--mem",
-    "mem_mb_per_cpu": "--mem-per-cpu",
-    "nodes": "--nodes",
-    "gres": "--gres",
-}
-Request = Mapping[str, int | str]
+Request = Mapping[str, Any]
+UNITS = {"-t": "minutes", "--mem": "memory in MB"}
 
 
-def sbatch_options(request: Request) -> list[str]:
-    """Return the options of sbatch for what a job asks, as the executor plugin would give them.
+def check_requests(requests: Sequence[Request], output: str | Path, jobs: int | None = None) -> None:
+    """Let `sbatch --test-only` judge every different request, and the limits that it does not look at.
+
+    Nothing is queued. A time beyond what partition, account and QOS allow would pend for ever (`sbatch` takes it
+    unless the site sets EnforcePartLimits): refused at the first attempt, cut to the limit at a later one.
 
     Args:
-        request: resources of Snakemake, and `_cores` for the threads.
-    """
-    asked = {name: value for name, value in request.items() if value}
-    if "mem_mb_per_cpu" in asked:
-        asked.pop("mem_mb", None)
-    options = [f"{option}={asked[name]}" for name, option in OPTIONS.items() if name in asked]
-    if "gpu_model" in asked:
-        options.append(f"--gpus={asked['gpu_model']}:{asked.get('gpu', 1)}")
-    elif "gpu" in asked:
-        options.append(f"--gpus={asked['gpu']}")
-    if request.get("cpus_per_gpu"):
-        options.append(f"--cpus-per-gpu={request['cpus_per_gpu']}")
-    else:
-        options.append(f"--cpus-per-task={request.get('cpus_per_task', request['_cores'])}")
-    return options + shlex.split(str(request.get("slurm_extra", "")))
-
-
-def check_requests(requests: Mapping[str, Request], output: str | Path) -> None:
-    """Let `sbatch --test-only` judge every different request; nothing is queued.
-
-    Args:
-        requests: by name of the rule; empty where jobs run on this machine.
+        requests: each {name, attempt, count, gpus, minutes, command}: `command` is the options of sbatch, `count` the
+            number of jobs of that kind; or {name, problem}. Empty where jobs run on this machine.
         output: JSON, the findings in words.
+        jobs: the most that Snakemake submits at a time.
 
     Raises:
         InputError: Slurm would not accept one, or has no node that could ever run it.
     """
-    kinds: dict[tuple[str, ...], list[str]] = {}
-    for name, request in requests.items():
-        kinds.setdefault(tuple(sbatch_options(request)), []).append(name)
-    refused = []
-    for options, names in kinds.items():
+    refused = [f"{each['name']}: {each['problem']}" for each in _distinct(requests) if "problem" in each]
+    asked = [each for each in requests if "problem" not in each]
+    kinds: dict[tuple[str, ...], list[Request]] = {}
+    for each in asked:
+        kinds.setdefault(tuple(_own_options(each["command"])), []).append(each)
+    limits = read_limits() if asked else {}
+    findings = []
+    for options, alike in kinds.items():
+        names = ", ".join(dict.fromkeys(_named(each) for each in alike))
+        given, is_first = options_of(options), any(each["attempt"] == 1 for each in alike)
+        over = {
+            option: most
+            for option, most in most_allowed(limits, given).items()
+            if given.get(option, "").isdecimal() and int(given[option]) > most
+        }
+        said = [
+            f"{what} {given[option]}, and {over[option]} is the most"
+            for option, what in UNITS.items()
+            if option in over
+        ]
+        if over and is_first:
+            refused.append(f"{names}: asks for {'; '.join(said)} that {_limited_by(given)} allows")
+            continue
+        if over:
+            findings.append(
+                f"{names}: would ask for {'; '.join(said)} that {_limited_by(given)} allows, and asks for that"
+            )
+            options = tuple(str(over.get(before, option)) for before, option in pairwise(["", *options]))
         command = ["sbatch", "--test-only", *options, "--wrap", "true"]
         answer = subprocess.run(command, capture_output=True, text=True, check=False)
         if answer.returncode:
-            refused.append(f"{', '.join(names)} (sbatch {shlex.join(options)}: {_reason(answer.stderr)})")
+            refused.append(f"{names} (sbatch {shlex.join(options)}: {_reason(answer.stderr)})")
+        else:
+            findings.append(f"Slurm accepts {shlex.join(options)} ({names})")
     if refused:
         raise InputError(
             f"Slurm refuses the jobs of {'; '.join(refused)}. Change set-threads, set-resources or "
             "default-resources in the profile"
         )
-    findings = [f"Slurm accepts {' '.join(options)} ({', '.join(names)})" for options, names in kinds.items()]
+    if asked:
+        findings += [*_queue_limit(asked, jobs), _bill(asked)]
     with written_whole(output) as partial:
         partial.write_text(json.dumps(findings or ["jobs run on this machine, nothing is asked of Slurm"]))
+
+
+def _distinct(requests: Sequence[Request]) -> list[Request]:
+    return list({(each["name"], each.get("problem")): each for each in requests}.values())
+
+
+def _own_options(command: Sequence[str]) -> list[str]:
+    """Return the options without those that name the job and its log."""
+    own, skip = [], False
+    for option in command:
+        if skip:
+            skip = False
+        elif option in ("--job-name", "--output", "--comment"):
+            skip = True
+        elif option not in ("--parsable", "--export=ALL"):
+            own.append(option)
+    return own
+
+
+def _named(request: Request) -> str:
+    return request["name"] if request["attempt"] == 1 else f"{request['name']} at attempt {request['attempt']}"
+
+
+def _limited_by(given: Mapping[str, str]) -> str:
+    names = {"-p": "partition", "-A": "account", "--qos": "QOS"}
+    return " or ".join(f"{what} {given[option]}" for option, what in names.items() if option in given) or "the default"
+
+
+def _queue_limit(asked: Sequence[Request], jobs: int | None) -> list[str]:
+    """Say so if the queue takes fewer jobs of this user than Snakemake would submit."""
+    rights = read_rights()
+    most = {(kind, name): count for kind, table in (rights.jobs or {}).items() for name, count in table.items()}
+    used = {("account", rights.accounts[0])} if rights.accounts else set()
+    used |= {("qos", rights.qos[0])} if rights.qos else set()
+    for each in asked:
+        for before, option in pairwise(["", *each["command"]]):
+            used |= {("account", option)} if before == "-A" else set()
+            used |= {("qos", option.removeprefix("--qos="))} if option.startswith("--qos=") else set()
+    return [
+        f"{kind} {name} lets {count} of your jobs into the queue at a time; the others wait: set jobs: {count}"
+        for (kind, name), count in most.items()
+        if (kind, name) in used and (jobs is None or jobs > count)
+    ]
+
+
+def _bill(asked: Sequence[Request]) -> str:
+    """Return what the first attempts ask for together."""
+    first = [each for each in asked if each["attempt"] == 1]
+    chains = sum(each["count"] for each in first if each["name"].startswith("chain "))
+    with_gpu = [each for each in first if each["gpus"]]
+    hours = sum(each["count"] * each["gpus"] * each["minutes"] for each in with_gpu) / 60
+    cores = sum(each["count"] * each["minutes"] for each in first if not each["gpus"]) / 60
+    jobs = sum(each["count"] for each in first)
+    without = f"{cores:.0f} hours of jobs without a GPU"
+    return f"asked for: {jobs} jobs, {chains} of them chains; {hours:.0f} GPU hours, and {without}"
 
 
 def conclude_preflight(node: str | Path, requests: str | Path) -> None:

@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from spatial_reduction.cluster.slurm_site import least_limit
+from spatial_reduction.cluster.slurm_site import most_allowed
 from spatial_reduction.runtime.errors import FINAL
 
 # What sbatch says when it cannot know whether the controller took the job.
@@ -35,6 +35,14 @@ ACTIVE |= {"STAGE_OUT", "STOPPED", "REQUEUE_HOLD", "REQUEUE_FED", "RESV_DEL_HOLD
 # Ended by no fault of its own: back into the queue under the same number, with the same request.
 TAKEN_AWAY = {"PREEMPTED", "NODE_FAIL", "BOOT_FAIL"}
 FAILURES = {"CANCELLED", "DEADLINE", "FAILED", "OUT_OF_MEMORY", "TIMEOUT"}  # those that the plugin knows
+# What Snakemake and srun add at the end of every failed job; what a line of the cause looks like.
+CHATTER = re.compile(
+    r"srun: |slurmstepd: (?!.*(DUE TO|oom))|Exiting because|Complete log|Shutting down"
+    r"|\[|Error in |RuleException|\w*Error:$|At least"
+)
+TELLS = re.compile(
+    r"^stopped by|Error\b|No such file|not found|No module|[Kk]illed|DUE TO|ermission denied|[Uu]nable to"
+)
 SHIM = """#!/bin/sh
 {conf}exec {call} "$@"
 """
@@ -76,7 +84,9 @@ def submit(folder: str, sbatch: str, *arguments: str) -> int:
     Waits as long as the queue is full or the controller does not answer. Refuses a job whose last attempt ended with
     an error that a repetition would meet again.
     """
-    run, options = Run(Path(folder)), _options(arguments)
+    run, options = Run(Path(folder)), options_of(arguments)
+    if not {"--comment", "--job-name", "--output"} <= options.keys():  # not by the plugin
+        os.execv(sbatch, [sbatch, *arguments])
     comment, name = options["--comment"], options["--job-name"]
     final = run.final_words(comment)
     if final:
@@ -109,7 +119,7 @@ def submit(folder: str, sbatch: str, *arguments: str) -> int:
 
 def tell_states(folder: str, command: str, *arguments: str) -> int:
     """Answer the plugin's status question, `NUMBER|STATE` a line; hand any other question to the command itself."""
-    run, options = Run(Path(folder)), _options(arguments)
+    run, options = Run(Path(folder)), options_of(arguments)
     if options.get("--format") not in ("%i|%T", "JobIdRaw,State"):
         os.execv(command, [command, *arguments])
     bin_of_slurm = Path(command).parent
@@ -188,15 +198,15 @@ class Run:
         return next((line for line in reversed(lines) if line.startswith(FINAL)), "")
 
     def within_limits(self, arguments: Sequence[str], options: Mapping[str, str]) -> list[str]:
-        """Return the arguments with a time limit that partition and QOS allow."""
+        """Return the arguments with no more minutes and memory than partition, account, QOS and nodes allow."""
         limits = json.loads((self.folder / "limits.json").read_text())
-        allowed = least_limit(limits, options.get("-p", ""), options.get("-A", ""), options.get("--qos", ""))
         cut = list(arguments)
-        if "-t" in options and allowed is not None and int(options["-t"]) > allowed:
-            cut[cut.index("-t") + 1] = str(allowed)
-            self.note(
-                f"{options['--comment']} would ask for {options['-t']} minutes; {allowed} are allowed and asked for"
-            )
+        for option, most in most_allowed(limits, options).items():
+            if option in options and options[option].isdecimal() and int(options[option]) > most:
+                cut[cut.index(option) + 1] = str(most)
+                self.note(
+                    f"{options['--comment']} would ask for {option} {options[option]}; it asks for the {most} allowed"
+                )
         return cut
 
     def _rows(self, name: str, columns: int) -> list[list[str]]:
@@ -222,7 +232,21 @@ def _understood(run: Run, scontrol: str, number: str, state: str) -> str:
         state = "FAILED"
     state = state if state == "COMPLETED" or state in FAILURES else "FAILED"
     run.end(number, state)
+    if state != "COMPLETED":
+        job = next((job for job in run.jobs() if job.number == number), None)
+        if job:
+            run.note(f"job {number} ({job.comment}) ended as {state}: {last_words(job.log)}")
     return state
+
+
+def last_words(log: Path) -> str:
+    """Return the line of a job's Slurm log that says best why it failed."""
+    if not log.exists():
+        return f"it left no log, so its node could not write below {log.parent}, or it never started"
+    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    lines = [line for line in lines if not CHATTER.match(line)]
+    tell = [line for line in lines if line.startswith(FINAL)] or [line for line in lines if TELLS.search(line)]
+    return (tell or lines or ["its log is empty"])[-1][:300]
 
 
 def _accounted(sacct: Path, numbers: Sequence[str]) -> dict[str, str]:
@@ -268,7 +292,7 @@ def _submitted(run: Run, comment: str, log: str, answer: str) -> int:
     return 0
 
 
-def _options(arguments: Sequence[str]) -> dict[str, str]:
+def options_of(arguments: Sequence[str]) -> dict[str, str]:
     """Return {option: value} of `--option value`, `--option=value` and `-o value`."""
     found = {}
     for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):

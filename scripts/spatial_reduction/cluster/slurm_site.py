@@ -3,6 +3,7 @@
 import getpass
 import re
 import subprocess
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from spatial_reduction.runtime.errors import InputError
@@ -19,12 +20,14 @@ class Partition:
         gpus: the most of each kind on one node, {model: count}; the model is "" where GPUs have no type.
         shares: the kinds of shares of a GPU, of `shard` and `mps`.
         cores, memory_mb: the most of one node.
+        is_preempted: whether jobs of others may take its jobs off their nodes.
     """
 
     name: str
     minutes: int | None
     is_default: bool
     is_up: bool
+    is_preempted: bool
     groups: tuple[str, ...]
     accounts: tuple[str, ...]
     gpus: dict[str, int]
@@ -38,12 +41,14 @@ class Rights:
     """What the accounting lets this user do.
 
     Attributes:
+        groups: of the user, on this machine.
         accounts: that the user may charge, the default first; empty without accounting.
         qos: that the user may use, the default first.
         minutes: the longest job, {"account": {name: minutes}, "qos": {name: minutes}}; without a limit, no entry.
         jobs: the most jobs in the queue at a time, likewise.
     """
 
+    groups: tuple[str, ...] = ()
     accounts: tuple[str, ...] = ()
     qos: tuple[str, ...] = ()
     minutes: dict[str, dict[str, int]] | None = None
@@ -73,6 +78,7 @@ def read_partitions() -> list[Partition]:
                 minutes=minutes_of(fields["MaxTime"]),
                 is_default=fields["Default"] == "YES",
                 is_up=fields["State"] == "UP",
+                is_preempted=fields.get("PreemptMode", "OFF") not in ("OFF", "(null)"),
                 groups=_names(fields["AllowGroups"]),
                 accounts=_names(fields["AllowAccounts"]),
                 gpus=gpus,
@@ -89,8 +95,9 @@ def read_rights() -> Rights:
     own = ["user", getpass.getuser(), "withassoc"]
     rows = _accounting("show", *own, "format=account,qos,defaultqos,defaultaccount,maxwall,maxsubmit")
     limits = _accounting("show", "qos", "format=name,maxwall,maxsubmitpu,maxsubmitpa")
+    groups = tuple(ask("id", "-Gn").split())
     if not rows:
-        return Rights()
+        return Rights(groups)
     accounts, qos = [], []
     minutes: dict[str, dict[str, int]] = {"account": {}, "qos": {}}
     jobs: dict[str, dict[str, int]] = {"account": {}, "qos": {}}
@@ -102,31 +109,43 @@ def read_rights() -> Rights:
     for name, wall, *most in limits:
         _enter(minutes["qos"], name, minutes_of(wall))
         _enter(jobs["qos"], name, min(filter(None, map(_count, most)), default=None))
-    return Rights(tuple(dict.fromkeys(accounts)), tuple(qos), minutes, jobs)
+    return Rights(groups, tuple(dict.fromkeys(accounts)), tuple(qos), minutes, jobs)
 
 
 def read_limits() -> dict[str, dict[str, int]]:
     """Return the longest job in minutes, {"partition": {name: minutes}, "account": ..., "qos": ...}; no entry: any.
 
-    The name "" stands for the default partition, account and QOS.
+    The name "" stands for the default partition, account and QOS. `memory` has the MB of a partition's largest node.
     """
     partitions, rights = read_partitions(), read_rights()
-    limits: dict[str, dict[str, int]] = {"partition": {}} | (rights.minutes or {"account": {}, "qos": {}})
+    limits: dict[str, dict[str, int]] = {"partition": {}, "memory": {}} | (rights.minutes or {"account": {}, "qos": {}})
     for each in partitions:
         for name in [each.name, *([""] if each.is_default else [])]:
             _enter(limits["partition"], name, each.minutes)
+            _enter(limits["memory"], name, each.memory_mb)
     for kind, names in (("account", rights.accounts), ("qos", rights.qos)):
         if names:
             _enter(limits[kind], "", limits[kind].get(names[0]))
     return limits
 
 
-def least_limit(limits: dict[str, dict[str, int]], partitions: str, account: str, qos: str) -> int | None:
-    """Return the minutes that a job in one of `partitions` (comma-separated) may ask for; None: any."""
-    of_partitions = [limits["partition"].get(name) for name in partitions.split(",")]
-    found = [] if None in of_partitions else [max(of_partitions)]
-    found += [limits[kind][name] for kind, name in (("account", account), ("qos", qos)) if name in limits[kind]]
-    return min(found, default=None)
+def most_allowed(limits: Mapping[str, Mapping[str, int]], given: Mapping[str, str]) -> dict[str, int]:
+    """Return the most that a job may ask for, {"-t": minutes, "--mem": MB}; what has no limit is left out.
+
+    Args:
+        limits: as `read_limits` returns them.
+        given: its options of sbatch, of which -p (partitions, comma-separated), -A and --qos count.
+    """
+    partitions = given.get("-p", "").split(",")
+    others = [limits[kind].get(given.get(option, "")) for kind, option in (("account", "-A"), ("qos", "--qos"))]
+    minutes, memory = (_largest(limits[kind].get(name) for name in partitions) for kind in ("partition", "memory"))
+    minutes = min(filter(None, [minutes, *others]), default=None)
+    return {option: most for option, most in (("-t", minutes), ("--mem", memory)) if most is not None}
+
+
+def _largest(values: Iterable[int | None]) -> int | None:
+    values = list(values)
+    return None if None in values else max(values)
 
 
 def minutes_of(time: str) -> int | None:
