@@ -12,7 +12,8 @@ from spatial_reduction.training.epoch import choose_precision
 
 @pytest.fixture(autouse=True)
 def restored():
-    """Leave the precision of this process as it was."""
+    """Begin and end with PyTorch's own defaults, whatever tests before this one have entered."""
+    torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = True, False
     yield
     torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = True, False
 
