@@ -9,10 +9,7 @@ from snakemake.utils import update_config
 
 from experiments import ROOT
 from spatial_reduction.data.inspection import Inspection, Looked, Value
-from spatial_reduction.evaluation.overlays import class_colours
 from spatial_reduction.report.data_check import (
-    SIDE,
-    draw_labels,
     estimate_work,
     format_duration,
     group_reasons,
@@ -121,21 +118,6 @@ def test_a_swapped_mapping_and_values_without_class_are_said(page):
 
 def test_a_batch_larger_than_the_data_is_said(page):
     assert "training.batch_size: 50 is more than the 7 training images" in page(training={"batch_size": 50}).text
-
-
-def test_outlines_have_the_colour_of_their_class_and_lie_inside_it():
-    image, labels = np.full((8, 8, 1), 9, np.uint8), np.zeros((8, 8), np.uint8)
-    labels[2:6, 2:6] = 1
-    drawn = draw_labels(image, labels, [1])
-    assert drawn.shape[0] >= SIDE
-    times = len(drawn) // 8
-    inside = np.zeros(drawn.shape[:2], bool)
-    inside[2 * times : 6 * times, 2 * times : 6 * times] = True
-    is_line = (drawn == class_colours(2)[1]).all(axis=2)
-    assert (drawn[~is_line] == 9).all()
-    assert not is_line[~inside].any()
-    assert is_line[2 * times, 2 * times : 6 * times].all()
-    assert not is_line[4 * times, 4 * times]
 
 
 def test_classes_are_proposed_as_their_values_look(settings):

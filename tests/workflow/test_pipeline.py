@@ -49,7 +49,7 @@ def whole_run(tmp_path_factory):
 def test_a_whole_run_ends_in_tables_figures_and_a_self_contained_report(whole_run):
     results = whole_run / "results/demo"
     figures = {"thresholds", "iterations", "learning_curves", "kept_pixels", "cost", "examples_top_50"}
-    figures |= {"ladder", "contrasts", "heat_map", "robustness", "reliability", "sources"}
+    figures |= {"labels", "ladder", "contrasts", "heat_map", "robustness", "reliability", "sources"}
     for suffix, magic in (("png", b"\x89PNG"), ("pdf", b"%PDF")):
         found = {path.stem: path.read_bytes()[:4] for path in (results / "figures").glob(f"*.{suffix}")}
         assert found == dict.fromkeys(figures, magic)

@@ -16,7 +16,7 @@ from spatial_reduction.networks.model_file import load_model
 
 CHECKOUT = ["config", "envs", "profiles", "scripts", "workflow"]
 
-DATA = {"draw_synthetic_pets": 1, "prepare_dataset": 1, "write_intact_mask": 1}
+DATA = {"draw_synthetic_pets": 1, "plot_labels": 1, "prepare_dataset": 1, "write_intact_mask": 1}
 TABLES = {"collect_tables": 1, "compare_arms": 1, "measure_convergence": 1, "write_sheet": 1}
 MEASURED_ONCE = {"measure_references": 1}  # of the data alone
 PLOTS = ["plot_thresholds", "plot_iterations", "plot_learning_curves", "plot_kept_pixels", "plot_cost"]

@@ -12,7 +12,7 @@ def figures():
     plots = ["ladder", "contrasts"] if len(ARMS) > 1 else []
     plots += ["thresholds", "iterations", "heat_map", "learning_curves"]
     plots += ["robustness"] if set(EVALUATION["protocols"]) - {"intact", "self_masked", "label_masked"} else []
-    plots += ["reliability", "kept_pixels", "cost"]
+    plots += ["reliability", "kept_pixels", "cost", "labels"]
     plots += [f"examples_top_{chain.threshold}" for chain in method_chains()]
     return plots + (["sources"] if config["report"]["sources"] else [])
 
@@ -110,6 +110,21 @@ rule plot_sources:
         text_size=config["report"]["text_size"],
     script:
         "../../scripts/{params.drawn_by}.py"
+
+
+use rule plot_sources as plot_labels with:
+    """Draw images of every split with the outlines of their labels."""
+    input:
+        dataset="<results>/dataset.h5",
+    output:
+        report("<results>/figures/<figure>.png", caption="../report/labels.rst", category="Figures"),
+        expand("<results>/figures/<figure>.{suffix}", suffix=config["report"]["formats"]),
+    pathvars:
+        figure="labels",
+    params:
+        drawn_by="plot_labels",
+        code=code("plot_labels"),
+        foreground=config["evaluation"]["foreground"],
 
 
 use rule plot_sources as plot_examples with:

@@ -11,18 +11,15 @@ import jinja2
 import numpy as np
 import yaml
 from PIL import Image
-from scipy import ndimage
 
 from spatial_reduction.data.inspection import Inspection, guess_roles, inspect_data, kind_counts, size_counts
-from spatial_reduction.data.labels import IGNORED
 from spatial_reduction.data.splits import SPLITS
-from spatial_reduction.evaluation.overlays import class_colours, outlines
+from spatial_reduction.evaluation.overlays import class_colours
+from spatial_reduction.report.label_outlines import IGNORED_COLOUR, draw_labels
 from spatial_reduction.runtime.files import written_whole
 from spatial_reduction.runtime.log import say
 
-SIDE = 220  # least side in pixels of a picture of the contact sheet
 LISTED = 50  # pairs that are left out, and groups of twins, that are named
-IGNORED_COLOUR = (255, 255, 255)
 # Cost of the saliency of an image in forward passes of the network (docs/results.md, sources of saliency).
 PASSES = {
     "probability": 1.1,
@@ -264,26 +261,6 @@ def list_legend(found: Inspection, config: Mapping[str, Any]) -> list[tuple[str,
     if any(pair.labels is not None and (pair.labels == len(classes)).any() for pair in found.pairs):
         legend.append(("values of no class", _hex(colours[len(classes)])))
     return [*legend, ("ignored", _hex(np.array(IGNORED_COLOUR)))] if config["dataset"]["ignored_labels"] else legend
-
-
-def draw_labels(image: np.ndarray, labels: np.ndarray, outlined: Sequence[int]) -> np.ndarray:
-    """Return an image with the outlines of its classes, uint8 (n S, n S, 3), enlarged to SIDE pixels at least.
-
-    A line is drawn inside of its class, as wide as half a pixel of the image, 2 pixels at least.
-
-    Args:
-        image: uint8 (S, S, 3) or (S, S, 1).
-        labels: uint8 (S, S).
-        outlined: classes whose outlines are drawn, in their colours; ignored pixels are outlined in white.
-    """
-    times = max(1, -(-SIDE // len(image)))
-    pixels = np.broadcast_to(image, (*image.shape[:2], 3)).repeat(times, axis=0).repeat(times, axis=1)
-    large = labels.repeat(times, axis=0).repeat(times, axis=1)
-    colours = class_colours(IGNORED + 1)
-    colours[IGNORED] = IGNORED_COLOUR
-    line = ndimage.binary_dilation(outlines(large), iterations=max(1, times // 2 - 1))
-    drawn = line & np.isin(large, [*outlined, IGNORED])
-    return np.where(drawn[..., None], colours[large], pixels)
 
 
 def _embedded(pixels: np.ndarray) -> str:

@@ -45,6 +45,8 @@ CAPTIONS = {
     "training alone gives.",
     "kept_pixels": "What each iteration trains on: the share of all pixels, and of each true class, that is kept.",
     "cost": "Test score against training time. A removed pixel costs as much as a kept one: convolutions are dense.",
+    "labels": "Images of every split as the networks see them, with the outlines of their labels; evenly spaced, none "
+    "chosen by hand.",
     "sources": "Test images, evenly spaced over the test split, scored by several sources of saliency that ask one "
     "model. Above: the rank of each pixel's score within its image, as masks see it; below: what the mask leaves.",
     "examples": "Test images through one chain, evenly spaced over the test split. Saliency is what the named "
