@@ -17,6 +17,7 @@ include: "workflow/rules/configuration.smk"
 include: "workflow/rules/design.smk"
 include: "workflow/rules/code.smk"
 include: "workflow/rules/paths.smk"
+include: "workflow/rules/records.smk"
 include: "workflow/rules/slurm.smk"
 include: "workflow/rules/minutes.smk"
 include: "workflow/rules/data.smk"
@@ -69,3 +70,12 @@ onstart:
     refuse_leftover_jobs()
     stand_before_slurm()
     KEPT_CODE.note_run()
+    RECORDS.keep()
+
+
+onsuccess:
+    RECORDS.keep()
+
+
+onerror:
+    RECORDS.keep()

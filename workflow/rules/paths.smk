@@ -1,6 +1,7 @@
 """Where files lie: the input functions of the rules, by name. No rules."""
 
-PICTURE_LIST = workflow.pathvars.apply("<results>/pictures.json")
+RESULTS = workflow.pathvars.apply("<results>")
+PICTURE_LIST = f"{RESULTS}/pictures.json"
 
 
 def made_data(wildcards):

@@ -1,0 +1,93 @@
+"""A run that was copied, moved or lost its records plans nothing needless, and what differs is still seen."""
+
+import shutil
+
+import pytest
+
+from experiments import nested, run_snakemake, tiny
+
+CHAIN = "{}/single_pass/top_100/seed_1/metrics.csv"
+RUN = "results/demo"
+TRAINING = {"train_single_pass", "evaluate_model"}
+
+
+def overrides(root="raw", **changes):
+    return tiny(dataset={"source": "oxford_pet", "root": root}, **changes)
+
+
+@pytest.fixture(scope="module")
+def finished(pets, tmp_path_factory):
+    """A folder with pictures and one finished chain; not to be changed."""
+    folder = tmp_path_factory.mktemp("finished")
+    shutil.copytree(pets, folder / "raw")
+    done = run_snakemake(folder, CHAIN.format(RUN), overrides=overrides())
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def copy_anew(source, target):
+    """Copy as `cp -r` does: every file has the time of its copy."""
+    shutil.copytree(source, target, copy_function=shutil.copy)
+
+
+def planned(folder, results=RUN, **settings):
+    """Return the rules that a plan runs."""
+    done = run_snakemake(folder, "--dry-run", CHAIN.format(results), overrides=overrides(**settings))
+    assert done.returncode == 0, done.stderr
+    return {line.split()[1].rstrip(":") for line in done.stdout.splitlines() if line.startswith("rule ")}
+
+
+def test_a_copied_run_plans_nothing_and_then_reruns_what_is_changed(finished, tmp_path):
+    copy_anew(finished, tmp_path / "copy")
+    assert planned(tmp_path / "copy") == set()
+    assert planned(tmp_path / "copy", training={"learning_rate": 0.001}) == TRAINING
+
+
+def test_results_alone_in_a_new_folder_plan_nothing(finished, tmp_path):
+    copy_anew(finished / "results", tmp_path / "results")
+    copy_anew(finished / "raw", tmp_path / "elsewhere/pets")
+    assert planned(tmp_path, root="elsewhere/pets") == set()
+    assert planned(tmp_path, root=str(tmp_path / "elsewhere/pets"), training={"epochs": 2}) == TRAINING
+    picture = next((tmp_path / "elsewhere/pets/images").iterdir())
+    picture.write_bytes(picture.read_bytes() + b"\0")
+    assert planned(tmp_path, root="elsewhere/pets") >= {"prepare_dataset", *TRAINING}
+
+
+def test_results_under_another_name_plan_nothing(finished, tmp_path):
+    folder = shutil.copytree(finished, tmp_path / "copy")
+    (folder / "results/demo").rename(folder / "results/first")
+    changes = {"pathvars": {"results": "results/first"}}
+    assert planned(folder, "results/first", **changes) == set()
+    assert planned(folder, "results/first", **changes, model={"widths": [2, 2]}) == TRAINING
+
+
+@pytest.mark.parametrize("change", ["training.learning_rate", "training.batch_size"])
+def test_lost_records_hide_no_changed_setting(finished, tmp_path, change):
+    folder = shutil.copytree(finished, tmp_path / "copy")
+    shutil.rmtree(folder / ".snakemake")
+    assert planned(folder, **nested(change, 2 if change.endswith("size") else 0.5)) == TRAINING
+
+
+def test_a_file_of_another_run_is_not_taken_for_the_recorded_one(finished, tmp_path):
+    folder = shutil.copytree(finished, tmp_path / "copy")
+    model = folder / CHAIN.format(RUN).replace("metrics.csv", "iteration_1/model.safetensors")
+    content = bytearray(model.read_bytes())
+    content[-1] ^= 1
+    model.write_bytes(content)
+    shutil.rmtree(folder / ".snakemake")
+    done = run_snakemake(folder, "--dry-run", CHAIN.format(RUN), overrides=overrides())
+    assert done.returncode == 1
+    assert (
+        f"nothing tells what made {RUN}/single_pass/top_100/seed_1/iteration_1/model.safetensors; delete" in done.stderr
+    )
+
+
+def test_results_without_any_record_are_refused(finished, tmp_path):
+    folder = shutil.copytree(finished, tmp_path / "copy")
+    shutil.rmtree(folder / ".snakemake")
+    (folder / RUN / "records.json").unlink()
+    done = run_snakemake(folder, "--dry-run", CHAIN.format(RUN), overrides=overrides())
+    assert done.returncode == 1
+    assert "pathvars.results: nothing tells what made results/demo/dataset.h5 and 5 more; delete them" in done.stderr
+    shutil.rmtree(folder / RUN)
+    assert planned(folder) >= {"prepare_dataset", *TRAINING}

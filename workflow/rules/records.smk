@@ -1,0 +1,136 @@
+"""Snakemake's records of what made each file, kept with the results as well: so they survive a copy, a moved folder, and a
+lost `.snakemake`. No rules.
+
+Every start brings them back, and gives each file that is still the recorded one the time of its record. So a copy plans
+nothing, and what differs (settings, code, pictures) is seen as ever. A result without any record is refused.
+"""
+
+import base64
+
+METADATA = ".snakemake/metadata"  # one file per output: Snakemake's own place and form
+INCOMPLETE = ".snakemake/incomplete"
+SAMPLE = 1 << 16  # bytes at both ends of a file: they hold a model's first weights, a table's last row
+COSTLY = {"dataset.h5", "model.safetensors", "history.csv", "mask.h5", "kept_pixels.csv", "counts.h5"}
+
+
+def longest_name(folder):
+    os.makedirs(folder, exist_ok=True)
+    return os.pathconf(folder, "PC_NAME_MAX") - 1
+
+
+def record_path(folder, path):
+    """Return where Snakemake keeps what it knows of an output."""
+    name, longest = base64.urlsafe_b64encode(path.encode()).decode(), longest_name(folder)
+    parts = [name[start : start + longest] for start in range(0, len(name), longest)]
+    return os.path.join(folder, *(f"@{part}" for part in parts[:-1]), parts[-1])
+
+
+def recorded_paths(folder):
+    """Return {output: file of its record} of all records of a folder."""
+    found = {}
+    for place, _, names in os.walk(folder):
+        above = "".join(part.removeprefix("@") for part in os.path.relpath(place, folder).split(os.sep) if part != ".")
+        for name in names:
+            with suppress(ValueError):
+                found[base64.urlsafe_b64decode(above + name).decode()] = os.path.join(place, name)
+    return found
+
+
+def by_variable(path):
+    """Return a path with the path variable that it lies below, <results> or <resources>; None if below none."""
+    for variable in ("results", "resources", "logs"):
+        folder = workflow.pathvars.apply(f"<{variable}>")
+        if path.startswith(f"{folder}/"):
+            return f"<{variable}>{path.removeprefix(folder)}"
+    return None
+
+
+def with_paths(record, change):
+    """Return a record with its paths changed."""
+    renamed = {key: [change(path) or path for path in record.get(key) or []] for key in ("input", "log")}
+    checksums = {change(path) or path: value for path, value in (record.get("input_checksums") or {}).items()}
+    return {**record, **renamed, "input_checksums": checksums}
+
+
+def timed_file(path):
+    """Return the file whose time Snakemake takes for an output's."""
+    return os.path.join(path, ".snakemake_timestamp") if os.path.isdir(path) else path
+
+
+def sample(path):
+    """Return a digest of both ends of a file."""
+    with open(path, "rb") as file:
+        ends = file.read(SAMPLE)
+        file.seek(max(0, os.path.getsize(path) - SAMPLE))
+        return sha256(ends + file.read()).hexdigest()[:32]
+
+
+class Records:
+    """The records of these results, {output by path variable: {size, changed, sample, record}}."""
+
+    def __init__(self, place):
+        self.place, self.stored, self.written = place, {}, 0
+        with suppress(OSError, ValueError), open(place) as file:
+            self.stored = json.load(file)
+            self.written = os.path.getmtime(place)
+
+    def bring_back(self):
+        """Give Snakemake the records that it lacks, and recorded files the times of their records."""
+        known, brought = recorded_paths(METADATA), 0
+        for name, entry in self.stored.items():
+            path = workflow.pathvars.apply(name)
+            with suppress(FileNotFoundError, NotADirectoryError):
+                file = timed_file(path)
+                about = os.stat(file)
+                is_timed = about.st_mtime_ns == entry["changed"]
+                if about.st_size != entry["size"] or not (is_timed or sample(file) == entry["sample"]):
+                    continue
+                if not is_timed:
+                    os.utime(file, ns=(about.st_atime_ns, entry["changed"]))
+                if path not in known:
+                    target = record_path(METADATA, path)
+                    os.makedirs(os.path.dirname(target), exist_ok=True)
+                    with open(target, "w") as record:
+                        json.dump(with_paths(entry["record"], workflow.pathvars.apply), record)
+                brought += path not in known or not is_timed
+        if brought:
+            print(f"{RESULTS}: {brought} files were copied or moved here, and their records with them", file=sys.stderr)
+
+    def refuse_unknown(self):
+        """Stop if there are results that nothing tells the origin of: they would be taken for those that are asked for."""
+        known = recorded_paths(METADATA).keys() | recorded_paths(INCOMPLETE).keys()
+        found = [os.path.join(place, name) for place, _, names in os.walk(RESULTS) for name in names if name in COSTLY]
+        unknown = sorted(set(found) - known)
+        names = f"{unknown[0]} and {len(unknown) - 1} more" if len(unknown) > 1 else "".join(unknown)
+        what = f"nothing tells what made {names}; delete them, and they are made again"
+        refuse_unless(not unknown, "pathvars.results", what)
+
+    def keep(self):
+        """Write the records of all files that were made since, whole; where that cannot be, the next start does."""
+        new = 0
+        for path, record in recorded_paths(METADATA).items():
+            name = by_variable(path)
+            with suppress(OSError, ValueError):
+                if name is None or (name in self.stored and os.path.getmtime(record) < self.written):
+                    continue
+                with open(record) as file:
+                    told = with_paths(json.load(file), by_variable)
+                if self.stored.get(name, {}).get("record") == told:
+                    continue
+                file = timed_file(path)
+                about = os.stat(file)
+                version = {"size": about.st_size, "changed": about.st_mtime_ns, "sample": sample(file)}
+                self.stored[name], new = {**version, "record": told}, new + 1
+        if new:
+            with suppress(OSError):
+                os.makedirs(RESULTS, exist_ok=True)
+                partial = f"{self.place}.{platform.node()}-{os.getpid()}"
+                with open(partial, "w") as file:
+                    json.dump(self.stored, file)
+                os.replace(partial, self.place)
+
+
+RECORDS = Records(f"{RESULTS}/records.json")
+if workflow.is_main_process:
+    RECORDS.bring_back()
+    RECORDS.refuse_unknown()
