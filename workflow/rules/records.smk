@@ -69,14 +69,14 @@ class Records:
     """The records of these results, {output by path variable: {size, changed, sample, record}}."""
 
     def __init__(self, place):
-        self.place, self.stored, self.written = place, {}, 0
+        self.place, self.stored, self.written, self.known = place, {}, 0, set(recorded_paths(METADATA))
         with suppress(OSError, ValueError), open(place) as file:
             self.stored = json.load(file)
             self.written = os.path.getmtime(place)
 
     def bring_back(self):
         """Give Snakemake the records that it lacks, and recorded files the times of their records."""
-        known, brought = recorded_paths(METADATA), 0
+        brought = 0
         for name, entry in self.stored.items():
             path = workflow.pathvars.apply(name)
             with suppress(FileNotFoundError, NotADirectoryError):
@@ -87,18 +87,19 @@ class Records:
                     continue
                 if not is_timed:
                     os.utime(file, ns=(about.st_atime_ns, entry["changed"]))
-                if path not in known:
+                if path not in self.known:
                     target = record_path(METADATA, path)
                     os.makedirs(os.path.dirname(target), exist_ok=True)
                     with open(target, "w") as record:
                         json.dump(with_paths(entry["record"], workflow.pathvars.apply), record)
-                brought += path not in known or not is_timed
+                brought += path not in self.known or not is_timed
+                self.known.add(path)
         if brought:
             print(f"{RESULTS}: {brought} files were copied or moved here, and their records with them", file=sys.stderr)
 
     def refuse_unknown(self):
         """Stop if there are results that nothing tells the origin of: they would be taken for those that are asked for."""
-        known = recorded_paths(METADATA).keys() | recorded_paths(INCOMPLETE).keys()
+        known = self.known | recorded_paths(INCOMPLETE).keys()
         found = [os.path.join(place, name) for place, _, names in os.walk(RESULTS) for name in names if name in COSTLY]
         unknown = sorted(set(found) - known)
         names = f"{unknown[0]} and {len(unknown) - 1} more" if len(unknown) > 1 else "".join(unknown)
@@ -130,7 +131,7 @@ class Records:
                 os.replace(partial, self.place)
 
 
-RECORDS = Records(f"{RESULTS}/records.json")
 if workflow.is_main_process:
+    RECORDS = Records(f"{RESULTS}/records.json")
     RECORDS.bring_back()
     RECORDS.refuse_unknown()
