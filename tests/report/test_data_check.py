@@ -10,6 +10,7 @@ from snakemake.utils import update_config
 from experiments import ROOT
 from spatial_reduction.data.inspection import Inspection, Looked, Value
 from spatial_reduction.report.data_check import (
+    PASSES,
     estimate_work,
     format_duration,
     group_reasons,
@@ -155,7 +156,7 @@ def test_the_estimate_adds_up_the_jobs_by_hand(config):
     assert rows["training"].jobs == 2 + 2 + 4
     assert rows["training"].total == pytest.approx(2 * narrow + 2 * wide + 4 * narrow)
     assert rows["training"].each == pytest.approx(wide)
-    assert rows["saliency"].total == pytest.approx(4 * (2 + 10 * 0.1 * 0.2))
+    assert rows["saliency"].total == pytest.approx(4 * (2 + 10 * 0.1 * PASSES["oracle"]))
     views = 4 * (3 + 1)  # three severities of noise, one self-masked; and all iterations on 6 images
     assert rows["evaluation"].total == pytest.approx(
         2 * (2 + 0.1 * (views + 6)) + 2 * (2 + 0.2 * (views + 6)) + 2 * (2 + 0.1 * (views + 18))

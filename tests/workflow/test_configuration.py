@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -5,6 +6,7 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from experiments import ROOT, SCHEMA, nested
+from spatial_reduction.report.data_check import PASSES
 
 EXPERIMENTS = sorted({path.name for path in (ROOT / "config").glob("*.yaml")} - {"config.yaml"})
 OVERLAYS = ["laptop.yaml", "ablation.yaml", "full.yaml", "a_a.yaml", "sliding_window.yaml", "pretrained.yaml"]
@@ -334,6 +336,23 @@ def test_every_key_is_described():
         if not {"description", "$ref"} & set(value)
     ]
     assert undescribed == []
+
+
+def test_every_key_is_in_the_reference():
+    text = (ROOT / "config/README.md").read_text()
+    code = " ".join(re.findall(r"```.*?```|`[^`]+`", text, re.DOTALL))
+    keys = {
+        f"{place}.{key}": key
+        for place, schema in subschemas(SCHEMA)
+        if place != "config"
+        for key in schema.get("properties", {})
+    }
+    assert len(keys) > 100
+    assert [place for place, key in keys.items() if not re.search(rf"\b{key}\b", code)] == []
+
+
+def test_every_source_of_saliency_has_a_cost_in_the_estimate_of_a_check():
+    assert set(PASSES) == set(SCHEMA["$defs"]["source"]["enum"])
 
 
 def test_every_section_is_closed():
