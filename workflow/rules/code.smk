@@ -136,8 +136,12 @@ def module_files(module):
 
 @cache
 def library(script, *modules):
-    """List a script and the library modules that it imports, directly or not, and those that it loads by name."""
-    listed = {f"{checkout('scripts')}/{script}.py", *(file for module in modules for file in module_files(module))}
+    """List a script and the library modules that it imports, directly or not, and those that it loads by name.
+
+    A module may be a file of the user's own.
+    """
+    loaded = (file for module in modules for file in ([module] if module.endswith(".py") else module_files(module)))
+    listed = {f"{checkout('scripts')}/{script}.py", *loaded}
     queue = list(listed)
     while queue:
         imported = {file for module in source(queue.pop())[1] for file in module_files(module)}
@@ -230,20 +234,50 @@ def words_of(name):
     return digest_of
 
 
-def saliency_code(wildcards):
-    return code_digest("compute_saliency", f"saliency.{ARMS[wildcards.arm]['reduction']['source']}")
+def source_module(source):
+    """Return what holds a source of saliency: a module of the library, or the user's file."""
+    return source if source.endswith(".py") else f"saliency.{source}"
 
 
-def examples_code(wildcards):
-    return code_digest("render_examples", f"saliency.{ARMS[wildcards.arm]['reduction']['source']}")
+def network_file(arm):
+    """List the file of an arm's network, if that is the user's own."""
+    path = ARMS[arm]["model"].get("path")
+    return [path] if path else []
+
+
+def network_code(script):
+    """Return the function that tells the code of a rule that builds the network of its arm."""
+
+    def code_of(wildcards):
+        return code_digest(script, *network_file(wildcards.arm))
+
+    return code_of
+
+
+def own_network(wildcards):
+    """Return the section `model` of an arm whose network is code of the user's: what its jobs may run."""
+    arm = wildcards.get("arm", config["report"]["method"])
+    return ARMS[arm]["model"] if ARMS[arm]["model"]["name"] == "file" else None
+
+
+def scoring_code(script):
+    """Return the function that tells the code of a rule that asks the arm's source of saliency."""
+
+    def code_of(wildcards):
+        return code_digest(
+            script, source_module(ARMS[wildcards.arm]["reduction"]["source"]), *network_file(wildcards.arm)
+        )
+
+    return code_of
 
 
 def evaluation_code(wildcards):
     """Code of an evaluation: the oracle makes the masks of `label_masked`, the arm's source those of `self_masked`."""
     reduction = ARMS[wildcards.arm]["reduction"]
-    own = [f"saliency.{reduction['source']}"] if reduction["iterations"] > 1 else []
-    return code_digest("evaluate_model", "saliency.oracle", *own)
+    own = [source_module(reduction["source"])] if reduction["iterations"] > 1 else []
+    return code_digest("evaluate_model", "saliency.oracle", *own, *network_file(wildcards.arm))
 
 
 def sources_code(wildcards):
-    return code_digest("render_sources", *(f"saliency.{name}" for name in config["report"]["sources"]))
+    asked = map(source_module, config["report"]["sources"])
+    return code_digest("render_sources", *asked, *network_file(config["report"]["method"]))

@@ -12,6 +12,7 @@ NETWORK_KEYS = {
     "unet": {"widths", "padding", "dropout", "initialisation"},
     "sliding_window": {"widths", "window"},
     "encoder_unet": {"widths", "encoder", "weights", "freeze_normalisation"},
+    "file": {"path", "class", "arguments", "stride", "bottleneck"},
 }
 
 
@@ -52,12 +53,16 @@ def refuse_wrong_arm(name, arm):
         refuse_wrong_windows(name, arm)
     if model["name"] == "encoder_unet":
         refuse_wrong_encoder(name, arm)
+    if model["name"] == "file":
+        refuse_wrong_own_network(name, arm)
+    check_source(reduction["source"], f"arms.{name}.source")
     is_padded = model["name"] == "unet" and model["padding"] == "same"
-    stride = 2 ** (len(model["widths"]) - 1) if is_padded else 1
+    stride = model["stride"] if model["name"] == "file" else 2 ** (len(model["widths"]) - 1) if is_padded else 1
+    needs = "model.stride says" if model["name"] == "file" else f"{len(model['widths'])} widths need"
     refuse_unless(
         config["dataset"]["image_size"] % stride == 0,
         "dataset.image_size",
-        f"{config['dataset']['image_size']} is not divisible by {stride}, as {len(model['widths'])} widths need (arm {name})",
+        f"{config['dataset']['image_size']} is not divisible by {stride}, as {needs} (arm {name})",
     )
     refuse_wrong_loss(name, arm)
 
@@ -104,6 +109,27 @@ def refuse_wrong_encoder(name, arm):
         refuse_unless(os.path.isfile(given), key, what)
 
 
+def refuse_wrong_own_network(name, arm):
+    """Ask for what a network of the user's lacks."""
+    model, source, key = arm["model"], arm["reduction"]["source"], f"arms.{name}.model"
+    what = f"{model['class']}: name a class, and its file in model.path or its package as package:Class"
+    refuse_unless(model["class"] and (model["path"] is None) == (":" in model["class"]), f"{key}.class", what)
+    if model["path"]:
+        check_path(model["path"], f"{key}.path")
+        refuse_unless(os.path.isfile(model["path"]), f"{key}.path", f"{model['path']}: no such file")
+    what = "say by what the sides of its images must be divisible; 1 if they may have any size"
+    refuse_unless(model["stride"], f"{key}.stride", what)
+    what = f"name the layer whose features {source} weighs, as the network's named_modules() call it"
+    refuse_unless(model["bottleneck"] or "grad_cam" not in source, f"{key}.bottleneck", what)
+
+
+def check_source(source, key):
+    """Refuse a source of the user's whose file is not there."""
+    if source.endswith(".py"):
+        check_path(source, key)
+        refuse_unless(os.path.isfile(source), key, f"{source}: no such file")
+
+
 def resolve_arm(arm):
     """Return an arm as its jobs need it: epochs of the whole chain, thresholds as in paths, no key that means nothing."""
     model, training, reduction = arm["model"], arm["training"], arm["reduction"]
@@ -139,6 +165,8 @@ refuse_unless(
 check_names(EVALUATION["comparators"], ARMS, "evaluation.comparators")
 check_names(EVALUATION["controls"], ARMS, "evaluation.controls")
 check_names([config["report"]["method"]], ARMS, "report.method")
+for asked in config["report"]["sources"]:
+    check_source(asked, "report.sources")
 
 
 def is_chain(arm):

@@ -28,6 +28,7 @@ rule evaluate_model:
         runtime=minutes("evaluate_model"),
     params:
         code=evaluation_code,
+        network=own_network,
         evaluation={
             "class_groups": GROUPS,
             **{

@@ -38,7 +38,8 @@ rule render_examples:
         gpu=GPUS,
         mem_mb=4000,
     params:
-        code=examples_code,
+        code=scoring_code("render_examples"),
+        network=own_network,
         images=config["report"]["images"],
         reduction=arm_settings(
             "source",
@@ -78,6 +79,7 @@ rule render_sources:
         runtime=120,
     params:
         code=sources_code,
+        network=own_network,
         sources=config["report"]["sources"],
         images=config["report"]["images"],
         thresholds=ARMS[config["report"]["method"]]["reduction"]["thresholds"],

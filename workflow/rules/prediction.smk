@@ -58,7 +58,8 @@ rule predict_images:
         mem_mb=4000,
         runtime=240,
     params:
-        code=code("predict_images"),
+        code=network_code("predict_images"),
+        network=own_network,
         dataset={
             "classes": CLASSES,
             **{key: config["dataset"][key] for key in ("image_size", "colour", "intensity_range")},
@@ -86,7 +87,8 @@ rule export_model:
     resources:
         mem_mb=4000,
     params:
-        code=code("export_model"),
+        code=network_code("export_model"),
+        network=own_network,
         dataset={"classes": CLASSES, **{key: config["dataset"][key] for key in ("image_size", "colour")}},
     script:
         "../../scripts/export_model.py"

@@ -27,7 +27,8 @@ rule compute_saliency:
         mem_mb=megabytes("compute_saliency", 4000),
         runtime=minutes("compute_saliency"),
     params:
-        code=saliency_code,
+        code=scoring_code("compute_saliency"),
+        network=own_network,
         scoring=arm_settings("source", "rank", "shuffle", "saliency_images", "classes_of_interest"),
         removal=arm_settings("fill", "removes"),
         device=config["training"]["device"],
@@ -86,7 +87,7 @@ rule train_model:
         mem_mb=megabytes("train_model", 8000),
         runtime=minutes("train_model"),
     params:
-        code=code("train_model"),
+        code=network_code("train_model"),
         model=lookup("{arm}/model", within=ARMS),
         training=lookup("{arm}/training", within=ARMS),
         removal=arm_settings("fill", "removes", "intact_share", "crop"),

@@ -10,6 +10,7 @@ import torch
 from spatial_reduction.networks.base import Network
 from spatial_reduction.networks.encoder_unet import EncoderUNet
 from spatial_reduction.networks.encoder_weights import load_encoder
+from spatial_reduction.networks.own_network import OwnNetwork, trust_network
 from spatial_reduction.networks.sliding_window import SlidingWindow
 from spatial_reduction.networks.unet import UNet
 from spatial_reduction.runtime.errors import InputError
@@ -20,6 +21,7 @@ NETWORKS: dict[str, Callable[..., Network]] = {
     "unet": UNet,
     "sliding_window": SlidingWindow,
     "encoder_unet": EncoderUNet,
+    "file": OwnNetwork,
 }
 
 
@@ -49,6 +51,7 @@ def build_model(
     Raises:
         InputError: the file does not fit, or `model` asks for one and there is none.
     """
+    trust_network(model)
     torch.manual_seed(seed)
     architecture = describe_architecture(in_channels, classes, model)
     if not model.get("weights"):

@@ -4,10 +4,13 @@ import importlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 
 from spatial_reduction.runtime.device import Machine
+from spatial_reduction.runtime.errors import InputError
+from spatial_reduction.runtime.own_code import load_file
 
 Blocks = Iterable[tuple[np.ndarray, np.ndarray]]  # images uint8 (n, H, W, C), labels uint8 (n, H, W)
 
@@ -35,12 +38,28 @@ class Context:
 def stream_scores(source: str, blocks: Blocks, context: Context, rank: str = "highest") -> Iterator[np.ndarray]:
     """Yield the scores of a source, float32 (n, H, W), for blocks of images and labels.
 
+    A source is a module of this package, or the path of a file of Python with the same function.
+
     With `rank` "lowest" their sign is changed: what the source finds least relevant has the highest score.
     """
-    stream = importlib.import_module(f"spatial_reduction.saliency.{source}").stream_scores(blocks, context)
+    stream = _load_source(source).stream_scores(blocks, context)
     return stream if rank == "highest" else (-scores for scores in stream)
 
 
 def uses_labels(source: str) -> bool:
     """Return whether a source needs the true labels."""
-    return getattr(importlib.import_module(f"spatial_reduction.saliency.{source}"), "USES_LABELS", False)
+    return getattr(_load_source(source), "USES_LABELS", False)
+
+
+def _load_source(source: str) -> ModuleType:
+    """Return the module of a source: one of this package by its name, or the user's own by its file's.
+
+    Raises:
+        InputError: a file of the user's fails, or holds no function `stream_scores`.
+    """
+    if not source.endswith(".py"):
+        return importlib.import_module(f"spatial_reduction.saliency.{source}")
+    module = load_file(source)
+    if not callable(getattr(module, "stream_scores", None)):
+        raise InputError(f"{source}: holds no function stream_scores(blocks, context)")
+    return module

@@ -13,6 +13,7 @@ from spatial_reduction.data.dataset_file import Dataset
 from spatial_reduction.masks.apply_mask import Removal
 from spatial_reduction.networks.base import Network
 from spatial_reduction.networks.model_file import build_model, load_model, require_architecture, save_model
+from spatial_reduction.networks.own_network import trust_network
 from spatial_reduction.runtime.device import Machine, device_name
 from spatial_reduction.runtime.errors import InputError
 from spatial_reduction.runtime.files import file_digest, require_whole_table, write_table
@@ -214,6 +215,7 @@ def _first_weights(data: Dataset, files: TrainingFiles, model: Mapping[str, Any]
     channels, classes = data.image_shape[2], len(data.classes)
     if files.previous_model is None or start == "scratch":
         return build_model(channels, classes, model, seed, files.encoder)
+    trust_network(model)
     network = load_model(files.previous_model)
     require_architecture(files.previous_model, network, channels, classes, model)
     return network
