@@ -126,9 +126,20 @@ def test_a_rule_its_log_and_its_benchmark_share_one_name(rule):
 @pytest.mark.parametrize("rule", RULES)
 def test_a_rule_depends_on_the_code_of_its_own_script(rule):
     told = re.findall(r"^        code=(.+),$", read_directives(rule)["params"], re.MULTILINE)[0]
-    own = {"compute_saliency": "saliency_code", "evaluate_model": "evaluation_code"}
-    own |= {"render_examples": "examples_code", "render_sources": "sources_code"}
-    assert told == own.get(rule, f'code("{script_of(rule)}")')
+    script = script_of(rule)
+    asks = {"compute_saliency": "scoring_code", "render_examples": "scoring_code"}
+    asks |= dict.fromkeys(["train_model", "predict_images", "export_model"], "network_code")
+    own = {"evaluate_model": "evaluation_code", "render_sources": "sources_code"}
+    assert told == own.get(script, f'{asks.get(script, "code")}("{script}")')
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
+def test_a_script_whose_library_reads_models_says_what_code_they_may_run(library, path):
+    sources = ["saliency.probability"] if path.stem == "compute_saliency" else []
+    files = [Path(file) for file in library(path.stem, *sources)]
+    # A training trusts the section `model` that it is given.
+    reads = any("load_model(" in file.read_text() for file in files if file.stem not in ("model_file", "train"))
+    assert ("trust_network(snakemake.params.network)" in path.read_text()) == reads
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
