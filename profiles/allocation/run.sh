@@ -7,7 +7,7 @@
 #SBATCH --cpus-per-task=16
 #SBATCH --mem=64000
 #SBATCH --time=12:00:00
-#SBATCH --signal=B:INT@120
+#SBATCH --signal=B:TERM@120
 #SBATCH --output=chains-%j.log
 set -euo pipefail
 [ $# -gt 0 ] || { echo "usage: sbatch profiles/allocation/run.sh CONFIGFILE ..."; exit 2; }
@@ -19,6 +19,9 @@ if [ -n "${CUDA_VISIBLE_DEVICES:-}" ] && command -v nvidia-cuda-mps-control >/de
   export CUDA_MPS_PIPE_DIRECTORY CUDA_MPS_LOG_DIRECTORY=$CUDA_MPS_PIPE_DIRECTORY
   nvidia-cuda-mps-control -d || echo "MPS does not start; the jobs take turns"
 fi
-exec "$snakemake" --snakefile "$checkout/Snakefile" --workflow-profile "$checkout/profiles/allocation" \
+"$snakemake" --snakefile "$checkout/Snakefile" --workflow-profile "$checkout/profiles/allocation" \
   --cores "${SLURM_CPUS_PER_TASK:-all}" --resources "gpu=${CHAINS_PER_GPU:-8}" "mem_mb=${SLURM_MEM_PER_NODE:-64000}" \
-  --configfile "$@"
+  --configfile "$@" &
+run=$!
+trap 'trap "" TERM; kill -TERM 0' TERM # before the time limit: trainings stop at once, snakemake starts no more
+wait $run || wait $run

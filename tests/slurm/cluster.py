@@ -106,6 +106,7 @@ AccountingStorageEnforce=associations,limits,qos
 AccountingStorageTRES=gres/gpu
 JobAcctGatherType=jobacct_gather/linux
 PriorityType=priority/basic
+TaskProlog={folder}/task_prolog
 PreemptType=preempt/partition_prio
 PreemptMode=CANCEL
 PartitionName=gpu Nodes=n[1-2] Default=YES MaxTime=120 PreemptMode=OFF State=UP
@@ -170,6 +171,9 @@ def start(folder: Path, managed: bool = False) -> dict[str, str]:
         text.format(folder=folder, controller=controller, user=user, nodes="\n".join(nodes), database=database)
     )
     (folder / "plugstack.conf").touch()
+    prolog = folder / "task_prolog"  # of the managed cluster: what stands in this file changes the environment of jobs
+    prolog.write_text(f"#!/bin/sh\ncat {folder}/job_environment 2>/dev/null\nexit 0\n")
+    prolog.chmod(0o755)
     for index in range(2):
         (folder / f"dev/nvidia{index}").symlink_to("/dev/null")
     (folder / "gres.conf").write_text(f"AutoDetect=off\n{kind.gres.format(folder=folder)}\n")

@@ -219,3 +219,57 @@ def test_a_chain_that_asks_for_more_than_the_partition_allows_asks_for_what_it_a
     job = cluster.jobs("rule_draw_synthetic_pets")[-1]
     assert job["TimeLimit"] == "00:02:00"
     assert "would ask for 60 minutes; 2 are allowed and asked for" in done.stderr
+
+
+@pytest.mark.slow
+def test_the_profile_that_is_written_for_the_cluster_is_ready_and_typical_mistakes_are_named(cluster, home):
+    overrides = two_arms(seeds=[1, 2, 3, 4], training={"device": "cpu"})
+    options = cluster.options(overrides)
+    written = run_snakemake(home, "set_up_site", **options)
+    assert written.returncode == 0, written.stderr
+    assert "partition gpu: 120 minutes, GPUs a node: 2 a100, 2 v100, 4 cores, 16000 MB" in written.stderr
+    assert "scavenge" not in (home / "profiles/site/partitions.yaml").read_text()
+    own = ["--workflow-profile", str(home / "profiles/site"), "--slurm-init-seconds-before-status-checks", "1"]
+    ready = run_snakemake(home, "preflight", *own, "--set-threads", "prepare_dataset=2", **options)
+    assert ready.returncode == 0, ready.stderr
+    assert "Slurm accepts -A lab -p " in ready.stderr
+    assert "-p members" not in ready.stderr
+    assert re.search(r"asked for: \d+ jobs, 8 of them chains; 0 GPU hours", ready.stderr)
+    assert ready.stderr.count("\nready\n") == 1
+
+    mistakes = {
+        "render_examples:slurm_partition=nowhere": "invalid partition specified: nowhere",
+        "draw_synthetic_pets:qos=nope": "Invalid qos specification",
+        "write_intact_mask:slurm_partition=members": "User's group not permitted to use this partition",
+        "prepare_dataset:constraint=nowhere": "Invalid feature specification",
+        "compare_arms:runtime=500": r"tail: asks for minutes 5\d\d, and 120 is the most that partition gpu allows",
+        "train_model:slurm_partition=cpu": "chain saliency: its jobs travel together and disagree on slurm_partition: ",
+    }
+    arguments = ["--default-resources", "slurm_partition=gpu", "mem_mb=2000", "runtime=5", "at_once=1"]
+    refused = run_snakemake(home, "preflight", *PROFILE, *arguments, "--set-resources", *mistakes, **options)
+    assert refused.returncode == 1
+    for what in mistakes.values():
+        assert re.search(what, refused.stderr), (what, refused.stderr)
+    arguments = ["--default-resources", "slurm_account=guests", "mem_mb=2000", "runtime=20", "qos=brief", "at_once=1"]
+    arguments += ["--set-resources", "write_intact_mask:mem_mb=90000"]
+    refused = run_snakemake(home, "preflight", *PROFILE, *arguments, **options)
+    assert "Invalid account or account/partition combination" in refused.stderr
+    assert "and 10 is the most that account guests or QOS brief allows" in refused.stderr
+    assert "memory in MB 90000, and 16000 is the most" in refused.stderr
+
+
+@pytest.mark.slow
+def test_what_a_node_lacks_is_told_in_its_words(cluster, home):
+    options = cluster.options(two_arms())
+    small = [*PROFILE, "--default-resources", "slurm_partition=gpu", "mem_mb=2000", "runtime=5", "--retries", "0"]
+    share = ["--set-resources", "check_node:gpu=0", "check_node:gres=shard:1"]
+    without = run_snakemake(home, "preflight", *small, *share, **options)
+    assert without.returncode == 1
+    assert re.search("error: n1: a GPU was asked for, and torch .* sees none", without.stderr)
+    (cluster.folder / "job_environment").write_text("export PYTHONHOME=/nowhere\n")
+    try:
+        blind = run_snakemake(home, "preflight", *small, **options)
+    finally:
+        (cluster.folder / "job_environment").unlink()
+    assert blind.returncode == 1
+    assert re.search(r"Slurm: job \d+ \(rule_check_node\) ended as FAILED: .*encodings", blind.stderr), blind.stderr

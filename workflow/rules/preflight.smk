@@ -168,7 +168,7 @@ rule set_up_site:
         "../../envs/analysis.yaml"
     params:
         code=code("set_up_site"),
-        folder=checkout("profiles/site"),
+        folder="profiles/site",
         command=command_of_run,
         needs_gpu=bool(GPUS),
     script:
