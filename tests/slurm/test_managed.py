@@ -181,18 +181,14 @@ def test_what_slurm_never_starts_and_what_never_succeeds_is_told_and_sent_once(c
     )
 
     # The limit is lowered while the run goes on, so that the request is not cut to it.
+    limits = home / ".snakemake/slurm/limits.json"
+    limits.unlink()
     run = start_snakemake(home, *wanted, *in_partition("cpu", runtime=60), **options)
-    await_that(
-        lambda: (
-            (home / ".snakemake/slurm/limits.json").exists()
-            and "cpu" in (home / ".snakemake/slurm/limits.json").read_text()
-        ),
-        run,
-    )
+    await_that(lambda: limits.exists() and "cpu" in limits.read_text(), run)
     cluster.ask("scontrol", "update", "partition=cpu", "MaxTime=30")
     try:
         begun = time.monotonic()
-        await_that(lambda: "PartitionTimeLimit" in (home / "stderr.txt").read_text())
+        await_that(lambda: "PartitionTimeLimit" in (home / "stderr.txt").read_text(), run)
         assert time.monotonic() - begun < 60
         run.wait(timeout=240)
     finally:

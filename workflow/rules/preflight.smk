@@ -63,6 +63,7 @@ rule check_node:
         "../../scripts/check_node.py"
 
 
+# A rule without output runs whenever it is asked for; a benchmark would count as output, and the second preflight do nothing.
 rule preflight:
     """Print what the checks found; fail if a thousand jobs would."""
     input:
@@ -70,8 +71,6 @@ rule preflight:
         requests="<results>/preflight/requests.json",
     log:
         "<logs>/preflight.log",
-    benchmark:
-        "<benchmarks>/preflight.tsv"
     retries: 0
     conda:
         "../../envs/analysis.yaml"
@@ -118,12 +117,8 @@ def command_of_run(wildcards):
 
 rule status:
     """Print which chains have ended, run, wait or failed, and how long the rest takes; beside a running snakemake."""
-    output:
-        temp(touch("<results>/preflight/status")),  # runs whenever it is asked for
     log:
         "<logs>/status.log",
-    benchmark:
-        "<benchmarks>/status.tsv"
     retries: 0
     conda:
         "../../envs/analysis.yaml"
@@ -137,12 +132,8 @@ rule status:
 
 rule preview:
     """Make tables, figures and report of the seeds for which all arms have ended, in a folder of their own."""
-    output:
-        temp(touch("<results>/preflight/preview")),  # runs whenever it is asked for
     log:
         "<logs>/preview.log",
-    benchmark:
-        "<benchmarks>/preview.tsv"
     retries: 0
     conda:
         "../../envs/analysis.yaml"
@@ -157,12 +148,8 @@ rule set_up_site:
     """Write a profile of this cluster below profiles/site, and the job that drives a run."""
     input:
         template=checkout("profiles/slurm/config.yaml"),
-    output:
-        temp(touch("<results>/preflight/set_up_site")),  # runs whenever it is asked for
     log:
         "<logs>/set_up_site.log",
-    benchmark:
-        "<benchmarks>/set_up_site.tsv"
     retries: 0
     conda:
         "../../envs/analysis.yaml"
