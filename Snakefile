@@ -12,6 +12,11 @@ include: "workflow/rules/files.smk"
 configfile: f"{workflow.basedir}/config/config.yaml"
 
 
+if OWN:
+
+    configfile: OWN
+
+
 include: "workflow/rules/terminal.smk"
 include: "workflow/rules/configuration.smk"
 include: "workflow/rules/design.smk"
@@ -67,6 +72,7 @@ rule export:
 
 onstart:
     refuse_closed_folders()
+    refuse_second_run()
     refuse_leftover_jobs()
     stand_before_slurm()
     KEPT_CODE.note_run()

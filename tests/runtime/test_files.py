@@ -1,4 +1,5 @@
 import errno
+import fcntl
 import hashlib
 import os
 import resource
@@ -316,3 +317,25 @@ def test_a_spreadsheet_computes_nothing_of_a_table(tmp_path):
 def test_markdown_shows_a_title_as_it_is():
     assert as_markdown("a*b* <script>\n[x](y) &lt;") == r"a\*b\* \<script\>\\n\[x\](y) \&lt;"
     assert as_markdown("Cats & dogs (2nd run)") == "Cats & dogs (2nd run)"
+
+
+def test_a_locked_file_is_read(tmp_path):
+    with create_hdf5(tmp_path / "a.h5", "mask") as file:
+        file["kept"] = [1]
+    with open(tmp_path / "a.h5", "rb") as locked:
+        fcntl.flock(locked, fcntl.LOCK_EX)
+        with open_hdf5(tmp_path / "a.h5", "mask") as file:
+            assert file["kept"][0] == 1
+
+
+def test_a_link_at_the_place_of_a_temporary_file_is_not_followed(tmp_path):
+    (tmp_path / "other").write_text("mine")
+    with written_whole(tmp_path / "first") as partial:
+        partial.write_text("warm")  # leftovers are removed once only, before the first write
+    planted = tmp_path / f".first.partial-{os.getpid()}"
+    planted.symlink_to(tmp_path / "other")
+    with written_whole(tmp_path / "first") as partial:
+        partial.write_text("new")
+    assert (tmp_path / "other").read_text() == "mine"
+    assert (tmp_path / "first").read_text() == "new"
+    assert not (tmp_path / "first").is_symlink()

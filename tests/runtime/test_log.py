@@ -124,3 +124,10 @@ def test_a_terminal_obeys_nothing_of_what_is_said(tmp_path, capsys):
     expected = "left out: \\x1b[2Ja\\x07.png\n  \\u202egnp.b \\udce9 päw猫\n"
     assert (tmp_path / "job.log").read_text() == capsys.readouterr().err == expected
     assert printable("a\nb\tc") == "a\\nb\\tc"
+
+
+def test_progress_counts_on_from_what_an_earlier_run_did():
+    bar = progress(range(3, 6), 5, "model", "epochs", done=2)
+    assert bar.n == 2
+    assert list(bar) == [3, 4, 5]
+    assert (bar.n, bar.total) == (5, 5)

@@ -38,6 +38,8 @@ def test_a_stopped_training_resumes_and_ends_with_the_same_bits(train, dataset_p
     process.send_signal(number)
     assert process.wait() == {signal.SIGKILL: -9, signal.SIGTERM: 128 + 15}[number]
     assert not (tmp_path / "killed.safetensors").exists()
+    so_far = pd.read_csv(tmp_path / "killed_so_far.csv")["epoch"].tolist()
+    assert so_far == list(range(1, len(so_far) + 1)) != []
     if number == signal.SIGTERM:
         assert not list(tmp_path.glob(".killed*"))  # half-written files
         assert (tmp_path / "killed.log").read_text().startswith("stopped by SIGTERM")
@@ -47,6 +49,7 @@ def test_a_stopped_training_resumes_and_ends_with_the_same_bits(train, dataset_p
     assert "resuming after epoch" in resumed
     assert equal(load_model(tmp_path / "killed.safetensors").state_dict(), undisturbed)
     assert pd.read_csv(tmp_path / "killed.csv")["epoch"].tolist() == list(range(1, 61))
+    assert not (tmp_path / "killed_so_far.csv").exists()
 
 
 @pytest.mark.parametrize("keep", ["last", "best"])

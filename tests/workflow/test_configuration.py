@@ -367,3 +367,24 @@ def test_every_section_is_closed():
 
 def test_gold_and_silver_truth_are_of_the_cell_tracking_challenge_alone(refusal):
     assert "Only the source cell_tracking has gold and silver truth" in refusal({"dataset": {"truth": "silver"}})
+
+
+def test_the_configuration_of_the_working_folder_lies_over_the_defaults_and_below_the_named_files(snakemake, tmp_path):
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config/config.yaml").write_text("seeds: [7, 8]\ntraining: {epochs: 4}\n")
+    done = snakemake("--dry-run", overrides={"seeds": [9], "arms": {"random": None, "oracle": None}})
+    assert done.returncode == 0, done.stderr
+    assert f"configuration: {ROOT}/config/config.yaml, config/config.yaml, overrides.yaml\n" in done.stderr
+    assert "seed_9" in done.stdout
+    assert "seed_7" not in done.stdout
+    done = snakemake("--dry-run", overrides={"training": {"epochs": 0}})
+    assert done.returncode == 1
+    (tmp_path / "config/config.yaml").write_text("seed: [7]\n")
+    done = snakemake("--dry-run")
+    assert "'seed' was unexpected" in done.stderr
+
+
+def test_a_file_of_data_after_what_changes_it_is_refused(snakemake):
+    done = snakemake("--dry-run", configfiles=["laptop.yaml", "oxford_pet.yaml"])
+    assert done.returncode == 1
+    assert "oxford_pet.yaml: describes the data; name it before " in done.stderr

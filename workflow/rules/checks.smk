@@ -153,3 +153,15 @@ def refuse_closed_folders():
     for key in ("results", "logs", "benchmarks"):
         folder = existing_part(config["pathvars"][key])
         refuse_unless(os.access(folder, os.W_OK), f"pathvars.{key}", f"{folder} cannot be written")
+
+
+def refuse_foreign_library():
+    """Stop if Python finds another library of this name before that of this workflow: jobs would import it in silence."""
+    for folder in sys.path:
+        found = os.path.join(folder, "spatial_reduction")
+        is_own = os.path.realpath(found) == os.path.realpath(checkout("scripts/spatial_reduction"))
+        is_foreign = not is_own and (
+            os.path.exists(f"{found}.py") or os.path.isfile(os.path.join(found, "__init__.py"))
+        )
+        what = f"{found} would replace the library of this workflow; take its folder off PYTHONPATH, or uninstall it"
+        refuse_unless(not is_foreign, "spatial_reduction", what)

@@ -5,6 +5,7 @@ With `keep_code` results stay although it changed; what was kept so is noted in 
 """
 
 import ast
+import importlib
 import json
 import platform
 import sys
@@ -58,6 +59,15 @@ class Remembered:
 def checkout(path):
     """Return a path of this checkout, relative: a moved checkout reruns nothing."""
     return os.path.relpath(os.path.join(workflow.basedir, path))
+
+
+def library_module(name):
+    """Import a module of the library that needs neither torch nor h5py, so that a plan needs none."""
+    sys.path.insert(0, checkout("scripts"))
+    try:
+        return importlib.import_module(f"spatial_reduction.{name}")
+    finally:
+        sys.path.pop(0)
 
 
 def computed_statements(body, is_class):

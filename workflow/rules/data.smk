@@ -9,16 +9,6 @@ import hashlib
 import time
 
 
-def library_of_data():
-    """Import how the library lists pictures: it needs the standard library alone, so a plan needs no torch or h5py."""
-    sys.path.insert(0, checkout("scripts"))
-    try:
-        from spatial_reduction.data import picture_list
-    finally:
-        sys.path.pop(0)
-    return picture_list
-
-
 def dataset_section(wildcards, input):
     """The section `dataset` with the folder of the pictures. It takes `input`, so Snakemake reruns nothing for it: a
     moved folder holds the same data."""
@@ -45,7 +35,7 @@ def listed_names(wildcards):
 @cache
 def given_pictures():
     """Digest of the pictures below `dataset.root`; while they are those of the data set's list, that of the list."""
-    root, library = DATASET["root"], library_of_data()
+    root, library = DATASET["root"], library_module("data.picture_list")
     read = Remembered(library.content_digest, "picture_digests")
     digest, pairs, known = library.read_list(PICTURE_LIST) or ("", "", {})
     if known and not os.path.isdir(root) and {"predict", "export"} >= set(workflow.dag_settings.targets) > set():

@@ -17,6 +17,15 @@ LEAVES_OUT = ("arms", "evaluation.class_groups")  # where null leaves out what a
 DEFAULTS = os.path.join(workflow.basedir, "config/config.yaml")
 
 
+def own_configuration():
+    """Return config/config.yaml of the folder where snakemake runs, which lies over the defaults; None: it is the same, or none."""
+    path = "config/config.yaml"
+    return path if os.path.isfile(path) and not os.path.samefile(path, DEFAULTS) else None
+
+
+OWN = own_configuration()
+
+
 def shown(path):
     """Return a path as it is printed: from the working directory, if it lies below."""
     relative = os.path.relpath(path)
@@ -72,6 +81,7 @@ def read_places(path):
                 not is_misread, f"{place}: {name}", f"YAML reads {value.value} as {reading}; write it as one number"
             )
         PLACES[name] = place
+    return set(own)
 
 
 def read_named(settings, section):
@@ -98,9 +108,20 @@ def refuse_unknown_profile(arguments):
     )
 
 
+def refuse_base_over_overlay(files, said):
+    """Refuse a file that describes the data after others that do not: it would replace what they are named for."""
+    describes = ["dataset.source" in said[path] for path in files]
+    base = describes.index(True) if any(describes) else 0
+    replaced = [path for path in files[:base] if said[path] & said[files[base]]]
+    what = f"describes the data; name it before {', '.join(map(shown, replaced))}, whose settings it would replace"
+    refuse_unless(not replaced, shown(files[base]) if files else "", what)
+
+
 # Later files over earlier ones. The jobs of a run read what was checked when it began.
 if workflow.is_main_process:
-    refuse_unknown_profile(sys.argv[1:])
-    for path in (DEFAULTS, *map(str, workflow.config_settings.configfiles)):
-        read_places(path)
+    named = [str(path) for path in workflow.config_settings.configfiles]
+    below = [DEFAULTS, *([OWN] if OWN else [])]
+    said = {path: read_places(path) for path in [*below, *named]}
+    refuse_base_over_overlay(named, said)
     read_named(workflow.config_settings.config, "")
+    print(f"configuration: {', '.join(map(shown, said))}", file=sys.stderr)

@@ -131,7 +131,16 @@ class Records:
                 os.replace(partial, self.place)
 
 
+refuse_foreign_library()
 if workflow.is_main_process:
     RECORDS = Records(f"{RESULTS}/records.json")
     RECORDS.bring_back()
     RECORDS.refuse_unknown()
+
+
+def refuse_second_run():
+    """Stop if another run, from this folder or another, writes the same results."""
+    other = library_module("runtime.sole_writer").hold_results(RESULTS)
+    refuse_unless(
+        other is None, "pathvars.results", f"{RESULTS} is being written by {other}; wait for it, or name another"
+    )

@@ -7,7 +7,7 @@ import io
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,8 @@ def written_whole(path: str | Path) -> Iterator[Path]:
     with _refusal_told(path, partial):
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(path)
+        partial.unlink(missing_ok=True)
+        os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))  # no planted link is followed
         try:
             yield partial
             with open(partial, "rb+") as file:
@@ -147,7 +149,8 @@ def open_hdf5(path: str | Path, kind: str) -> Iterator[h5py.File]:
     try:
         if has_wrong_checksum(path):
             raise InputError(f"{path}: damaged, a checksum differs; delete it and run again")
-        file = h5py.File(path, "r")
+        # Files are written whole and renamed, so no reader needs a lock; some disks have none.
+        file = h5py.File(path, "r", locking=False)
     except OSError as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{path}: not a readable HDF5 file ({reason}); delete it and run again") from error
@@ -225,6 +228,19 @@ def well_formed(path: str | Path) -> Iterator[None]:
     except MALFORMED as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"{path}: not as this workflow writes it ({reason}); delete it and run again") from error
+
+
+def append_row(path: str | Path, row: Mapping[str, Any], is_first: bool) -> None:
+    """Append one row to a CSV that is there to be watched while it grows; a full disk does not stop what is watched.
+
+    Args:
+        is_first: the table begins anew, with the names of its columns.
+    """
+    with suppress(OSError), open(path, "w" if is_first else "a", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=list(row), lineterminator="\n")
+        if is_first:
+            writer.writeheader()
+        writer.writerow(row)
 
 
 def write_table(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -93,10 +93,16 @@ def say(message: str) -> None:
     print("\n".join(map(printable, message.split("\n"))), file=sys.stderr)
 
 
-def progress(items: Iterable[Item], total: int, what: str, unit: str) -> tqdm:
-    """Iterate over `items`, printing one progress line at most every 10 seconds, none for short work."""
+def progress(items: Iterable[Item], total: int, what: str, unit: str, done: int = 0) -> tqdm:
+    """Iterate over `items`, printing one progress line at most every 10 seconds, none for short work.
+
+    Args:
+        total: with those that an earlier run did.
+        done: of `total`, by an earlier run.
+    """
     return tqdm(
         items,
+        initial=done,
         desc=what,
         total=total,
         unit=unit,

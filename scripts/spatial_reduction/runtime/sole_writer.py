@@ -4,6 +4,7 @@ A controller that answers late can start one job twice, and a node that seemed d
 holds the lock, this one waits; once that job is gone, it takes the lock over and goes on at what is there.
 """
 
+import atexit
 import json
 import os
 import platform
@@ -53,6 +54,25 @@ def sole_writer(path: str | Path) -> Iterator[None]:
         ended.set()
         beat.join()
         _remove(lock, own)
+
+
+def hold_results(folder: str | Path) -> str | None:
+    """Let this process be the one run that writes a folder of results, until it ends; return who is it instead, if any.
+
+    A run that was killed holds nothing: the next one takes over.
+    """
+    lock, own = Path(folder) / ".run", _myself() | {"folder": os.getcwd()}
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    while not _claim(lock, own):
+        holder = _read(lock)
+        if holder and not _is_gone(holder, own, lock):
+            return f"{_named(holder)}, started in {holder['folder']}"
+        if holder:
+            _remove(lock, holder)
+    ended = threading.Event()
+    threading.Thread(target=_beat, args=(lock, own, ended), daemon=True).start()
+    atexit.register(lambda: (ended.set(), _remove(lock, own)))
+    return None
 
 
 def _myself() -> dict[str, Any]:

@@ -16,7 +16,7 @@ from spatial_reduction.networks.model_file import build_model, load_model, requi
 from spatial_reduction.networks.own_network import trust_network
 from spatial_reduction.runtime.device import Machine, device_name
 from spatial_reduction.runtime.errors import InputError
-from spatial_reduction.runtime.files import file_digest, require_whole_table, write_table
+from spatial_reduction.runtime.files import append_row, file_digest, require_whole_table, write_table
 from spatial_reduction.runtime.log import progress, say
 from spatial_reduction.training.augmentation import build_augmentation
 from spatial_reduction.training.batches import Images, load_images
@@ -53,6 +53,12 @@ class TrainingFiles:
     previous_history: str | Path | None = None
     encoder: str | Path | None = None
     split_seed: int | None = None
+
+    @property
+    def history_so_far(self) -> Path:
+        """The history of a training that runs, for people to watch: a row at the end of every epoch."""
+        history = Path(self.history)
+        return history.with_stem(f"{history.stem}_so_far")
 
 
 def train_model(
@@ -109,6 +115,7 @@ def train_model(
     network.load_state_dict(weights)
     save_model(files.model, network)
     write_table(files.history, state.history)
+    files.history_so_far.unlink(missing_ok=True)
     end = state.history[-1]
     say(
         f"{files.model}: {end['epoch']} epochs on {device.type}, train loss {end['train_loss']:.4f}, "
@@ -155,12 +162,14 @@ def _run(
         if state.epoch == training["epochs"]:
             return state, network.state_dict()
         optimizer.load_state(parts["optimizer"])
+        for row in state.history:
+            append_row(files.history_so_far, row, is_first=row["epoch"] == 1)
         best = parts.get("best", {})
     schedule, monitor = training["schedule"], training["schedule"].get("monitor", "none")
     pace, plateau = Pace(), Plateau(schedule.get("factor", 1), schedule.get("patience", 0), **state.plateau)
     steps = -(-len(trainer.train) // trainer.batch_size)
-    left = training["epochs"] - state.epoch
-    epochs = progress(range(state.epoch + 1, training["epochs"] + 1), left, str(files.model), "epochs")
+    left = range(state.epoch + 1, training["epochs"] + 1)
+    epochs = progress(left, training["epochs"], str(files.model), "epochs", done=state.epoch)
     for epoch in epochs:
         begun = time.perf_counter()
         rates = rates_of_epoch(schedule, state.learning_rate, epoch, training["epochs"], steps)
@@ -178,6 +187,7 @@ def _run(
                 "precision": trainer.precision,
             }
         )
+        append_row(files.history_so_far, state.history[-1], is_first=epoch == 1)
         state.epoch = epoch
         if monitor != "none":
             loss = losses["train_loss" if monitor == "training" else "validation_loss"]
