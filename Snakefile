@@ -23,6 +23,7 @@ include: "workflow/rules/design.smk"
 include: "workflow/rules/code.smk"
 include: "workflow/rules/paths.smk"
 include: "workflow/rules/records.smk"
+include: "workflow/rules/gpu.smk"
 include: "workflow/rules/slurm.smk"
 include: "workflow/rules/minutes.smk"
 include: "workflow/rules/data.smk"
@@ -75,6 +76,7 @@ onstart:
     refuse_second_run()
     refuse_leftover_jobs()
     stand_before_slurm()
+    share_gpus()
     KEPT_CODE.note_run()
     RECORDS.keep()
 

@@ -112,7 +112,15 @@ def edited_hdf5(path):
 
 
 def start_snakemake(
-    directory, *arguments, overrides=None, configfiles=(), root=ROOT, environment=None, prefix=(), python=sys.executable
+    directory,
+    *arguments,
+    overrides=None,
+    configfiles=(),
+    root=ROOT,
+    environment=None,
+    prefix=(),
+    python=sys.executable,
+    gpus="",
 ):
     """Start the workflow of the checkout `root` in a working directory; return the process.
 
@@ -135,6 +143,8 @@ def start_snakemake(
         str(directory),
     ]
     command += ["--cores", "2", *arguments, *(["--configfile", *files] if files else [])]
+    # They pin numbers of the CPU and compare bytes: a GPU of this machine is none of their business.
+    environment = {**(os.environ if environment is None else environment), "CUDA_VISIBLE_DEVICES": gpus}
     with open(directory / "stdout.txt", "w") as out, open(directory / "stderr.txt", "w") as err:
         return subprocess.Popen(command, stdout=out, stderr=err, cwd=directory, env=environment)
 

@@ -310,3 +310,30 @@ def test_the_presets_keep_what_the_reference_run_kept(snakemake, real_data, tmp_
     assert kept_shares(folder, "saliency/top_90/seed_1", 7) == expected
     with h5py.File(folder / "dataset.h5") as file:
         assert file.attrs["classes"].tolist() == classes
+
+
+def most_at_once(log):
+    """The most jobs that asked for a GPU and ran at a time, by Snakemake's log."""
+    running, most, started = set(), 0, None
+    for line in log.splitlines():
+        if found := re.match(r"    jobid: (\d+)", line):
+            started = found[1]
+        elif re.search(r"    resources: .*\bgpu=1", line):
+            running.add(started)
+            most = max(most, len(running))
+        elif found := re.match(r"Finished jobid: (\d+)", line):
+            running.discard(found[1])
+    return most
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("gpus", "extra", "most"), [("GPU-a", [], 1), ("GPU-a", ["gpu=2"], 2), ("", [], 3)])
+def test_as_many_trainings_run_at_a_time_as_there_are_gpus_and_without_one_as_many_as_cores(
+    snakemake, tmp_path, gpus, extra, most
+):
+    models = [f"results/demo/single_pass/top_100/seed_{seed}/iteration_1/model.safetensors" for seed in (1, 2, 3)]
+    resources = ["--resources", *extra] if extra else []
+    done = snakemake(*models, "--cores", "3", *resources, overrides=tiny(seeds=[1, 2, 3]), gpus=gpus)
+    assert done.returncode == 0, done.stderr
+    (log,) = (tmp_path / ".snakemake/log").glob("*.log")
+    assert most_at_once(log.read_text()) == most

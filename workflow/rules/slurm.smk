@@ -10,9 +10,6 @@ from types import SimpleNamespace
 from snakemake.iocontainers import Wildcards
 from snakemake_interface_common.exceptions import WorkflowError
 
-# `device: cpu` asks for no GPU. What a training computes on is the configuration's affair, where it runs the profile's.
-GPUS = 0 if config["training"]["device"] == "cpu" else 1
-
 # The plugin takes it out of the environment where snakemake itself runs in a job.
 SLURM_CONF = os.environ.get("SLURM_CONF")
 

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from spatial_reduction.networks.base import Network
+from spatial_reduction.runtime.device import memory_told
 from spatial_reduction.runtime.errors import InputError
 
 
@@ -18,7 +19,8 @@ def compute_logits(model: Network, images: np.ndarray, device: torch.device) -> 
     Raises:
         InputError: a logit is not finite.
     """
-    with torch.inference_mode():
+    what = f"the prediction of {len(images)} images; fewer jobs at a time (--resources gpu=N) need less"
+    with memory_told(device, what), torch.inference_mode():
         logits = model(to_input(torch.from_numpy(images).to(device)))
         if not logits.isfinite().all():
             raise InputError("the model's logits are not finite")

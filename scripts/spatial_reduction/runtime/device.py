@@ -3,16 +3,25 @@
 PyTorch is imported where it is needed: a job whose source of saliency asks no model does without.
 """
 
+import os
 import platform
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spatial_reduction.runtime.allocation import keep_freed_memory
 from spatial_reduction.runtime.determinism import set_determinism
 from spatial_reduction.runtime.errors import InputError
+from spatial_reduction.runtime.gpu_share import VISIBLE, take_device
+from spatial_reduction.runtime.log import say
 
 if TYPE_CHECKING:
     import torch
+
+DRIVER = Path("/proc/driver/nvidia/version")
 
 
 @dataclass(frozen=True)
@@ -37,6 +46,8 @@ class Machine:
         """
         import torch
 
+        if self.device in ("auto", "cuda"):
+            take_device()
         torch.set_num_threads(self.threads)
         set_tf32(False)
         set_determinism(self.deterministic)
@@ -65,14 +76,65 @@ def choose_device(name: str) -> "torch.device":
     """
     import torch
 
+    reason = why_no_cuda() if name in ("auto", "cuda") else None
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
         name = next(kind for kind, is_there in available.items() if is_there)
     if not available[name]:
-        raise InputError(f"training.device: {name} is not available on this machine")
+        raise InputError(
+            f"training.device: {name} is not available on this machine" + (f": {reason}" if reason else "")
+        )
+    if reason:
+        say(f"this machine's GPU cannot be used: {reason}. Computing on {name}; training.device: {name} means that")
     if name == "cpu":
         keep_freed_memory()
     return torch.device(name)
+
+
+def why_no_cuda() -> str | None:
+    """Return in one line why PyTorch cannot use the GPU of this machine, most often a driver that is too old for it.
+
+    None where it can, or where no driver is there, or where CUDA_VISIBLE_DEVICES hides all GPUs.
+    """
+    import torch
+
+    with warnings.catch_warnings(action="ignore"):  # of the same reason, on two lines
+        if torch.cuda.is_available() or not DRIVER.exists() or os.environ.get(VISIBLE, "all") in ("", "-1"):
+            return None
+        if torch.version.cuda is None:
+            return f"torch {torch.__version__} is built without CUDA"
+        try:
+            torch.cuda.init()
+        except (RuntimeError, AssertionError) as error:
+            cause = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+            return f"torch {torch.__version__} is built for CUDA {torch.version.cuda}, and says: {cause}"
+    return None
+
+
+@contextmanager
+def memory_told(device: "torch.device", what: str) -> Iterator[None]:
+    """Turn what a full GPU raises into one line that says what was computed and how much of the memory others have.
+
+    Raises:
+        InputError: the memory of the device is full.
+    """
+    import torch
+
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise InputError(f"the memory of {device_name(device)} is full{_memory_use(device)}: {what}") from error
+
+
+def _memory_use(device: "torch.device") -> str:
+    import torch
+
+    if device.type != "cuda":
+        return ""
+    free, total = torch.cuda.mem_get_info(device)
+    own = torch.cuda.memory_reserved(device)
+    others = total - free - own
+    return f" ({total >> 20} MiB, of which this job has {own >> 20} and what else runs there {others >> 20})"
 
 
 def moved(tensor: "torch.Tensor", device: "torch.device") -> "torch.Tensor":

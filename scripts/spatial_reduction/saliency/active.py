@@ -42,6 +42,13 @@ def look(network: Network, images: torch.Tensor, classes_of_interest: Sequence[i
     return evidence.current()
 
 
+def shrink(images: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
+    """Return images shrunk to a shape (height, width), each pixel a mean; on an Apple GPU sides must divide for that."""
+    has_to_divide = images.device.type == "mps" and any(a % b for a, b in zip(images.shape[2:], shape, strict=True))
+    where = torch.device("cpu") if has_to_divide else images.device
+    return adaptive_avg_pool2d(images.to(where), tuple(shape)).to(images.device)
+
+
 def half_size(size: int, stride: int) -> int:
     """Return half of a side in pixels, rounded up to a multiple of the network's stride."""
     return -(-size // (2 * stride)) * stride
@@ -66,7 +73,7 @@ class _Evidence:
     ) -> None:
         self.network, self.images, self.interest = network, images, interest
         self.side = glimpse_side(*images.shape[2:], network.stride)
-        coarse = log_odds(network(adaptive_avg_pool2d(images, coarse_shape)), interest)
+        coarse = log_odds(network(shrink(images, coarse_shape)), interest)
         self.total = interpolate(coarse[:, None], size=images.shape[2:], mode="bilinear")[:, 0]
         self.looks = torch.ones_like(self.total)
 

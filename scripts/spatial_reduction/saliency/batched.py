@@ -9,6 +9,7 @@ from spatial_reduction.data.dataset_file import BLOCK_PIXELS
 from spatial_reduction.networks.base import Network
 from spatial_reduction.networks.inference import to_input
 from spatial_reduction.networks.model_file import load_model, require_architecture
+from spatial_reduction.runtime.device import memory_told
 from spatial_reduction.saliency.base import Blocks, Context
 
 # A backward pass needs all feature maps at once: about 25 of full width in a U-Net, 1 of 16 MiB at width 32.
@@ -39,6 +40,7 @@ def _cut(images: np.ndarray, batch_pixels: int) -> Iterator[np.ndarray]:
 
 
 def _score(network: Network, images: np.ndarray, score: Score, device: torch.device) -> np.ndarray:
-    with torch.inference_mode(False), torch.enable_grad():
+    what = f"the saliency of {len(images)} images; fewer jobs at a time (--resources gpu=N) need less"
+    with memory_told(device, what), torch.inference_mode(False), torch.enable_grad():
         scores = score(network, to_input(torch.from_numpy(images).to(device)))
         return scores.detach().to(torch.float32).cpu().numpy()

@@ -127,8 +127,14 @@ def _placed(stores: list[InFiles], device: torch.device, memory_mb: float | None
     if memory_mb and needed > SHARE_OF_MEMORY * memory_mb * 1e6:
         say(f"{needed / 1e6:,.2f} MB of images exceed half of the job's {memory_mb} MB: every epoch reads their files")
         return stores
-    fits = device.type != "cuda" or needed <= SHARE_OF_MEMORY * torch.cuda.mem_get_info()[0]
-    return [InMemory.load(store, device if fits else torch.device("cpu")) for store in stores]
+    loaded = [InMemory.load(store) for store in stores]
+    if device.type == "cuda" and needed > SHARE_OF_MEMORY * torch.cuda.mem_get_info()[0]:
+        return loaded
+    try:
+        return [store.moved(device) for store in loaded]
+    except torch.OutOfMemoryError:  # another job, which saw the same memory free, was faster
+        say(f"{needed / 1e6:,.2f} MB of images found no room on the GPU: they stay in the memory of the machine")
+        return loaded
 
 
 def _boxes(data: Dataset, mask: str | Path) -> torch.Tensor:

@@ -94,8 +94,8 @@ class InMemory:
     is_read_ahead: bool = False
 
     @classmethod
-    def load(cls, source: InFiles, device: torch.device) -> "InMemory":
-        """Read all images of files."""
+    def load(cls, source: InFiles) -> "InMemory":
+        """Read all images of files into the memory of the machine."""
         height, width, channels = source.data.image_shape
         pixels = torch.empty((len(source), height, width, channels), dtype=torch.uint8)
         labels = torch.empty((len(source), height, width), dtype=torch.uint8)
@@ -103,7 +103,11 @@ class InMemory:
             for some in torch.arange(len(source)).split(source.data.block):
                 pixels[some], labels[some], *_ = pick(some)
         weights = [] if source.weights is None else [source.weights]
-        return cls(tuple(tensor.to(device) for tensor in (pixels, labels, *weights)))
+        return cls((pixels, labels, *weights))
+
+    def moved(self, device: torch.device) -> "InMemory":
+        """Return the same images in the memory of a device."""
+        return InMemory(tuple(tensor.to(device) for tensor in self.tensors))
 
     def __len__(self) -> int:
         return len(self.tensors[0])

@@ -14,7 +14,7 @@ from spatial_reduction.masks.apply_mask import Removal
 from spatial_reduction.networks.base import Network
 from spatial_reduction.networks.model_file import build_model, load_model, require_architecture, save_model
 from spatial_reduction.networks.own_network import trust_network
-from spatial_reduction.runtime.device import Machine, device_name
+from spatial_reduction.runtime.device import Machine, device_name, memory_told
 from spatial_reduction.runtime.errors import InputError
 from spatial_reduction.runtime.files import append_row, file_digest, require_whole_table, write_table
 from spatial_reduction.runtime.log import progress, say
@@ -111,7 +111,10 @@ def train_model(
             "code": code,
         }
     )
-    state, weights = _run(trainer, training, files, identity)
+    what = f"a training of the network {model['name']} in batches of {training['batch_size']}; a smaller "
+    what += "training.batch_size, or fewer jobs at a time (--resources gpu=N), needs less"
+    with memory_told(device, what):
+        state, weights = _run(trainer, training, files, identity)
     network.load_state_dict(weights)
     save_model(files.model, network)
     write_table(files.history, state.history)
