@@ -43,7 +43,7 @@ def look(network: Network, images: torch.Tensor, classes_of_interest: Sequence[i
 
 
 def shrink(images: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
-    """Return images shrunk to a shape (height, width), each pixel a mean; on an Apple GPU sides must divide for that."""
+    """Return images shrunk to a shape (height, width), each pixel a mean. On an Apple GPU sides have to divide."""
     has_to_divide = images.device.type == "mps" and any(a % b for a, b in zip(images.shape[2:], shape, strict=True))
     where = torch.device("cpu") if has_to_divide else images.device
     return adaptive_avg_pool2d(images.to(where), tuple(shape)).to(images.device)
