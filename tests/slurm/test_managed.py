@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,11 @@ def home(cluster):
     folder = Path(tempfile.mkdtemp(prefix="alice-"))
     shutil.chown(folder, "alice", "alice")
     yield folder
+    record = folder / ".snakemake/slurm/pid"  # of a run that a failed test left
+    left = record.read_text() if record.exists() else "none"
+    with suppress(FileNotFoundError):
+        if str(folder) in Path(f"/proc/{left}/cmdline").read_text():
+            os.kill(int(left), signal.SIGKILL)
     cluster.ask("scancel", "--user=alice")
     await_that(lambda: not cluster.ask("squeue", "--noheader", "--user=alice").strip())
     shutil.rmtree(folder)
