@@ -21,7 +21,8 @@ def slurm(tmp_path, monkeypatch):
     """Programs that answer as Slurm's do; sbatch refuses more than 8 cores."""
     answers = {
         "scontrol": f"echo '{PARTITIONS}'",
-        "sinfo": f"echo '{NODES}'",
+        "sinfo": f"case $* in *%N*) printf 'n1|gpu:a100:2(S:0),shard:a100:8\\nn1|gpu:a100:2\\nn2|gpu:v100:4\\n';; "
+        f"*) echo '{NODES}';; esac",
         "sacctmgr": f"case $* in *qos\\ format*) printf '{QOS}';; *) printf '{USER}';; esac",
         "sbatch": "[[ $* = *cpus-per-task=9* ]] && { echo 'sbatch: error: too much' >&2; exit 1; }; true",
     }
@@ -35,7 +36,15 @@ def slurm(tmp_path, monkeypatch):
 
 def request(name, options, minutes=60, attempt=1, count=1, gpus=0):
     command = f"--parsable --job-name x --output y --export=ALL --comment z -t {minutes} {options}".split()
-    return {"name": name, "attempt": attempt, "count": count, "gpus": gpus, "minutes": minutes, "command": command}
+    return {
+        "name": name,
+        "attempt": attempt,
+        "count": count,
+        "gpus": gpus,
+        "minutes": minutes,
+        "seconds": 30 * minutes,
+        "command": command,
+    }
 
 
 def findings(tmp_path, *requests, jobs=None):
@@ -90,7 +99,10 @@ def test_a_short_queue_and_the_hours_are_told(slurm, tmp_path):
     asked = request("chain a", "-p gpu --qos=few", minutes=9, count=160, gpus=1), request("tail", "-p gpu", minutes=30)
     said = findings(tmp_path, *asked, jobs=200)
     assert "qos few lets 3 of your jobs into the queue at a time; the others wait: set jobs: 3" in said
-    assert "asked for: 161 jobs, 160 of them chains; 24 GPU hours" in said
+    assert (
+        "asked for: 161 jobs, 160 of them chains; 24 GPU hours, of which 12 are expected to be used, about 2.0 h on 6"
+        in said
+    )
     assert "set jobs" not in findings(tmp_path, *asked, jobs=3)
 
 

@@ -22,12 +22,13 @@ PASSES = {
 IMAGES = {"oxford_pet": (3680, 3669)}  # for training and test, where there is no folder to count in
 MARGIN = 1.6
 WARNING = 1  # minute: Slurm sends the warning of a time limit up to a minute early
+ESTIMATED = ("compute_saliency", "shrink_mask", "train_model", "train_single_pass", "evaluate_model")
 ITERATION = ("compute_saliency", "shrink_mask", "train_model")
 
 
 @cache
 def counted_images():
-    """Return how many images there are to train on (some of them for validation) and to test on, at most."""
+    """Return how many images there are to train on, to validate and to test on, at most."""
     dataset, limit = config["dataset"], config["dataset"]["limit"]
     if dataset["source"] == "synthetic":
         test = ceil(dataset["synthetic"]["images"] * dataset["split"]["test_share"] / 100)
@@ -37,7 +38,9 @@ def counted_images():
         train = test = ceil(files / 2)  # an image and its labels; how they are split is not known yet
     else:
         train, test = IMAGES.get(dataset["source"], (5000, 5000))
-    return (min(train, limit), min(test, limit)) if limit else (train, test)
+    train, test = (min(train, limit), min(test, limit)) if limit else (train, test)
+    validation = ceil(train * dataset["split"]["validation_share"] / 100)
+    return train - validation, validation, test
 
 
 def flops_of_image(model):
@@ -57,13 +60,13 @@ def speed():
 def seconds_of(job, arm):
     """Return the seconds that one job of a rule takes for an arm."""
     model, training, reduction = (ARMS[arm][section] for section in ("model", "training", "reduction"))
-    train, test = counted_images()
+    train, validation, test = counted_images()
     size = (config["dataset"]["image_size"] / 128) ** 2
     windows = training.get("windows", 1)
     forward = flops_of_image(model) / speed()
     if job in ("train_model", "train_single_pass"):
         step = max(3 * forward * windows * training["batch_size"], LEAST_STEP)
-        work = training["epochs"] * (ceil(train / training["batch_size"]) * step + train * forward)
+        work = training["epochs"] * (ceil(train / training["batch_size"]) * step + validation * forward)
     elif job == "compute_saliency":
         work = train * (forward * PASSES.get(reduction["source"], 1) + 2 * SECONDS_TO_READ * size)
     elif job == "shrink_mask":
@@ -71,7 +74,7 @@ def seconds_of(job, arm):
     else:
         rounds = reduction["iterations"] + len(config["evaluation"]["protocols"]) - 1
         copies = config["evaluation"]["test_time_augmentation"]
-        work = rounds * (train + test) * (forward * copies + SECONDS_TO_MEASURE * size)
+        work = rounds * (validation + test) * (forward * copies + SECONDS_TO_MEASURE * size)
     return SECONDS_TO_START + work
 
 

@@ -160,6 +160,10 @@ def slurm_request(name, count, jobs, attempt):
         "count": count,
         "gpus": resources.get("gpu") or int(bool(asks_share)),
         "minutes": resources.get("runtime") or 0,
+        "seconds": sum(
+            taken(step.name, its.arm) if step.name in ESTIMATED else 60 * member.resources.get("runtime", 0)
+            for (step, its, _), member in zip(jobs, members)
+        ),
         "command": shlex.split(command)[1:],
     }
 

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from spatial_reduction.cluster.plugin_commands import options_of
-from spatial_reduction.cluster.slurm_site import most_allowed, read_limits, read_rights
+from spatial_reduction.cluster.slurm_site import count_gpus, most_allowed, read_limits, read_rights
 from spatial_reduction.runtime.errors import InputError
 from spatial_reduction.runtime.files import written_whole
 from spatial_reduction.runtime.log import say
 
 Request = Mapping[str, Any]
+MANY = 10**6
 UNITS = {"-t": "minutes", "--mem": "memory in MB"}
 
 
@@ -25,8 +26,8 @@ def check_requests(requests: Sequence[Request], output: str | Path, jobs: int | 
     unless the site sets EnforcePartLimits): refused at the first attempt, cut to the limit at a later one.
 
     Args:
-        requests: each {name, attempt, count, gpus, minutes, command}: `command` is the options of sbatch, `count` the
-            number of jobs of that kind; or {name, problem}. Empty where jobs run on this machine.
+        requests: each {name, attempt, count, gpus, minutes, seconds, command}: `command` is the options of sbatch,
+            `count` the number of jobs of that kind, `seconds` what one is expected to take; or {name, problem}. Empty where jobs run on this machine.
         output: JSON, the findings in words.
         jobs: the most that Snakemake submits at a time.
 
@@ -73,7 +74,7 @@ def check_requests(requests: Sequence[Request], output: str | Path, jobs: int | 
             "default-resources in the profile"
         )
     if asked:
-        findings += [*_queue_limit(asked, jobs), _bill(asked)]
+        findings += [*_queue_limit(asked, jobs), _bill(asked, jobs)]
     with written_whole(output) as partial:
         partial.write_text(json.dumps(findings or ["jobs run on this machine, nothing is asked of Slurm"]))
 
@@ -121,16 +122,18 @@ def _queue_limit(asked: Sequence[Request], jobs: int | None) -> list[str]:
     ]
 
 
-def _bill(asked: Sequence[Request]) -> str:
+def _bill(asked: Sequence[Request], jobs_at_once: int | None) -> str:
     """Return what the first attempts ask for together."""
     first = [each for each in asked if each["attempt"] == 1]
     chains = sum(each["count"] for each in first if each["name"].startswith("chain "))
     with_gpu = [each for each in first if each["gpus"]]
     hours = sum(each["count"] * each["gpus"] * each["minutes"] for each in with_gpu) / 60
+    used = sum(each["count"] * each["gpus"] * each["seconds"] for each in with_gpu) / 3600
     cores = sum(each["count"] * each["minutes"] for each in first if not each["gpus"]) / 60
-    jobs = sum(each["count"] for each in first)
-    without = f"{cores:.0f} hours of jobs without a GPU"
-    return f"asked for: {jobs} jobs, {chains} of them chains; {hours:.0f} GPU hours, and {without}"
+    jobs, gpus = sum(each["count"] for each in first), min(jobs_at_once or MANY, count_gpus()) if with_gpu else 0
+    wall = f", about {used / gpus:.1f} h on {gpus} GPUs" if gpus else ""
+    with_them = f"{hours:.0f} GPU hours, of which {used:.0f} are expected to be used{wall}"
+    return f"asked for: {jobs} jobs, {chains} of them chains; {with_them}; {cores:.0f} hours of jobs without a GPU"
 
 
 def conclude_preflight(node: str | Path, requests: str | Path) -> None:

@@ -90,6 +90,14 @@ def read_partitions() -> list[Partition]:
     return found
 
 
+def count_gpus() -> int:
+    """Return the GPUs of all nodes that Slurm shows to this user."""
+    nodes = dict(line.split("|") for line in ask("sinfo", "--noheader", "--Node", "--format=%N|%G").splitlines())
+    return sum(
+        int(count) for gres in nodes.values() for count in re.findall(r"(?:^|,)gpu(?::[^:,(]+(?=:\d))?:(\d+)", gres)
+    )
+
+
 def read_rights() -> Rights:
     """Return what the accounting lets this user do; nothing is known without accounting."""
     own = ["user", getpass.getuser(), "withassoc"]
