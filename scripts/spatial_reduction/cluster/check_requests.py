@@ -27,7 +27,8 @@ def check_requests(requests: Sequence[Request], output: str | Path, jobs: int | 
 
     Args:
         requests: each {name, attempt, count, gpus, minutes, seconds, command}: `command` is the options of sbatch,
-            `count` the number of jobs of that kind, `seconds` what one is expected to take; or {name, problem}. Empty where jobs run on this machine.
+            `count` the number of jobs of that kind, `seconds` what one is expected to take; or {name, problem}. Empty
+            where jobs run on this machine.
         output: JSON, the findings in words.
         jobs: the most that Snakemake submits at a time.
 
