@@ -16,6 +16,7 @@ import pytest
 from experiments import ROOT, run_snakemake, start_snakemake, two_arms
 from slurm.cluster import missing_commands, start, stop
 from slurm.test_slurm import await_that, jobs_of
+from spatial_reduction.data.synthetic_pets import draw_synthetic_pets
 
 MISSING = missing_commands(managed=True)
 pytestmark = [
@@ -204,8 +205,11 @@ def test_what_slurm_never_starts_and_what_never_succeeds_is_told_and_sent_once(c
     assert len(numbers_of(home, "rule_draw_synthetic_pets")) == 1
     assert re.search(r"Slurm can never start job \d+ \(rule_draw_synthetic_pets\): PartitionTimeLimit", said)
 
-    broken = overrides | {"dataset": overrides["dataset"] | {"root": str(home / "nowhere"), "source": "oxford_pet"}}
-    (home / "nowhere").mkdir()
+    draw_synthetic_pets(home / "raw", images=24, side=32, test_share=50, seed=0)
+    picture = sorted((home / "raw/images").iterdir())[0]
+    picture.write_bytes(picture.read_bytes()[:100])
+    data = overrides["dataset"] | {"root": str(home / "raw"), "source": "oxford_pet"}
+    broken = overrides | {"dataset": data}
     failed = run_snakemake(home, *wanted, *in_partition("cpu"), **cluster.options(broken))
     assert failed.returncode == 1
     assert len(numbers_of(home, "rule_prepare_dataset")) == 1
@@ -220,7 +224,7 @@ def test_a_chain_that_asks_for_more_than_the_partition_allows_asks_for_what_it_a
     assert done.returncode == 0, done.stderr
     job = cluster.jobs("rule_draw_synthetic_pets")[-1]
     assert job["TimeLimit"] == "00:02:00"
-    assert "would ask for 60 minutes; 2 are allowed and asked for" in done.stderr
+    assert "rule_draw_synthetic_pets would ask for -t 60; it asks for the 2 allowed" in done.stderr
 
 
 @pytest.mark.slow

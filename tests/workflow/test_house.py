@@ -273,3 +273,11 @@ def test_no_code_unpickles_evaluates_or_uses_a_shell_and_two_modules_reach_the_n
 def test_the_page_on_security_is_short():
     lines = [line for line in (ROOT / "SECURITY.md").read_text().splitlines() if line.strip()]
     assert len(lines) <= 13
+
+
+def test_no_name_is_defined_in_two_files_of_rules():
+    """They share one namespace, and the later file would win without a word."""
+    files = sorted((ROOT / "workflow/rules").glob("*.smk"))
+    found = [re.findall(r"^(?:def|class) (\w+)|^(\w+) = ", path.read_text(), re.MULTILINE) for path in files]
+    names = [name for file in found for name in {plain or constant for plain, constant in file}]
+    assert [name for name in sorted(set(names)) if names.count(name) > 1] == []

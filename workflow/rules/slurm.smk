@@ -49,7 +49,7 @@ class Asked(dict):
     __getattr__ = dict.get
 
 
-def planned_jobs():
+def one_job_of_each():
     """List the jobs of the plan with the first seed and, of each arm, the first threshold: [(rule, wildcards, input)].
 
     No job of another seed or threshold asks for anything else.
@@ -89,7 +89,7 @@ def slurm_requests(wildcards):
     if workflow.executor_plugin.name != "slurm":
         return []
     bundles = {}
-    for step, its, needed in planned_jobs():
+    for step, its, needed in one_job_of_each():
         if not workflow.is_local(step):
             group = workflow.group_settings.overwrite_groups.get(step.name, "")
             name = f"chain {its.arm}" if "{arm}" in group else group or step.name
