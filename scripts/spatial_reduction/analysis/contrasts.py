@@ -15,6 +15,7 @@ from spatial_reduction.analysis.convergence import compare_convergence
 from spatial_reduction.analysis.counts_file import Key, measure_counts, pool, pool_resamples, read_counts
 from spatial_reduction.analysis.decisions import PRIMARY, SECONDARY, deciding_place, family_of, judge, plan_seeds
 from spatial_reduction.analysis.measures import HYPOTHESES, LOSSES, MEASURES, margin_of
+from spatial_reduction.analysis.origins import require_one_origin
 from spatial_reduction.analysis.racu import COLUMNS as AREA_COLUMNS
 from spatial_reduction.analysis.racu import RANDOM, area_weights, find_areas, relative_area
 from spatial_reduction.analysis.statistics import PairedSample, adjust_holm, image_weights
@@ -67,8 +68,9 @@ def compare_arms(
         outputs: {"contrasts", "interactions", "racu"}: files to write.
 
     Raises:
-        InputError: a file is damaged, or holds other test images than the others.
+        InputError: a file is damaged, holds other test images than the others, or models that were made otherwise.
     """
+    require_one_origin(counts, chains)
     history, kept = (pd.read_csv(tables[name], dtype={"threshold": str}) for name in ("history", "kept_pixels"))
     settings = list(dict.fromkeys((arm, threshold) for arm, threshold, _ in chains))
     differences = _Differences(settings, removed_shares(kept), evaluation, report)

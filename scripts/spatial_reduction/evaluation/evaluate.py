@@ -1,5 +1,6 @@
 """Evaluate the models of one chain (arm, threshold, seed): on intact images, and the last model by every protocol."""
 
+import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from spatial_reduction.metrics.calibration import likelihood_counts, measure_cal
 from spatial_reduction.metrics.objects import OBJECT_MEASURES, measure_objects, object_counts
 from spatial_reduction.metrics.overlap import confusion_matrices, labelled_classes, measure_all
 from spatial_reduction.networks.inference import compute_logits, most_probable
-from spatial_reduction.networks.model_file import load_model, require_architecture
+from spatial_reduction.networks.model_file import load_model, read_origin, require_architecture
 from spatial_reduction.networks.test_time_augmentation import Predict, average_symmetries
 from spatial_reduction.runtime.device import Machine, device_name
 from spatial_reduction.runtime.errors import InputError
@@ -85,6 +86,8 @@ def evaluate_model(
         file.attrs["classes"] = data.classes
         file.attrs["device"] = device_name(where)
         file.attrs["software"] = [f"{name} {version(name)}" for name in ("torch", "numpy", "h5py", "safetensors")]
+        origins = dict.fromkeys(json.dumps(read_origin(path), sort_keys=True) for path in models)
+        file.attrs["origins"] = list(origins)  # once each: the later iterations have one
         for iteration, split, protocol, counted in _count_all(models, data, evaluation, views, where):
             _store(file, f"{protocol}/{split}", counted, iteration, len(models))
             place = {**chain._asdict(), "iteration": iteration, "split": split, "protocol": protocol}

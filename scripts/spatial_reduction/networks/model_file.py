@@ -15,7 +15,7 @@ from spatial_reduction.networks.sliding_window import SlidingWindow
 from spatial_reduction.networks.unet import UNet
 from spatial_reduction.runtime.errors import InputError
 from spatial_reduction.runtime.files import SCHEMA_VERSION
-from spatial_reduction.runtime.tensor_file import load_tensors, save_tensors
+from spatial_reduction.runtime.tensor_file import load_tensors, read_description, save_tensors
 
 NETWORKS: dict[str, Callable[..., Network]] = {
     "unet": UNet,
@@ -61,9 +61,19 @@ def build_model(
     return build_network(architecture, encoder_weights=load_encoder(encoder, model["encoder"]))
 
 
-def save_model(path: str | Path, model: Network) -> None:
-    """Write the weights, with the architecture."""
-    save_tensors(path, model.state_dict(), {"schema_version": SCHEMA_VERSION, "architecture": model.architecture})
+def save_model(path: str | Path, model: Network, origin: Mapping[str, Any] | None = None) -> None:
+    """Write the weights, with the architecture and what made them: settings and code, as `read_origin` returns them."""
+    described = {"schema_version": SCHEMA_VERSION, "architecture": model.architecture, "origin": origin}
+    save_tensors(path, model.state_dict(), described)
+
+
+def read_origin(path: str | Path) -> dict[str, Any] | None:
+    """Return what made a model: {"code": digest, "settings": {...}}; None if its file does not tell.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    return read_description(path).get("origin")
 
 
 def load_model(path: str | Path, device: torch.device | str = "cpu") -> Network:

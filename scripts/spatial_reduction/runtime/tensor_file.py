@@ -41,6 +41,19 @@ def load_tensors(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, A
     return tensors, description
 
 
+def read_description(path: str | Path) -> dict[str, Any]:
+    """Return the description alone; nothing is read of the tensors, so damage to them is not seen.
+
+    Raises:
+        InputError: the file has none that can be read.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            return dict(json.loads((file.metadata() or {})["description"]))
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise InputError(f"{path}: not a file of tensors of this workflow ({str(error).splitlines()[0]})") from error
+
+
 def _digest(tensors: Mapping[str, torch.Tensor], description: Mapping[str, Any]) -> str:
     digest = hashlib.sha256(json.dumps(description, sort_keys=True).encode())
     for name in sorted(tensors):

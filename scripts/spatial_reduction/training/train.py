@@ -116,7 +116,8 @@ def train_model(
     with memory_told(device, what):
         state, weights = _run(trainer, training, files, identity)
     network.load_state_dict(weights)
-    save_model(files.model, network)
+    settings = {"model": dict(model), "training": dict(training), "start": start, "reduction": asdict(removal)}
+    save_model(files.model, network, origin={"code": code, "settings": settings})
     write_table(files.history, state.history)
     files.history_so_far.unlink(missing_ok=True)
     end = state.history[-1]
