@@ -38,6 +38,18 @@ EVERY_MODE = [pytest.param({}, mode, id=mode) for mode in MODES]
 
 EVERY_MODE += [pytest.param(WINDOWS, mode, id=f"sliding_window-{mode}") for mode in MODES if mode != "crop"]
 
+# What a trained encoder brings along: statistics beside the weights, a rate for each step, a second part of the loss.
+ENCODER = {
+    "model": {"name": "encoder_unet", "encoder": "test_efficientnet", "widths": [2, 4], "weights": None},
+    "training": {
+        "optimizer": "adamw",
+        "weight_decay": 0.01,
+        "schedule": {"kind": "one_cycle", "warm_up": 30},
+        "loss": "cross_entropy_and_dice",
+        "class_weights": "balanced",
+    },
+}
+
 TRAINING = {"epochs": 4, "precision": "float32"}
 
 
@@ -169,7 +181,10 @@ def interrupt(monkeypatch, run):
             run()
 
 
-@pytest.mark.parametrize(("network", "mode"), EVERY_MODE)
+@pytest.mark.parametrize(
+    ("network", "mode"),
+    [*EVERY_MODE, *(pytest.param(ENCODER, mode, id=f"encoder-{mode}") for mode in ("mixed", "crop"))],
+)
 def test_every_mode_resumes_with_the_same_bits(network, mode, train, monkeypatch, capfd):
     monkeypatch.setattr(checkpoint, "SHARE_OF_TIME", np.inf)  # one after every epoch
     settings = {**network, **MODES[mode]}

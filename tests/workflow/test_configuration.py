@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 import yaml
 from jsonschema import Draft202012Validator
+from snakemake.utils import update_config
 
 from experiments import ROOT, SCHEMA, nested
 from spatial_reduction.report.data_check import PASSES
@@ -72,6 +73,22 @@ def test_a_preset_of_microscopy_passes_the_checks_once_it_has_a_folder(checked, 
     assert refusal(preset).startswith("dataset.root: ")
     preset["dataset"]["root"] = "raw"
     assert checked(preset)["CLASSES"][2] == "border"
+
+
+@pytest.mark.parametrize("name", ["my_pictures.yaml", "laptop.yaml"])
+def test_the_pretrained_network_lies_over_other_experiments(checked, name):
+    def laid_over(*names):
+        """The arms of experiments of config/ laid over each other."""
+        merged = {}
+        for each in names:
+            update_config(merged, yaml.safe_load((ROOT / "config" / each).read_text()))
+        return checked(merged | {"dataset": merged["dataset"] | {"root": "raw"}})["ARMS"]
+
+    below = ["oxford_pet.yaml", name] if name == "laptop.yaml" else [name]
+    arms = laid_over(*below, "pretrained.yaml")
+    assert arms.keys() == laid_over(*below).keys()
+    assert {arm["model"]["name"] for arm in arms.values()} == {"encoder_unet"}
+    assert {arm["training"]["schedule"]["kind"] for arm in arms.values()} == {"one_cycle"}
 
 
 @pytest.mark.parametrize("name", ["my_pictures.yaml", "my_instances.yaml"])
