@@ -23,6 +23,7 @@ IMAGES = {"oxford_pet": (3680, 3669)}  # for training and test, where there is n
 MARGIN = 1.6
 WARNING = 1  # minute: Slurm sends the warning of a time limit up to a minute early
 ESTIMATED = ("compute_saliency", "shrink_mask", "train_model", "train_single_pass", "evaluate_model")
+UNKNOWN = (64, 128, 256, 512)  # widths of a U-Net that takes as long as most: for a network of the user's
 ITERATION = ("compute_saliency", "shrink_mask", "train_model")
 
 
@@ -44,8 +45,8 @@ def counted_images():
 
 
 def flops_of_image(model):
-    """Return the floating-point operations of one prediction of the U-Net: convolutions of 3 x 3, two a level."""
-    side, widths = model.get("window") or config["dataset"]["image_size"], model["widths"]
+    """Return the floating-point operations of one prediction of a U-Net: convolutions of 3 x 3, two a level."""
+    side, widths = model.get("window") or config["dataset"]["image_size"], model.get("widths", UNKNOWN)
     areas = [(side / 2**depth) ** 2 for depth in range(len(widths))]
     before = [3, *widths]
     down = sum(9 * area * (first + width) * width for area, first, width in zip(areas, before, widths))
