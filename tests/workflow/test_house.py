@@ -281,3 +281,10 @@ def test_no_name_is_defined_in_two_files_of_rules():
     found = [re.findall(r"^(?:def|class) (\w+)|^(\w+) = ", path.read_text(), re.MULTILINE) for path in files]
     names = [name for file in found for name in {plain or constant for plain, constant in file}]
     assert [name for name in sorted(set(names)) if names.count(name) > 1] == []
+
+
+def test_tables_and_figures_of_all_chains_travel_as_one_slurm_job():
+    groups = yaml.safe_load((ROOT / "profiles/slurm/config.yaml").read_text())["groups"]
+    tail = {line.partition("=")[0] for line in groups if line.endswith("=tail")}
+    early = {"plot_labels"}  # looked at before anything is trained
+    assert tail == {name for name in RULES if re.match("plot_|measure_|collect_tables|compare_arms", name)} - early

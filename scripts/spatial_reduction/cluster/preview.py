@@ -103,7 +103,7 @@ def _run(folder: Path, command: Sequence[str], rules: Sequence[str]) -> None:
         "--cores",
         "1",
     ]
-    command += ["--quiet", "all", "--rerun-triggers", "mtime", "--allowed-rules", "all", *rules]
+    command += ["--quiet", "all", "--rerun-triggers", "mtime", "--allowed-rules", *rules]
     environment = {key: value for key, value in os.environ.items() if not key.startswith("SNAKEMAKE_")}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if done.returncode:
