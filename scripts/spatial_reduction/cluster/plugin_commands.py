@@ -90,7 +90,9 @@ def submit(folder: str, sbatch: str, *arguments: str) -> int:
     comment, name = options["--comment"], options["--job-name"]
     final = run.final_words(comment)
     if final:
-        print(f"not sent again, it would end as before: {final}", file=sys.stderr)
+        told = f"{comment} is not sent again, it would end as before: {final}"
+        run.note(told)
+        print(told, file=sys.stderr)
         return 1
     command, script = [sbatch, *run.within_limits(arguments, options)], ""
     if "/dev/stdin" in arguments:
