@@ -16,6 +16,7 @@ from snakemake.utils import update_config
 
 from spatial_reduction.masks.apply_mask import Removal
 from spatial_reduction.masks.reduction_step import ReductionStep
+from spatial_reduction.networks.tiled_inference import compute_logits_of_part, cut_into_tiles
 from spatial_reduction.runtime.checksum_footer import append_checksum
 from spatial_reduction.runtime.device import Machine
 from spatial_reduction.training.train import TrainingFiles
@@ -188,3 +189,22 @@ def code_rules(checkout):
     defined = {"os": os, "sys": sys, "workflow": workflow, "config": {"keep_code": False}}
     exec(compile(file.read_text(), file, "exec"), defined)
     return defined
+
+
+class WholeImage:
+    """An array uint8 (H, W, C) that is read block by block."""
+
+    def __init__(self, pixels):
+        self.pixels, self.size = pixels, pixels.shape[:2]
+
+    def block(self, rows, columns):
+        return self.pixels[rows, columns]
+
+
+def compute_logits_tiled(network, pixels, tile):
+    """Return the logits of an image uint8 (H, W, C), put together from tiles: float32 (1, classes, H, W)."""
+    image, cpu = WholeImage(pixels), torch.device("cpu")
+    logits = torch.full((1, network.architecture["classes"], *image.size), float("nan"))
+    for rows, columns in cut_into_tiles(image.size, tile, network.period):
+        logits[..., rows, columns] = compute_logits_of_part(network, image, rows, columns, cpu)
+    return logits

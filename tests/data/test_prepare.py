@@ -486,3 +486,8 @@ def test_blocks_of_a_turned_picture_are_those_of_the_whole(tmp_path, orientation
     assert shown.size == expected.shape[:2]
     assert np.array_equal(shown.block(), expected)
     assert np.array_equal(shown.block(slice(3, 9), slice(5, 18)), expected[3:9, 5:18])
+    shown.move_to_disk(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+    assert shown.size == expected.shape[:2]
+    assert np.array_equal(shown.block(), expected)
+    assert np.array_equal(shown.block(slice(3, 9), slice(5, 18)), expected[3:9, 5:18])

@@ -10,7 +10,7 @@ from PIL import Image
 
 from experiments import ROOT
 from spatial_reduction.data.layouts import IMAGE_SUFFIXES
-from spatial_reduction.evaluation.predict_images import predict_images
+from spatial_reduction.evaluation.predict_images import FOLDERS, _bilinear, predict_images
 from spatial_reduction.networks.inference import compute_logits
 from spatial_reduction.networks.model_file import build_model, load_model, save_model
 from spatial_reduction.runtime.device import Machine
@@ -205,3 +205,29 @@ def test_names_of_almost_255_bytes_and_turned_pictures_are_predicted(predict, tm
     table = predict([name])
     assert table[["height", "width"]].to_numpy().tolist() == [[12, 8]] * 3
     assert read(tmp_path, "n" * 251)[0].shape == (12, 8)
+
+
+@pytest.mark.parametrize("resize", [True, False])
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_a_large_image_is_predicted_the_same_from_disk(predict, tmp_path, monkeypatch, resize, suffix):
+    Image.fromarray(draw(37, 53, 3)).save(tmp_path / f"image.{suffix}")
+    table = predict([f"image.{suffix}"], resize=resize, test_time_augmentation=4)
+    labels, probabilities = read(tmp_path, "image")
+    overlay = np.asarray(Image.open(tmp_path / "results/overlays/image.png"))
+    monkeypatch.setattr("spatial_reduction.evaluation.predict_images.MOST_PIXELS_HELD", 0)
+    assert predict([f"image.{suffix}"], resize=resize, test_time_augmentation=4).equals(table)
+    assert np.array_equal(read(tmp_path, "image")[0], labels)
+    assert np.array_equal(read(tmp_path, "image")[1], probabilities)
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "results/overlays/image.png")), overlay)
+    assert sorted(path.name for path in (tmp_path / "results").iterdir()) == sorted([*FOLDERS, "predictions.csv"])
+
+
+def test_parts_of_any_shape_are_resized_as_by_torch():
+    """Oracle: torch's bilinear interpolation with antialiasing of the whole map."""
+    small = torch.rand(1, 2, 16, 16)
+    for size in ((37, 53), (9, 40), (16, 16), (1, 7)):
+        expected = torch.nn.functional.interpolate(small, size, mode="bilinear", antialias=True)[0]
+        for rows in (slice(0, size[0]), slice(size[0] // 2, size[0])):
+            along_rows, along_columns = _bilinear(rows, size[0], 16), _bilinear(slice(0, size[1]), size[1], 16)
+            found = along_rows @ (small[0] @ along_columns.T)
+            assert torch.allclose(found, expected[:, rows], rtol=0, atol=2e-6)

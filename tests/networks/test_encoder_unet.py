@@ -5,13 +5,12 @@ import timm
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from experiments import equal
+from experiments import compute_logits_tiled, equal
 from spatial_reduction.networks.encoder_unet import EncoderUNet
 from spatial_reduction.networks.encoder_weights import fetch_encoder, load_encoder
 from spatial_reduction.networks.model_file import build_model, load_model, require_architecture, save_model
 from spatial_reduction.networks.onnx_export import export_model
 from spatial_reduction.networks.receptive_field import measure_receptive_radius
-from spatial_reduction.networks.tiled_inference import compute_logits_tiled
 from spatial_reduction.networks.unet import UNet
 from spatial_reduction.networks.unet import receptive_radius as formula
 from spatial_reduction.runtime.errors import InputError
@@ -127,7 +126,7 @@ def test_tiles_give_the_logits_of_the_whole_image():
     network = build_model(3, 2, SMALL, seed=1).eval()
     assert network.receptive_radius < 60  # so the middle tile does not see all of the image
     images = (random_images(1, 90, 170, 3) * 255).to(torch.uint8).numpy()
-    tiled = compute_logits_tiled(network, images, tile=24, device=torch.device("cpu"))
+    tiled = compute_logits_tiled(network, images[0], tile=24)
     with torch.inference_mode():
         whole = network(torch.from_numpy(images).permute(0, 3, 1, 2) / 255)
     assert (tiled - whole).abs().max() < 1e-5 < whole.std()

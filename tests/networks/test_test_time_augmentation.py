@@ -1,10 +1,14 @@
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 
+from experiments import WholeImage
 from spatial_reduction.networks.inference import compute_logits, to_input
 from spatial_reduction.networks.model_file import build_model
-from spatial_reduction.networks.test_time_augmentation import average_symmetries
+from spatial_reduction.networks.test_time_augmentation import average_symmetries, average_symmetries_of_part
+from spatial_reduction.networks.tiled_inference import compute_logits_of_part
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (2, 4, 6, 3), dtype=np.uint8)
 
@@ -63,3 +67,16 @@ def test_averaging_makes_any_network_turn_with_the_image():
     expected = torch.rot90(averaged(IMAGES).flip(2), dims=(2, 3))
     assert torch.allclose(turned, expected, atol=1e-6)
     assert torch.allclose(turned.exp().sum(dim=1), torch.ones(2, 6, 4), atol=1e-6)
+
+
+@pytest.mark.parametrize("symmetries", [1, 4, 8])
+@pytest.mark.parametrize("padding", ["same", "valid"])
+def test_a_part_of_an_image_is_averaged_as_the_whole(symmetries, padding):
+    section = {"name": "unet", "widths": [2, 3], "padding": padding, "initialisation": "he"}
+    network, cpu = build_model(3, 2, section, seed=1).eval(), torch.device("cpu")
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 34, 3), dtype=np.uint8)
+    whole = average_symmetries(lambda images: compute_logits(network, images, cpu), pixels[None], symmetries)
+    predict = partial(compute_logits_of_part, network, device=cpu)
+    for rows, columns in ((slice(0, 8), slice(8, 16)), (slice(3, 20), slice(17, 34)), (slice(19, 20), slice(0, 5))):
+        part = average_symmetries_of_part(predict, WholeImage(pixels), rows, columns, symmetries)
+        assert torch.allclose(part, whole[..., rows, columns], rtol=0, atol=1e-5)

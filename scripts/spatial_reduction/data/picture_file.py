@@ -1,8 +1,11 @@
 """Read a picture as it was stored, or refuse it by name: PNG, JPEG, TIFF, GIF and BMP, whatever the suffix claims."""
 
+import tempfile
+import weakref
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import tifffile
@@ -60,7 +63,7 @@ class Picture:
     """
 
     path: Path
-    stored: np.ndarray | Image.Image
+    stored: "np.ndarray | Image.Image | _OnDisk"
     colour: str
     orientation: int = 1
     palette: np.ndarray | None = None
@@ -75,10 +78,10 @@ class Picture:
     @property
     def size(self) -> tuple[int, int]:
         """(H, W) as it is shown."""
-        if isinstance(self.stored, np.ndarray):
-            height, width = self.stored.shape[:2]
-        else:
+        if isinstance(self.stored, Image.Image):
             width, height = self.stored.size
+        else:
+            height, width = self.stored.shape[:2]
         return (width, height) if TURNS[self.orientation][0] else (height, width)
 
     def bands(self) -> Iterator[slice]:
@@ -96,7 +99,7 @@ class Picture:
             for some, length, is_turned in zip((rows, columns), self.size, turned, strict=True)
         ]
         (top, bottom), (left, right) = reversed(spans) if is_transposed else spans
-        if isinstance(self.stored, np.ndarray):
+        if not isinstance(self.stored, Image.Image):
             block = self.stored[top:bottom, left:right]
         else:
             block = np.asarray(self.stored.crop((left, top, right, bottom)))
@@ -113,6 +116,28 @@ class Picture:
 
 def _turned(span: Sequence[int], length: int) -> tuple[int, int]:
     return length - span[1], length - span[0]
+
+
+class _OnDisk:
+    """Samples (H, W, C) in a file; a block of them is read when it is asked for."""
+
+    def __init__(self, file: BinaryIO, shape: tuple[int, int, int], dtype: np.dtype) -> None:
+        self.file, self.shape, self.dtype = file, shape, dtype
+        weakref.finalize(self, file.close)
+
+    def __getitem__(self, place: tuple[slice, slice]) -> np.ndarray:
+        # Mapped anew each time: what has been read of a mapping counts as memory of the process.
+        return np.array(np.memmap(self.file, self.dtype, "r", shape=self.shape)[place])
+
+
+def move_to_disk(picture: Picture, folder: Path) -> Picture:
+    """Return the same picture with its samples in a file of `folder` that has no name and goes with the picture."""
+    first = picture.samples(slice(0, 1))
+    file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  (open as long as the picture is in use)
+    for rows in picture.bands():
+        np.ascontiguousarray(picture.samples(rows)).tofile(file)
+    shape = (*picture.size, first.shape[2])
+    return replace(picture, stored=_OnDisk(file, shape, first.dtype), orientation=1, is_turned_over=False)
 
 
 def count_pages(path: Path) -> int:
@@ -193,7 +218,7 @@ def _of_pillow(path: Path, image: Image.Image, start: bytes) -> Picture:
         inexact, is_cut = "16-bit BMP holds 5 or 6 bits of a colour", True
     return Picture(
         path,
-        image.copy(),
+        image,
         MODES[image.mode],
         _known_orientation(image.getexif().get(ORIENTATION, 1)),
         palette=_palette_of(image),
@@ -275,7 +300,7 @@ def _read_compressed(path: Path, number: int, page: tifffile.TiffPage, facts: di
         if is_grey and bits < 8:
             facts["step"] = 255 // (2**bits - 1)
         is_turned_over = is_grey and facts["is_inverted"] and bits <= 8
-        return Picture(path, image.copy(), is_turned_over=is_turned_over, is_cut=is_cut, **facts)
+        return Picture(path, image, is_turned_over=is_turned_over, is_cut=is_cut, **facts)
 
 
 def _tiff_palette(page: tifffile.TiffPage) -> np.ndarray:

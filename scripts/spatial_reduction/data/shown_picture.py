@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from spatial_reduction.data.picture_file import COLOURS, Picture, read_picture
+from spatial_reduction.data.picture_file import COLOURS, Picture, move_to_disk, read_picture
 from spatial_reduction.runtime.errors import InputError
 
 ALL = slice(None)
@@ -43,6 +43,10 @@ class ShownPicture:
     def size(self) -> tuple[int, int]:
         """(H, W)."""
         return self.picture.size
+
+    def move_to_disk(self, folder: Path) -> None:
+        """Keep the samples in a file of `folder` without a name instead of in memory."""
+        self.picture = move_to_disk(self.picture, folder)
 
     def block(self, rows: slice = ALL, columns: slice = ALL) -> np.ndarray:
         """Return a block of the picture, uint8 (h, w, 3) or (h, w, 1), a copy."""

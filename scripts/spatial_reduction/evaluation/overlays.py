@@ -1,11 +1,13 @@
 """Pictures of a prediction for the eye: labels in colours, images with their classes laid over them. No torch."""
 
-from collections.abc import Sequence
+import struct
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from colorsys import hsv_to_rgb
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
-from PIL import Image
 
 from spatial_reduction.runtime.files import written_whole
 
@@ -13,6 +15,7 @@ from spatial_reduction.runtime.files import written_whole
 COLOURS = ("0173b2", "de8f05", "029e73", "d55e00", "cc78bc", "ca9161", "fbafe4", "949494", "ece133", "56b4e9")
 GOLDEN_RATIO = 0.618034  # steps of it round the circle of hues keep any number of them apart
 FILL = 0.35
+BAND_PIXELS = 1 << 20  # of the rows that are handled at a time
 
 
 def class_colours(classes: int) -> np.ndarray:
@@ -24,25 +27,38 @@ def class_colours(classes: int) -> np.ndarray:
 
 def write_labels(path: str | Path, labels: np.ndarray, classes: int) -> None:
     """Write classes uint8 (H, W) as a palette PNG: the pixels hold the class index, viewers show its colour."""
-    picture = Image.fromarray(labels)
-    picture.putpalette(class_colours(classes).tobytes())
-    _write_png(path, picture)
+    _write_png(path, labels.shape, (labels[rows] for rows in _bands(labels.shape)), class_colours(classes))
 
 
 def write_overlay(
-    path: str | Path, pixels: np.ndarray, labels: np.ndarray, classes: int, foreground: Sequence[int]
+    path: str | Path,
+    read: Callable[[slice], np.ndarray],
+    labels: np.ndarray,
+    classes: int,
+    foreground: Sequence[int],
 ) -> None:
     """Write an image as PNG with the classes of the foreground tinted, and outlined in their full colour.
 
     Args:
-        pixels: uint8 (H, W, 3) or, grey, (H, W, 1).
+        read: rows -> pixels uint8 (h, W, 3) or, grey, (h, W, 1); a large image is in memory in bands only.
         labels: uint8 (H, W).
     """
-    colours = class_colours(classes)[labels]
-    is_front = np.isin(labels, foreground)[..., None]
-    strength = np.where(outlines(labels)[..., None], 1.0, FILL) * is_front
-    blended = np.rint(pixels * (1 - strength) + colours * strength).astype(np.uint8)
-    _write_png(path, Image.fromarray(blended))
+    colours = class_colours(classes)
+
+    def blended(rows: slice) -> np.ndarray:
+        around = slice(max(0, rows.start - 1), rows.stop + 1)
+        is_outline = outlines(labels[around])[rows.start - around.start :][: rows.stop - rows.start]
+        strength = np.where(is_outline, 1.0, FILL) * np.isin(labels[rows], foreground)
+        pixels = read(rows) * (1 - strength[..., None]) + colours[labels[rows]] * strength[..., None]
+        return np.rint(pixels).astype(np.uint8)
+
+    _write_png(path, labels.shape, map(blended, _bands(labels.shape)), None)
+
+
+def _bands(size: tuple[int, ...]) -> Iterator[slice]:
+    step = max(1, BAND_PIXELS // size[1])
+    for start in range(0, size[0], step):
+        yield slice(start, min(start + step, size[0]))
 
 
 def outlines(labels: np.ndarray) -> np.ndarray:
@@ -56,6 +72,31 @@ def outlines(labels: np.ndarray) -> np.ndarray:
     return is_outline
 
 
-def _write_png(path: str | Path, picture: Image.Image) -> None:
-    with written_whole(path) as partial:
-        picture.save(partial, format="PNG")
+def _write_png(
+    path: str | Path, size: tuple[int, ...], bands: Iterable[np.ndarray], palette: np.ndarray | None
+) -> None:
+    """Write bands of rows, uint8 (h, W) of a palette uint8 (n, 3) or (h, W, 3), as they come.
+
+    Pillow wants the whole picture, which takes as much memory once more. A row of colours is stored as the differences
+    between neighbours (filter 1 of the PNG specification), which compress better.
+    """
+    compress = zlib.compressobj(6)
+    with written_whole(path) as partial, open(partial, "wb") as file:
+        file.write(b"\x89PNG\r\n\x1a\n")
+        _write_chunk(file, b"IHDR", struct.pack(">IIBBBBB", size[1], size[0], 8, 2 if palette is None else 3, 0, 0, 0))
+        if palette is not None:
+            _write_chunk(file, b"PLTE", palette.tobytes())
+        for band in bands:
+            lines = np.zeros((len(band), 1 + size[1] * (3 if palette is None else 1)), dtype=np.uint8)
+            lines[:, 1:] = band.reshape(len(band), -1)
+            if palette is None:
+                lines[:, 4:] -= band.reshape(len(band), -1)[:, :-3]
+                lines[:, 0] = 1
+            if data := compress.compress(lines):
+                _write_chunk(file, b"IDAT", data)
+        _write_chunk(file, b"IDAT", compress.flush())
+        _write_chunk(file, b"IEND", b"")
+
+
+def _write_chunk(file: BinaryIO, name: bytes, data: bytes) -> None:
+    file.write(struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)))

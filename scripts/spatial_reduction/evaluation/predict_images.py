@@ -1,20 +1,21 @@
 """Apply a trained model to new images of any size."""
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch.nn import functional
+import torch
 
 from spatial_reduction.data.shown_picture import ShownPicture
 from spatial_reduction.evaluation.overlays import write_labels, write_overlay
+from spatial_reduction.networks.base import Network
 from spatial_reduction.networks.inference import compute_logits
 from spatial_reduction.networks.model_file import load_model, require_architecture
-from spatial_reduction.networks.test_time_augmentation import Predict, average_symmetries
-from spatial_reduction.networks.tiled_inference import compute_logits_tiled
+from spatial_reduction.networks.test_time_augmentation import average_symmetries, average_symmetries_of_part
+from spatial_reduction.networks.tiled_inference import compute_logits_of_part, cut_into_tiles
 from spatial_reduction.runtime.device import Machine
 from spatial_reduction.runtime.errors import InputError
 from spatial_reduction.runtime.files import create_hdf5, write_table
@@ -23,6 +24,7 @@ from spatial_reduction.runtime.plain_text import printable
 
 FOLDERS = ("labels", "overlays", "probabilities")  # beside the table
 CHUNK = 512
+MOST_PIXELS_HELD = 1 << 24  # of an image in memory; the network's features and the labels need room, too
 
 
 def predict_images(
@@ -65,11 +67,15 @@ def predict_images(
     where, folder = machine.enter(), Path(table).parent
     network = load_model(model, where).eval()
     require_architecture(model, network, 3 if colour == "rgb" else 1, len(classes), None)
-    whole, tiled = partial(compute_logits, network), partial(compute_logits_tiled, network, tile=tile)
-    predict = partial(
-        average_symmetries, partial(whole if resize else tiled, device=where), symmetries=test_time_augmentation
+    parts = partial(
+        _resized_parts if resize else _tiled_parts,
+        network,
+        side=image_size if resize else tile,
+        symmetries=test_time_augmentation,
+        device=where,
     )
     front = [classes.index(name) for name in foreground]
+    folder.mkdir(parents=True, exist_ok=True)
     _remove_older(table, folder)
     rows: list[dict[str, Any]] = []
     unread = 0
@@ -80,13 +86,23 @@ def predict_images(
             say(f"left out: {printable(str(error))}")
             unread += 1
             continue
-        probabilities = _probabilities(predict, image, image_size if resize else None, f"{model} on {path}")
-        labels = probabilities.argmax(axis=0).astype(np.uint8)
+        if image.size[0] * image.size[1] > MOST_PIXELS_HELD:
+            image.move_to_disk(folder)
+        try:
+            labels = _write_probabilities(
+                folder / "probabilities" / f"{path.stem}.h5",
+                parts(image),
+                image.size,
+                classes,
+                CHUNK if resize else tile,
+            )
+        except InputError as error:
+            raise InputError(f"{model} on {path}: {error}") from error
         write_labels(folder / "labels" / f"{path.stem}.png", labels, len(classes))
-        write_overlay(folder / "overlays" / f"{path.stem}.png", image.block(), labels, len(classes), front)
-        _write_probabilities(folder / "probabilities" / f"{path.stem}.h5", probabilities, classes)
+        write_overlay(folder / "overlays" / f"{path.stem}.png", image.block, labels, len(classes), front)
         place = {"image": path.name, "height": image.size[0], "width": image.size[1]}
-        rows += [{**place, "class": name, "share": (labels == i).mean()} for i, name in enumerate(classes)]
+        counts = np.sum([np.bincount(line, minlength=len(classes)) for line in labels], axis=0)
+        rows += [{**place, "class": name, "share": counts[i] / labels.size} for i, name in enumerate(classes)]
     if unread:
         raise InputError(f"{unread} of {len(images)} images could not be read (see above); the others are in {folder}")
     write_table(table, rows)
@@ -103,27 +119,58 @@ def _remove_older(table: str | Path, folder: Path) -> None:
             shutil.rmtree(place)
 
 
-def _probabilities(predict: Predict, image: ShownPicture, side: int | None, what: str) -> np.ndarray:
-    """Return float32 (classes, H, W) of the image's own size; `side` is what the network sees it resized to."""
-    pixels = (image.resized(side) if side else image.block())[None]
-    try:
-        probabilities = predict(pixels).softmax(dim=1).cpu()
-    except InputError as error:
-        raise InputError(f"{what}: {error}") from error
-    if side:
-        probabilities = functional.interpolate(probabilities, image.size, mode="bilinear", antialias=True)
-    return probabilities[0].numpy()
+Part = tuple[slice, slice, np.ndarray]  # rows, columns, probabilities float32 (classes, h, w)
 
 
-def _write_probabilities(path: Path, probabilities: np.ndarray, classes: Sequence[str]) -> None:
-    chunks = (1, *(min(side, CHUNK) for side in probabilities.shape[1:]))
+def _tiled_parts(
+    network: Network, image: ShownPicture, side: int, symmetries: int, device: torch.device
+) -> Iterator[Part]:
+    """Yield the probabilities of the image's own pixels, tile by tile."""
+    predict = partial(compute_logits_of_part, network, device=device)
+    for rows, columns in cut_into_tiles(image.size, side, network.period):
+        logits = average_symmetries_of_part(predict, image, rows, columns, symmetries)
+        yield rows, columns, logits.softmax(dim=1)[0].numpy()
+
+
+def _resized_parts(
+    network: Network, image: ShownPicture, side: int, symmetries: int, device: torch.device
+) -> Iterator[Part]:
+    """Yield the probabilities that the network sees at `side` x `side` pixels, resized back bilinearly, in parts."""
+    predict = partial(compute_logits, network, device=device)
+    small = average_symmetries(predict, image.resized(side)[None], symmetries).softmax(dim=1)[0].cpu()
+    for rows, columns in cut_into_tiles(image.size, CHUNK, 1):
+        along_rows, along_columns = (
+            _bilinear(part, length, side) for part, length in zip((rows, columns), image.size, strict=True)
+        )
+        yield rows, columns, (along_rows @ (small @ along_columns.T)).numpy()
+
+
+def _bilinear(part: slice, length: int, side: int) -> torch.Tensor:
+    """Return the weights, float32 (n, side), with which `side` values are resized to `length` of them, of which n."""
+    scale = side / length
+    centres = (torch.arange(part.start, part.stop, dtype=torch.float64) + 0.5) * scale
+    distances = (torch.arange(side, dtype=torch.float64) + 0.5 - centres[:, None]).abs() / max(scale, 1)
+    weights = (1 - distances).clamp(min=0)
+    return (weights / weights.sum(dim=1, keepdim=True)).float()
+
+
+def _write_probabilities(
+    path: Path, parts: Iterable[Part], size: tuple[int, int], classes: Sequence[str], chunk: int
+) -> np.ndarray:
+    """Write probabilities as they come; return the most probable classes, uint8 (H, W)."""
+    labels = np.empty(size, dtype=np.uint8)
     with create_hdf5(path, "probabilities") as file:
         file.attrs["classes"] = list(classes)
-        file.create_dataset(
+        stored = file.create_dataset(
             "probabilities",
-            data=probabilities.astype(np.float16),
-            chunks=chunks,
+            (len(classes), *size),
+            np.float16,
+            chunks=(1, *(min(side, chunk, CHUNK) for side in size)),
             compression="gzip",
             shuffle=True,
             fletcher32=True,
         )
+        for rows, columns, probabilities in parts:
+            stored[:, rows, columns] = probabilities.astype(np.float16)
+            labels[rows, columns] = probabilities.argmax(axis=0)
+    return labels
