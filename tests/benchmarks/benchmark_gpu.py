@@ -1,28 +1,34 @@
 """Measure training on a GPU: `make benchmark-gpu`, under 8 minutes. Needs requirements.txt, Snakemake apart.
 
-Prints, each line as soon as it is measured: the device and its measured peaks; images/s at three batch sizes beside
-the plain loop, with CUDA graphs and without, and the share of the roofline; how far the numbers of the fast training
-are from those of a plain one in float32; the seconds of a whole chain of the reference run; several at once.
-`--small` runs all of it in a minute on a CPU, to see that it works; its figures mean nothing.
+Prints, each line as soon as it is measured: the device and its measured peaks; images/s in whole epochs at three batch
+sizes, with CUDA graphs and without, beside the plain loop (which keeps its workers) and one with its pictures in
+memory, and the share of the roofline; the same of a U-Net on timm's encoder; the seconds of a whole chain of the
+reference run; how far the numbers of the fast training are from those of one launched kernel by kernel in float32;
+several at once in their steady state, by themselves and under NVIDIA's multi-process service (MPS), if it is there.
+`--small` runs all of it in minutes on a CPU, to see that it works; its figures mean nothing.
 """
 
 import argparse
 import csv
 import datetime
+import os
+import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
+from material import CONFIG
 from measuring import spread
-from plain_loop import UNet, build_loader, train_epoch
+from plain_loop import InMemoryLoader, UNet, build_loader, train_epoch
 from roofline import Convolutions, measure_peaks, seconds
 
 from spatial_reduction.data.layouts import list_oxford_pet
@@ -36,7 +42,7 @@ from spatial_reduction.networks.model_file import build_model
 from spatial_reduction.runtime.device import Machine, device_name
 from spatial_reduction.training.batches import Images
 from spatial_reduction.training.cuda_graph import GraphRecorder, ReplayedSteps
-from spatial_reduction.training.epoch import Trainer, choose_precision
+from spatial_reduction.training.epoch import Trainer, choose_precision, has_batch_statistics
 from spatial_reduction.training.image_store import InMemory
 from spatial_reduction.training.optimizer import Optimizer
 from spatial_reduction.training.train import TrainingFiles, train_model
@@ -55,24 +61,8 @@ TRAINING = {
     "cuda_graphs": True,
 }
 CLASSES = [{"name": "border", "labels": [3]}, {"name": "pet", "labels": [1]}, {"name": "background", "labels": [2]}]
-DATASET = {
-    "source": "synthetic",
-    "colour": "rgb",
-    "intensity_range": None,
-    "classes": CLASSES,
-    "ignored_labels": [],
-    "instances": None,
-    "split": {
-        "method": "random",
-        "validation_share": 10,
-        "test_share": 10,
-        "seed": 0,
-        "per_seed": False,
-        "lists": None,
-    },
-    "limit": None,
-    "on_error": "stop",
-}
+SPLIT = {"method": "random", "validation_share": 10, "test_share": 10, "seed": 0}
+DATASET = {**CONFIG["dataset"], "classes": CLASSES, "split": {**CONFIG["dataset"]["split"], **SPLIT}}
 
 
 @dataclass(frozen=True)
@@ -89,6 +79,12 @@ class Size:
     seeds: int = 3
     accuracy_epochs: int = 20
     at_once: tuple[int, ...] = (1, 2, 4)
+    steady_seconds: float = 15
+
+    @property
+    def trained(self) -> int:
+        """Images of an epoch: 80 % train."""
+        return self.images * 8 // 10
 
     @property
     def model(self) -> dict[str, object]:
@@ -97,7 +93,16 @@ class Size:
 
 
 SMALL = Size(
-    images=40, side=32, widths=(4, 8), iterations=2, epochs=2, batches=(4,), seeds=2, accuracy_epochs=2, at_once=(1, 2)
+    images=40,
+    side=32,
+    widths=(4, 8),
+    iterations=2,
+    epochs=2,
+    batches=(4,),
+    seeds=2,
+    accuracy_epochs=2,
+    at_once=(1, 2),
+    steady_seconds=1,
 )
 
 
@@ -116,10 +121,12 @@ def random_images(count: int, side: int, device: torch.device) -> Images:
     return Images(InMemory((pixels.to(device), labels.to(device))), device)
 
 
-def build_trainer(size: Size, batch: int, device: torch.device, is_recorded: bool) -> Trainer:
-    """Return a training of our own."""
-    network = build_model(3, 3, size.model, seed=1).to(device)
-    images = random_images(max(64, 8 * batch), size.side, device)
+def build_trainer(
+    size: Size, batch: int, device: torch.device, is_recorded: bool, model: Mapping[str, object] | None = None
+) -> Trainer:
+    """Return a training of our own, of the U-Net or of another network."""
+    network = build_model(3, 3, model or size.model, seed=1).to(device)
+    images = random_images(size.trained, size.side, device)
     return Trainer(
         network=network,
         optimizer=Optimizer(network.parameters(), TRAINING),
@@ -131,7 +138,7 @@ def build_trainer(size: Size, batch: int, device: torch.device, is_recorded: boo
         block=32,
         classes=3,
         seed=1,
-        is_filled=device.type == "cuda",
+        is_filled=device.type == "cuda" and not has_batch_statistics(network),
         replay=ReplayedSteps(GraphRecorder(device)) if is_recorded and device.type == "cuda" else None,
     )
 
@@ -155,13 +162,13 @@ def alternate(runs: Mapping[str, Callable[[], int]], times: int, device: torch.d
     return rates
 
 
-def build_plain(pictures: Path, size: Size, batch: int, device: torch.device) -> Callable[[], int]:
+def build_plain(pictures: Path, size: Size, batch: int, device: torch.device, is_in_memory: bool) -> Callable[[], int]:
     """Return an epoch of the plain loop; it returns the number of images."""
     torch.manual_seed(1)
     network = UNet(size.widths).to(device)
     optimizer = torch.optim.Adam(network.parameters(), lr=TRAINING["learning_rate"])
-    pairs = [(pair.image, pair.labels) for pair in list_oxford_pet(pictures)[: max(64, 8 * batch)]]
-    loader = build_loader(pairs, size.side, batch)
+    pairs = [(pair.image, pair.labels) for pair in list_oxford_pet(pictures)[: size.trained]]
+    loader = InMemoryLoader(pairs, size.side, batch, device) if is_in_memory else build_loader(pairs, size.side, batch)
 
     def run() -> int:
         train_epoch(network, optimizer, loader)
@@ -178,19 +185,44 @@ def measure_speed(folder: Path, size: Size, device: torch.device) -> None:
     for batch in size.batches:
         trainers = {name: build_trainer(size, batch, device, name == "recorded") for name in ("recorded", "launched")}
         runs = {name: partial(train_once, trainer) for name, trainer in trainers.items()}
-        runs["plain"] = build_plain(folder / "pets", size, batch, device)
+        runs["plain"] = build_plain(folder / "pets", size, batch, device, is_in_memory=False)
+        runs["plain, in memory"] = build_plain(folder / "pets", size, batch, device, is_in_memory=True)
         rates = alternate(runs, size.alternations, device)
         one = trainers["launched"]
         with Convolutions() as convolutions:
             one.take_step(*next(one.train.batches(torch.arange(batch), batch)))
         rate = statistics.median(rates["recorded"])
-        ratios = [ours / theirs for ours, theirs in zip(rates["recorded"], rates["plain"], strict=True)]
+        ratios, of_memory = (
+            [ours / theirs for ours, theirs in zip(rates["recorded"], rates[name], strict=True)]
+            for name in ("plain", "plain, in memory")
+        )
         print(
             f"batch {batch}, n = {size.alternations}: recorded {spread(rates['recorded'], 0)} images/s, launched "
-            f"{spread(rates['launched'], 0)}, plain loop {spread(rates['plain'], 0)}\n"
-            f"  recorded / plain {spread(ratios)}; {rate / batch * convolutions.flops / 1e12:.2f} TFLOP/s, "
+            f"{spread(rates['launched'], 0)}, plain loop {spread(rates['plain'], 0)}, in memory "
+            f"{spread(rates['plain, in memory'], 0)}\n"
+            f"  recorded / plain {spread(ratios)}, / plain in memory {spread(of_memory)}\n"
+            f"  {rate / batch * convolutions.flops / 1e12:.2f} TFLOP/s, "
             f"{100 * rate / batch * convolutions.flops / peaks.flops:.1f} % of the peak, "
             f"{100 * rate / batch * convolutions.least_seconds(peaks):.1f} % of the roofline of the convolutions",
+            flush=True,
+        )
+
+
+def measure_encoder(size: Size, device: torch.device) -> None:
+    """Print images/s of a U-Net on timm's encoder, recorded and not."""
+    model = {"name": "encoder_unet", "encoder": "tf_efficientnet_lite0", "weights": None, "freeze_normalisation": False}
+    model["widths"] = [16, 32, 64, 128, 256]
+    large = replace(size, side=max(64, size.side))  # the least that five resolutions leave more than one feature of
+    for batch in size.batches:
+        trainers = {
+            name: build_trainer(large, batch, device, name == "recorded", model) for name in ("recorded", "launched")
+        }
+        rates = alternate(
+            {name: partial(train_once, each) for name, each in trainers.items()}, size.alternations, device
+        )
+        print(
+            f"encoder_unet, batch {batch}, n = {size.alternations}: recorded {spread(rates['recorded'], 0)} images/s, "
+            f"launched {spread(rates['launched'], 0)}",
             flush=True,
         )
 
@@ -271,20 +303,52 @@ def measure_accuracy(folder: Path, size: Size, device: str) -> None:
     )
 
 
-def measure_sharing(folder: Path, size: Size, device: str) -> None:
-    """Print images/s of all trainings together when several processes share the device."""
+def measure_sharing(size: Size, device: str) -> None:
+    """Print images/s of all trainings together when several processes share the device, each in its steady state."""
     print()
-    short = replace(size, epochs=max(2, size.epochs // 6))
-    for count in size.at_once:
-        command = [sys.executable, __file__, "--device", device, "--train-in", str(folder)]
-        command += ["--small"] if size is SMALL else []
-        jobs = [
-            subprocess.Popen([*command, "--name", f"shared_{count}_{index}"], stdout=subprocess.PIPE)
-            for index in range(count)
-        ]
-        spent = [float(job.communicate()[0].split()[-1]) for job in jobs]
-        images = short.epochs * (size.images * 8 // 10)
-        print(f"{count} at once: {sum(images / each for each in spent):8.0f} images/s together", flush=True)
+    command = [sys.executable, __file__, "--device", device, "--beside-others"]
+    command += ["--small"] if size is SMALL else []
+    for name, environment in (("by themselves", os.environ), ("under MPS", None)):
+        with ExitStack() as stack:
+            if environment is None:
+                if device != "cuda" or not shutil.which("nvidia-cuda-mps-control"):
+                    continue
+                environment = stack.enter_context(multi_process_service())
+            for count in size.at_once:
+                pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "env": environment}
+                jobs = [subprocess.Popen(command, **pipes) for _ in range(count)]
+                for job in jobs:
+                    job.stdout.readline()  # it is warm
+                for job in jobs:
+                    job.stdin.write("go\n")
+                    job.stdin.flush()
+                rates = [float(job.communicate()[0].split()[-1]) for job in jobs]
+                print(f"{count} at once, {name}: {sum(rates):8.0f} images/s together", flush=True)
+
+
+@contextmanager
+def multi_process_service() -> Iterator[Mapping[str, str]]:
+    """Run NVIDIA's daemon in folders of its own; yield the environment of its clients."""
+    with tempfile.TemporaryDirectory() as folder:
+        environment = {**os.environ, "CUDA_MPS_PIPE_DIRECTORY": folder, "CUDA_MPS_LOG_DIRECTORY": folder}
+        subprocess.run(["nvidia-cuda-mps-control", "-d"], env=environment, check=True)
+        try:
+            yield environment
+        finally:
+            subprocess.run(["nvidia-cuda-mps-control"], input="quit\n", text=True, env=environment, check=False)
+
+
+def train_beside_others(size: Size, device: torch.device) -> None:
+    """Warm up, wait for a line, train for some seconds; print images/s."""
+    trainer = build_trainer(size, 8, device, is_recorded=True)
+    for _ in range(2):
+        train_once(trainer)
+    print("warm", flush=True)
+    sys.stdin.readline()
+    begun, images = time.perf_counter(), 0
+    while (spent := time.perf_counter() - begun) < size.steady_seconds:
+        images += train_once(trainer)
+    print(images / spent)
 
 
 def main() -> None:
@@ -292,15 +356,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cuda", help="cuda (default) or cpu")
     parser.add_argument("--small", action="store_true", help="few of everything: to see that it works")
-    parser.add_argument("--train-in", type=Path, help=argparse.SUPPRESS)  # one of several at once
-    parser.add_argument("--name", help=argparse.SUPPRESS)
+    parser.add_argument("--beside-others", action="store_true", help=argparse.SUPPRESS)  # one of several at once
     arguments = parser.parse_args()
     size, device = SMALL if arguments.small else Size(), torch.device(arguments.device)
-    if arguments.train_in:
-        end = train(
-            arguments.train_in, arguments.name, replace(size, epochs=max(2, size.epochs // 6)), arguments.device
-        )
-        print(end["cumulative_seconds"])
+    if arguments.beside_others:
+        train_beside_others(size, device)
         return
     begun = time.perf_counter()
     print(
@@ -309,9 +369,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         prepare(Path(folder), size)
         measure_speed(Path(folder), size, device)
+        measure_encoder(size, device)
         measure_chain(Path(folder), size, arguments.device)
         measure_accuracy(Path(folder), size, arguments.device)
-        measure_sharing(Path(folder), size, arguments.device)
+        measure_sharing(size, arguments.device)
     print(f"\n{time.perf_counter() - begun:.0f} s in all")
 
 

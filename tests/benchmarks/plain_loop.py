@@ -4,7 +4,7 @@ Pictures are decoded and resized at each access, masks are one-hot, a loader wit
 channels first, the optimiser is torch.optim's, the loss is read at every step, masks are made image by image.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -67,11 +67,29 @@ def block(a: int, b: int) -> nn.Sequential:
 
 
 def build_loader(pairs: Sequence[tuple[Path, Path]], side: int, batch_size: int) -> DataLoader:
-    """Return a loader with two workers."""
-    return DataLoader(Pictures(pairs, side), batch_size, shuffle=True, num_workers=2)
+    """Return a loader with two workers, which it keeps from epoch to epoch."""
+    return DataLoader(Pictures(pairs, side), batch_size, shuffle=True, num_workers=2, persistent_workers=True)
 
 
-def train_epoch(network: nn.Module, optimizer: torch.optim.Optimizer, loader: DataLoader) -> float:
+class InMemoryLoader:
+    """The same batches of pictures that were decoded once, float32, on the device."""
+
+    def __init__(self, pairs: Sequence[tuple[Path, Path]], side: int, batch_size: int, device: torch.device) -> None:
+        pictures = Pictures(pairs, side)
+        images, masks = zip(*(pictures[index] for index in range(len(pictures))), strict=True)
+        self.parts = torch.stack(images).to(device), torch.stack(masks).to(device)
+        self.batch_size = batch_size
+
+    def __len__(self) -> int:
+        return -(-len(self.parts[0]) // self.batch_size)
+
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Yield the batches of an epoch, in another order each time."""
+        for chosen in torch.randperm(len(self.parts[0]), device=self.parts[0].device).split(self.batch_size):
+            yield tuple(part[chosen] for part in self.parts)
+
+
+def train_epoch(network: nn.Module, optimizer: torch.optim.Optimizer, loader: DataLoader | InMemoryLoader) -> float:
     """Train on every picture once; return the mean loss."""
     network.train()
     total, device = 0.0, next(network.parameters()).device
