@@ -1,6 +1,7 @@
 """Compare every arm with the comparators."""
 
 from spatial_reduction.analysis.contrasts import compare_arms
+from spatial_reduction.analysis.looks import level_of
 from spatial_reduction.runtime.log import logged
 
 if __name__ == "__main__":
@@ -12,4 +13,5 @@ if __name__ == "__main__":
             evaluation=snakemake.params.evaluation,
             report=snakemake.params.report,
             outputs={name: snakemake.output[name] for name in ("contrasts", "interactions", "racu")},
+            level=level_of(snakemake.input.look),
         )

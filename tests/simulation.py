@@ -10,6 +10,7 @@ from scipy import stats
 from spatial_reduction.analysis.decisions import PRIMARY, SECONDARY, agree, judge
 from spatial_reduction.analysis.measures import HYPOTHESES, deciding_measures
 from spatial_reduction.analysis.statistics import (
+    LEVEL,
     ImageNoise,
     adjust_holm,
     equivalence_test,
@@ -113,7 +114,7 @@ def simulate(design: Design, experiments: int, seed: int = 0) -> Outcome:
         crossed.append(between)
     table = pd.concat(tables, ignore_index=True)
     table["comparator"] = table["experiment"].astype(str) + " " + table["control"].astype(str)  # families of their own
-    table = judge(table)
+    table = judge(table.assign(level=LEVEL))
     return Outcome(table, _words(table, np.concatenate(crossed)))
 
 

@@ -37,7 +37,7 @@ def test_a_hypothesis_is_decided_at_one_place():
 
 ROW = {"family": "primary", "comparator": "restarts", "measure": "mean_iou", "n": 5, "difference": 2.0}
 ROW |= {"p_value": 0.001, "p_equivalence": 0.9, "seed_sd": 1.0, "image_sd": 0.1, "margin": 0.5, "is_learnt": True}
-ROW |= {"is_same": False, "start_difference": np.nan, "level_difference": np.nan}
+ROW |= {"level": 0.05, "is_same": False, "start_difference": np.nan, "level_difference": np.nan}
 
 
 def judged(*changes):

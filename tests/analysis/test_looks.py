@@ -1,8 +1,13 @@
+import json
+
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
-from spatial_reduction.analysis.looks import look_levels, spent_level
+from spatial_reduction.analysis.contrasts import decide_look
+from spatial_reduction.analysis.looks import level_of, look_levels, spent_level
+from spatial_reduction.runtime.files import create_hdf5
 
 
 def test_the_whole_level_is_spent_at_the_end_and_little_before():
@@ -38,3 +43,43 @@ def test_all_looks_together_claim_as_often_as_the_level_allows(seeds):
 def test_looks_that_do_not_rise_are_refused():
     with pytest.raises(ValueError, match="do not rise"):
         look_levels([5, 5])
+
+
+@pytest.fixture
+def look(tmp_path):
+    """Decide a look of the method and restarts, whose pixel accuracy differs by `gain` plus what each seed draws."""
+
+    def run(gain, seeds, looks=(3, 5)):
+        rng = np.random.default_rng(1)
+        paths, chains = [], []
+        for arm, wrong in (("restarts", 40), ("saliency", 40 - 100 * gain)):
+            for seed in range(1, seeds + 1):
+                counts = np.zeros((20, 2, 2))
+                counts[:, 0, 0] = counts[:, 1, 1] = 100 - wrong + rng.integers(-2, 3) + rng.integers(0, 3, 20)
+                counts[:, 0, 1] = counts[:, 1, 0] = 100 - counts[:, 0, 0]
+                paths.append(tmp_path / f"{arm}_{seed}_{seeds}_{gain}.h5")
+                with create_hdf5(paths[-1], "counts") as file:
+                    file.attrs["classes"] = ["background", "pet"]
+                    file["intact/test/confusion"] = counts[None]
+                chains.append([arm, "90" if arm == "saliency" else "100", str(seed)])
+        reference = {"predictor": "background", "split": "test", "measure": "mean_iou", "class": "all", "value": 0.1}
+        pd.DataFrame([reference]).to_csv(tmp_path / "references.csv", index=False)
+        evaluation = {"comparators": ["restarts"], "controls": [], "measures": ["mean_iou"], "resamples": 200}
+        evaluation |= {"class_groups": {}, "foreground": ["pet"], "margins": {"default": 0.5}}
+        report = {"method": "saliency", "measure": "mean_iou", "class_group": "all"}
+        output = tmp_path / "look.json"
+        decide_look(paths, chains, tmp_path / "references.csv", evaluation, report, looks, seeds, output)
+        assert level_of([output]) == look_levels(looks)[looks.index(seeds)]
+        return json.loads(output.read_text())
+
+    return run
+
+
+def test_a_clear_effect_stops_at_the_first_look(look):
+    assert look(0.1, 3) | {"level": 0} == {"seeds": 3, "level": 0, "decisions": {"90": "supported"}, "stops": True}
+
+
+def test_an_effect_within_the_noise_goes_on_and_stops_at_the_last_look(look):
+    first, last = look(0.0, 3), look(0.0, 5)
+    assert (first["decisions"], first["stops"]) == ({"90": "undecided"}, False)
+    assert last["stops"]

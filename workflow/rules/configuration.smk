@@ -43,6 +43,10 @@ check_thresholds(config["reduction"]["thresholds"], "reduction.thresholds")
 for share, meaning in {"validation_share": "validates", "test_share": "tests"}.items():
     if DATASET["split"][share] < 1:
         warn(f"dataset.split.{share}", f"{DATASET['split'][share]} % of the images {meaning}; 20 is a fifth")
+# Seeds are a list, or added by looks at the primary contrast until it is decided; then SEEDS are the most there can be.
+LOOKS = config["seeds"]["looks"] if isinstance(config["seeds"], dict) else []
+refuse_unless(LOOKS == sorted(LOOKS), "seeds.looks", f"{LOOKS} do not rise")
+SEEDS = list(range(1, LOOKS[-1] + 1)) if LOOKS else config["seeds"]
 # What a report is about: new images must not make it anew, nor other requests to a cluster, nor pictures that were moved.
 EXPERIMENT = {
     section: value for section, value in config.items() if section not in ("prediction", "keep_code", "cluster")

@@ -154,7 +154,7 @@ for name, arm in WRITTEN.items():
     refuse_wrong_arm(name, arm)
 ARMS = {name: resolve_arm(arm) for name, arm in WRITTEN.items()}
 refuse_unless(ARMS, "arms", "every arm is left out")
-trainings = len(config["seeds"]) * sum(
+trainings = len(SEEDS) * sum(
     len(arm["reduction"]["thresholds"]) * arm["reduction"]["iterations"] for arm in ARMS.values()
 )
 refuse_unless(
@@ -202,7 +202,7 @@ CHAINS = [
     SimpleNamespace(arm=name, threshold=threshold, seed=str(seed), iterations=arm["reduction"]["iterations"])
     for name, arm in ARMS.items()
     for threshold in arm["reduction"]["thresholds"]
-    for seed in config["seeds"]
+    for seed in SEEDS
 ]
 
 
@@ -220,14 +220,19 @@ def iteration_labels(first=1):
     """Return the function that lists arm, threshold, seed and iteration of the files of `iteration_files`."""
 
     def labels_of(wildcards):
-        return [[c.arm, c.threshold, c.seed, i] for c in CHAINS for i in range(first, c.iterations + 1)]
+        return [[c.arm, c.threshold, c.seed, i] for c in final_chains() for i in range(first, c.iterations + 1)]
 
     return labels_of
 
 
+def chain_labels(wildcards):
+    """List arm, threshold and seed of the files of `chain_files`."""
+    return [[c.arm, c.threshold, c.seed] for c in final_chains()]
+
+
 def method_chains():
     """List the chains whose pictures are shown: of the arm that the report is about, with the first seed."""
-    return [c for c in CHAINS if c.arm == config["report"]["method"] and c.seed == str(config["seeds"][0])]
+    return [c for c in CHAINS if c.arm == config["report"]["method"] and c.seed == str(SEEDS[0])]
 
 
 def encoder_name(model):
@@ -248,8 +253,8 @@ def resolve_prediction(prediction):
     thresholds, last = ARMS[arm]["reduction"]["thresholds"], ARMS[arm]["reduction"]["iterations"]
     threshold = thresholds[0] if prediction["threshold"] is None else f"{prediction['threshold']:.10g}"
     check_names([threshold], thresholds, "prediction.threshold")
-    seed = config["seeds"][0] if prediction["seed"] is None else prediction["seed"]
-    check_names([seed], config["seeds"], "prediction.seed")
+    seed = SEEDS[0] if prediction["seed"] is None else prediction["seed"]
+    check_names([seed], SEEDS, "prediction.seed")
     iteration = last if prediction["iteration"] == "last" else prediction["iteration"]
     refuse_unless(iteration <= last, "prediction.iteration", f"{iteration}, but arm {arm} ends with iteration {last}")
     return SimpleNamespace(arm=arm, threshold=threshold, seed=str(seed), iteration=iteration)

@@ -127,6 +127,7 @@ rule compare_arms:
         history="<results>/history.csv",
         kept_pixels="<results>/kept_pixels.csv",
         references="<results>/references.csv",
+        look=last_look,
     output:
         contrasts=report("<results>/contrasts.csv", caption="../report/contrasts.rst", category="Tables"),
         interactions=report("<results>/interactions.csv", caption="../report/interactions.rst", category="Tables"),
@@ -142,7 +143,7 @@ rule compare_arms:
         runtime=60,
     params:
         code=code("compare_arms"),
-        chains=[[c.arm, c.threshold, c.seed] for c in CHAINS],
+        chains=chain_labels,
         evaluation={**config["evaluation"], "class_groups": GROUPS},
         report={key: config["report"][key] for key in ("method", "measure", "class_group")},
     script:

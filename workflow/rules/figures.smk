@@ -18,7 +18,7 @@ def figures():
 
 
 def examples_title(wildcards):
-    return f"{config['report']['method']}, top {wildcards.threshold} %, seed {config['seeds'][0]}: test images"
+    return f"{config['report']['method']}, top {wildcards.threshold} %, seed {SEEDS[0]}: test images"
 
 
 rule render_examples:
@@ -86,7 +86,7 @@ rule render_sources:
         classes_of_interest=ARMS[config["report"]["method"]]["reduction"]["classes_of_interest"],
         device=config["training"]["device"],
         deterministic=config["training"]["deterministic"],
-        seed=config["seeds"][0],
+        seed=SEEDS[0],
     script:
         "../../scripts/render_sources.py"
 
@@ -253,7 +253,7 @@ use rule plot_learning_curves as plot_reliability with:
     params:
         drawn_by="plot_reliability",
         code=code("plot_reliability"),
-        chains=[[c.arm, c.threshold, c.seed] for c in CHAINS],
+        chains=chain_labels,
 
 
 use rule plot_learning_curves as plot_thresholds with:

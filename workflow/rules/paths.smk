@@ -54,7 +54,7 @@ def chain_files(name):
     """Return the input function that lists one file of every chain."""
 
     def files_of(wildcards):
-        return [f"<results>/{c.arm}/top_{c.threshold}/seed_{c.seed}/{name}" for c in CHAINS]
+        return [f"<results>/{c.arm}/top_{c.threshold}/seed_{c.seed}/{name}" for c in final_chains()]
 
     return files_of
 
@@ -63,7 +63,7 @@ def iteration_files(name, first=1):
     """Return the input function that lists one file of every iteration of every chain, from iteration `first` on."""
 
     def files_of(wildcards):
-        return [iteration_file(c, i, name) for c in CHAINS for i in range(first, c.iterations + 1)]
+        return [iteration_file(c, i, name) for c in final_chains() for i in range(first, c.iterations + 1)]
 
     return files_of
 
@@ -77,7 +77,7 @@ def chosen_model(wildcards):
 
 
 def method_examples(wildcards):
-    return f"<results>/{config['report']['method']}/top_{wildcards.threshold}/seed_{config['seeds'][0]}/examples.h5"
+    return f"<results>/{config['report']['method']}/top_{wildcards.threshold}/seed_{SEEDS[0]}/examples.h5"
 
 
 def method_first_model(wildcards):

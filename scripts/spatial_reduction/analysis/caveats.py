@@ -39,6 +39,11 @@ class Evidence:
     absent_classes: Sequence[str] = ()
 
     @property
+    def seeds(self) -> int:
+        """Number of seeds that the experiment ended with."""
+        return int(self.final["seed"].nunique())
+
+    @property
     def steps(self) -> pd.DataFrame:
         """Arm, threshold, seed, steps: optimiser steps of each chain."""
         return self.history.groupby(CHAIN)[STEPS].max().rename("steps").reset_index()
@@ -55,7 +60,7 @@ class Evidence:
 def find_caveats(evidence: Evidence, config: Mapping[str, Any]) -> tuple[list[str], dict[str, list[str]]]:
     """Return the warnings that touch all answers, and those of each hypothesis."""
     method, primary = config["report"]["method"], config["evaluation"]["comparators"][0]
-    general = warn_of_few_seeds(len(config["seeds"]))
+    general = warn_of_few_seeds(evidence.seeds) + tell_looks(evidence, config)
     general += warn_of_weak_baseline(evidence, primary, config["report"]["least_baseline_iou"])
     general += warn_of_nothing_learnt(evidence, config) + warn_of_collapse(evidence)
     general += warn_of_data(evidence) + warn_of_still_improving(evidence, primary, config)
@@ -64,6 +69,22 @@ def find_caveats(evidence: Evidence, config: Mapping[str, Any]) -> tuple[list[st
     for hypothesis in ("H1b", "H3"):
         own[hypothesis] = own[hypothesis] + warn_of_low_start(evidence, hypothesis, config)
     return general, own
+
+
+def tell_looks(evidence: Evidence, config: Mapping[str, Any]) -> list[str]:
+    """Say at which look an experiment whose seeds are added by looks stopped, and what its interval covers."""
+    if not isinstance(config["seeds"], Mapping):
+        return []
+    looks = config["seeds"]["looks"]
+    level = evidence.contrasts[evidence.contrasts["family"] == "primary"]["level"].min()
+    planned = ", ".join(map(str, looks))
+    return [
+        (
+            f"Looks planned after {planned} seeds; it ended after {evidence.seeds}. Primary contrasts are tested at "
+            f"{level:.4f} there, their intervals cover {100 * (1 - level):.2f} %: all looks together claim an effect "
+            "that is not there in 5 % of experiments at most."
+        )
+    ]
 
 
 def warn_of_few_seeds(seeds: int) -> list[str]:

@@ -1,5 +1,6 @@
 """Compare the last model of every arm with that of the comparators: `contrasts.csv`, `interactions.csv`, `racu.csv`."""
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -14,11 +15,12 @@ from spatial_reduction.analysis.comparators import Setting, pair_settings
 from spatial_reduction.analysis.convergence import compare_convergence
 from spatial_reduction.analysis.counts_file import Key, measure_counts, pool, pool_resamples, read_counts
 from spatial_reduction.analysis.decisions import PRIMARY, SECONDARY, deciding_place, family_of, judge, plan_seeds
+from spatial_reduction.analysis.looks import look_levels
 from spatial_reduction.analysis.measures import HYPOTHESES, LOSSES, MEASURES, margin_of
 from spatial_reduction.analysis.origins import require_one_origin
 from spatial_reduction.analysis.racu import COLUMNS as AREA_COLUMNS
 from spatial_reduction.analysis.racu import RANDOM, area_weights, find_areas, relative_area
-from spatial_reduction.analysis.statistics import PairedSample, adjust_holm, image_weights
+from spatial_reduction.analysis.statistics import LEVEL, PairedSample, adjust_holm, image_weights
 from spatial_reduction.analysis.tables import removed_shares
 from spatial_reduction.evaluation.references import best_reference
 from spatial_reduction.runtime.errors import InputError
@@ -28,7 +30,7 @@ from spatial_reduction.runtime.log import progress, say
 SEED = 0  # of the bootstrap: the same tables give the same intervals
 PLACE = ["arm", "threshold", "comparator", "comparator_threshold", "protocol", "measure", "class"]
 COLUMNS = ["family", *PLACE, "n", "difference", "ci_low", "ci_high", "p_value", "p_holm", "p_wilcoxon"]
-COLUMNS += ["p_equivalence", "p_equivalence_holm", "probability_better", "seed_sd", "image_sd", "margin"]
+COLUMNS += ["p_equivalence", "p_equivalence_holm", "probability_better", "seed_sd", "image_sd", "margin", "level"]
 COLUMNS += ["start_difference", "level_difference", "less_to_lose", "decision", "seeds_needed"]
 INTERACTION = ["family", "measure", "protocol", "class", "threshold", "other_threshold"]
 INTERACTION += ["n", "difference", "ci_low", "ci_high", "p_value", "p_holm"]
@@ -44,6 +46,7 @@ def compare_arms(
     evaluation: Mapping[str, Any],
     report: Mapping[str, Any],
     outputs: Mapping[str, str | Path],
+    level: float = LEVEL,
 ) -> None:
     """Write what every arm at every threshold differs by from the comparators, and what the method does from controls.
 
@@ -66,6 +69,8 @@ def compare_arms(
         tables: {"history", "kept_pixels", "references"}: the files of that name.
         evaluation, report: sections of the configuration.
         outputs: {"contrasts", "interactions", "racu"}: files to write.
+        level: of the tests of the primary family, whose intervals cover 1 - level; less than .05 at a look before the
+            last planned one, see `looks`. All else is tested at .05.
 
     Raises:
         InputError: a file is damaged, holds other test images than the others, or models that were made otherwise.
@@ -73,28 +78,76 @@ def compare_arms(
     require_one_origin(counts, chains)
     history, kept = (pd.read_csv(tables[name], dtype={"threshold": str}) for name in ("history", "kept_pixels"))
     settings = list(dict.fromkeys((arm, threshold) for arm, threshold, _ in chains))
-    differences = _Differences(settings, removed_shares(kept), evaluation, report)
+    differences = _Differences(settings, removed_shares(kept), evaluation, report, level)
     for scores in _score_seeds(counts, chains, evaluation):
         differences.add(scores)
     speed, speed_between = compare_convergence(history, kept, evaluation, report)
-    least = 100 * best_reference(tables["references"]) + margin_of("mean_iou", evaluation["margins"])
-    table = pd.DataFrame([*differences.contrasts(), *speed], columns=[*COLUMNS, "is_same", "is_learnt"])
-    table["margin"] = [margin_of(measure, evaluation["margins"]) for measure in table["measure"]]
-    table["family"] = [
-        family_of(*place, evaluation, report)
-        for place in zip(*(table[name] for name in ("arm", "comparator", "protocol", "measure", "class")), strict=True)
-    ]
-    learnt = {setting: np.mean(differences.scores[setting, MEAN_IOU]) > least for setting in settings}
-    sides = zip(*(table[name] for name in PLACE[:4]), strict=True)
-    table["is_learnt"] = [learnt[arm, at] and learnt[other, theirs] for arm, at, other, theirs in sides]
-    table = judge(table)
-    table["seeds_needed"] = plan_seeds(table)
+    table = _judged([*differences.contrasts(), *speed], differences, tables["references"])
     between = _adjusted([*differences.interactions(), *speed_between], report)
     areas = pd.DataFrame(differences.relative_areas(), columns=AREA_COLUMNS)
     for name, written in (("contrasts", table[COLUMNS]), ("interactions", between), ("racu", areas)):
         with written_whole(outputs[name]) as partial:
             written.to_csv(partial, index=False)
     say(f"{outputs['contrasts']}: {len(table)} contrasts")
+
+
+def decide_look(
+    counts: Sequence[str | Path],
+    chains: Sequence[Sequence[str]],
+    references: str | Path,
+    evaluation: Mapping[str, Any],
+    report: Mapping[str, Any],
+    looks: Sequence[int],
+    seeds: int,
+    output: str | Path,
+) -> None:
+    """Write whether the seeds of a look are enough: JSON {seeds, level, decisions by threshold, stops}.
+
+    The primary family is tested at the level that `looks.look_levels` gives this look. An experiment stops where every
+    threshold is decided (supported, refuted or equivalent), or at the last look.
+
+    Args:
+        counts: `counts.h5` of the chains of the method and the primary comparator, for the seeds of this look.
+        chains: (arm, threshold, seed) of each.
+        references: `references.csv`.
+        looks: planned numbers of seeds.
+        seeds: of this look.
+    """
+    level = look_levels(looks)[list(looks).index(seeds)]
+    only = {**evaluation, "comparators": evaluation["comparators"][:1], "controls": []}
+    settings = list(dict.fromkeys((arm, threshold) for arm, threshold, _ in chains))
+    differences = _Differences(settings, {}, only, report, level)
+    for scores in _score_seeds(counts, chains, evaluation):
+        differences.add(scores)
+    table = _judged(differences.contrasts(), differences, references)
+    primary = table[table["family"] == PRIMARY]
+    decisions = dict(zip(primary["threshold"], primary["decision"], strict=True))
+    is_settled = bool(decisions) and set(decisions.values()) <= {"supported", "refuted", "equivalent"}
+    found = {"seeds": seeds, "level": level, "decisions": decisions, "stops": is_settled or seeds == looks[-1]}
+    with written_whole(output) as partial:
+        partial.write_text(json.dumps(found, indent=1), encoding="utf-8")
+    words = ", ".join(f"{word} at top {threshold} %" for threshold, word in decisions.items())
+    say(f"{output}: after {seeds} seeds, tested at {level:.4f}: {words}; {'stops' if found['stops'] else 'goes on'}")
+
+
+def _judged(rows: Iterable[Mapping[str, Any]], differences: "_Differences", references: str | Path) -> pd.DataFrame:
+    """Return the rows with their family, what they are tested against, and what they say."""
+    evaluation, report = differences.evaluation, differences.report
+    least = 100 * best_reference(references) + margin_of("mean_iou", evaluation["margins"])
+    table = pd.DataFrame(rows, columns=[*COLUMNS, "is_same", "is_learnt"])
+    table["margin"] = [margin_of(measure, evaluation["margins"]) for measure in table["measure"]]
+    table["family"] = [
+        family_of(*place, evaluation, report)
+        for place in zip(*(table[name] for name in ("arm", "comparator", "protocol", "measure", "class")), strict=True)
+    ]
+    table["level"] = np.where(table["family"] == PRIMARY, differences.level, LEVEL)
+    settings = {setting for setting, key in differences.scores if key == MEAN_IOU}
+    learnt = {setting: np.mean(differences.scores[setting, MEAN_IOU]) > least for setting in settings}
+    sides = zip(*(table[name] for name in PLACE[:4]), strict=True)
+    table["is_learnt"] = [learnt[arm, at] and learnt[other, theirs] for arm, at, other, theirs in sides]
+    table = judge(table)
+    table["seeds_needed"] = plan_seeds(table)
+    return table
 
 
 class _Differences:
@@ -106,8 +159,9 @@ class _Differences:
         removed: Mapping[Setting, float],
         evaluation: Mapping[str, Any],
         report: Mapping[str, Any],
+        level: float,
     ) -> None:
-        self.evaluation, self.removed = evaluation, removed
+        self.evaluation, self.report, self.removed, self.level = evaluation, report, removed, level
         method, self.primary = report["method"], evaluation["comparators"][0]
         self.pairs = list(pair_settings(settings, evaluation["comparators"], evaluation["controls"], method))
         main = [pair for pair in self.pairs if (pair[0][0], pair[1][0]) == (method, self.primary)]
@@ -172,8 +226,10 @@ class _Differences:
                             float(np.mean(self.scores[ours, score]) - np.mean(self.scores[theirs, score]))
                             for score in (level, start)
                         )
-                    margin = margin_of(measure, self.evaluation["margins"])
-                    yield row | asdict(sample.contrast(margin, MEASURES[measure].higher_is_better))
+                    about = (ours[0], theirs[0], key[0], measure, key[2])
+                    is_primary = family_of(*about, self.evaluation, self.report) == PRIMARY
+                    margin, level = margin_of(measure, self.evaluation["margins"]), self.level if is_primary else LEVEL
+                    yield row | asdict(sample.contrast(margin, MEASURES[measure].higher_is_better, level))
 
     def interactions(self) -> Iterator[dict[str, Any]]:
         """Yield the rows of `interactions.csv`, not adjusted."""

@@ -44,7 +44,7 @@ def deciding_place(hypothesis: str, report: Mapping[str, Any]) -> tuple[str, str
     return measure, protocol, measured_group(measure, report["class_group"] if protocol == "intact" else "all")
 
 
-def judge(table: pd.DataFrame, level: float = LEVEL) -> pd.DataFrame:
+def judge(table: pd.DataFrame) -> pd.DataFrame:
     """Add what the contrasts say: columns `p_holm`, `p_equivalence_holm`, `less_to_lose`, `decision`.
 
     decision: supported, refuted, equivalent, undecided (see `statistics.decide`) of a contrast in a family, empty of an
@@ -56,8 +56,8 @@ def judge(table: pd.DataFrame, level: float = LEVEL) -> pd.DataFrame:
 
     Args:
         table: columns family, comparator, measure, n, difference, p_value, p_equivalence, seed_sd, image_sd, margin,
-            is_learnt, is_same, start_difference and level_difference (of losses: of the score on intact and on
-            changed images).
+            level (of its tests), is_learnt, is_same, start_difference and level_difference (of losses: of the score
+            on intact and on changed images).
     """
     table = table.copy()
     decides = table["family"] != EXPLORATORY
@@ -66,7 +66,7 @@ def judge(table: pd.DataFrame, level: float = LEVEL) -> pd.DataFrame:
         table[adjusted] = tests[column].transform(lambda values: adjust_holm(values.to_numpy(dtype=float)))
     sign = np.where(table["measure"].map(lambda name: MEASURES[name].higher_is_better), 1.0, -1.0)
     gain = sign * table["difference"].to_numpy(dtype=float)
-    words = decide(table["p_equivalence_holm"], table["p_holm"], gain, level)
+    words = decide(table["p_equivalence_holm"], table["p_holm"], gain, table["level"])
     is_loss, lower = table["measure"].isin(list(LOSSES)), table["level_difference"]
     starts_lower = is_loss & (table["start_difference"] < -table["margin"])
     unsure = (words == "supported") & is_loss & ~(lower >= 0) | (words == "refuted") & is_loss & ~(lower <= 0)
@@ -82,7 +82,7 @@ def judge(table: pd.DataFrame, level: float = LEVEL) -> pd.DataFrame:
     return table
 
 
-def plan_seeds(table: pd.DataFrame, level: float = LEVEL) -> pd.Series:
+def plan_seeds(table: pd.DataFrame) -> pd.Series:
     """Return how many seeds would settle each undecided contrast, see `statistics.seeds_needed`; NaN of the others.
 
     At the level of the strictest test of its family. Infinite where more seeds alone will not settle it: the score on
@@ -92,11 +92,15 @@ def plan_seeds(table: pd.DataFrame, level: float = LEVEL) -> pd.Series:
         table: as `judge` returns it.
     """
     tests = table.groupby(["family", "comparator"])["p_value"].transform("count").clip(lower=1)
-    is_held_back = table["measure"].isin(list(LOSSES)) & (table["p_holm"] < level) & (table["n"] >= MINIMUM_SEEDS)
-    columns = (table[name] for name in ("seed_sd", "image_sd", "margin"))
+    is_held_back = (
+        table["measure"].isin(list(LOSSES)) & (table["p_holm"] < table["level"]) & (table["n"] >= MINIMUM_SEEDS)
+    )
+    columns = (table[name] for name in ("level", "seed_sd", "image_sd", "margin"))
     needed = [
         float("nan") if decision != "undecided" else float("inf") if never else seeds_needed(*spreads, level / count)
-        for decision, never, count, *spreads in zip(table["decision"], is_held_back, tests, *columns, strict=True)
+        for decision, never, count, level, *spreads in zip(
+            table["decision"], is_held_back, tests, *columns, strict=True
+        )
     ]
     return pd.Series(needed, index=table.index)
 

@@ -4,12 +4,16 @@ With `seeds: {looks: [5, 8, 12]}` the primary contrast is tested after 5, 8 and 
 an effect that is not there in more than 5 % of experiments; spending the level keeps it at 5 % over all looks.
 """
 
+import json
 from collections.abc import Sequence
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 from scipy.optimize import brentq
 from scipy.special import ndtr, ndtri
+
+from spatial_reduction.analysis.statistics import LEVEL
 
 POINTS = 801  # of the grid on which the density of the statistic is carried from look to look
 REACH = 8.0  # standard deviations that the grid spans
@@ -24,7 +28,7 @@ def spent_level(fraction: float, level: float) -> float:
     return float(4 * ndtr(-ndtri(1 - level / 4) / np.sqrt(fraction)))
 
 
-def look_levels(seeds: Sequence[int], level: float = 0.05) -> list[float]:
+def look_levels(seeds: Sequence[int], level: float = LEVEL) -> list[float]:
     """Return the two-sided level at which a p-value is compared at each look, so that all looks together have `level`.
 
     The statistics of the looks are those of a Brownian motion at the fractions seeds[k] / seeds[-1]: independent
@@ -60,3 +64,8 @@ def look_levels(seeds: Sequence[int], level: float = 0.05) -> list[float]:
         weights[[0, -1]] = step / 2
         grid, density, before = inside, (spread @ density) * weights, fraction
     return levels
+
+
+def level_of(look: Sequence[str | Path]) -> float:
+    """Return the level of the look whose file `contrasts.decide_look` wrote; without a file that of a plain test."""
+    return float(json.loads(Path(look[0]).read_text(encoding="utf-8"))["level"]) if look else LEVEL

@@ -83,12 +83,12 @@ class PairedSample:
         """Whether no seed and no resample shows a difference: the two are the same."""
         return not any(self.differences) and not any(self._variances)
 
-    def contrast(self, margin: float, higher_is_better: bool = True) -> Contrast:
+    def contrast(self, margin: float, higher_is_better: bool = True, level: float = LEVEL) -> Contrast:
         """Summarise the seeds, see `contrast`."""
         n = len(self.differences)
         of_mean = resampled_variance(np.asarray(self._total) / n, self.images)
         noise = ImageNoise(of_mean, np.mean(self._variances), self.images)
-        return contrast(np.array(self.differences), noise, margin, higher_is_better)
+        return contrast(np.array(self.differences), noise, margin, higher_is_better, level)
 
 
 def image_weights(images: int, resamples: int, seed: int) -> np.ndarray:
@@ -146,9 +146,9 @@ def shared_variance(noise: ImageNoise, n: int) -> np.ndarray:
     return np.maximum(0, noise.of_mean - (noise.of_each - noise.of_mean) / (n - 1))
 
 
-def half_width(error: np.ndarray, freedom: np.ndarray) -> np.ndarray:
-    """Return half the width of the 95 % interval; (2, ...) -> (...)."""
-    return (stats.t.ppf(1 - LEVEL / 2, freedom) * error).max(axis=0)
+def half_width(error: np.ndarray, freedom: np.ndarray, level: float = LEVEL) -> np.ndarray:
+    """Return half the width of the interval that covers 1 - level; (2, ...) -> (...)."""
+    return (stats.t.ppf(1 - level / 2, freedom) * error).max(axis=0)
 
 
 def t_test(mean: np.ndarray, error: np.ndarray, freedom: np.ndarray) -> np.ndarray:
@@ -190,7 +190,9 @@ def signed_rank_test(differences: np.ndarray) -> float:
     return float(min(1.0, 2 * min(shares[: found + 1].sum(), shares[found:].sum())))
 
 
-def contrast(differences: np.ndarray, noise: ImageNoise, margin: float, higher_is_better: bool = True) -> Contrast:
+def contrast(
+    differences: np.ndarray, noise: ImageNoise, margin: float, higher_is_better: bool = True, level: float = LEVEL
+) -> Contrast:
     """Summarise paired differences.
 
     Args:
@@ -198,12 +200,13 @@ def contrast(differences: np.ndarray, noise: ImageNoise, margin: float, higher_i
         noise: of drawing the images anew.
         margin: differences within +-margin count as equivalent.
         higher_is_better: which sign favours the arm.
+        level: the interval covers 1 - level.
     """
     n, mean = len(differences), float(differences.mean())
     if not np.isfinite(mean):
         return Contrast(n, *[float("nan")] * 9)
     error, freedom = standard_errors(differences, noise)
-    reach = half_width(error, freedom)
+    reach = half_width(error, freedom, level)
     favour = np.sign(differences) if higher_is_better else -np.sign(differences)
     return Contrast(
         n=n,

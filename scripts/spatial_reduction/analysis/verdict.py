@@ -103,7 +103,7 @@ def reach_verdict(evidence: Evidence, config: Mapping[str, Any]) -> Verdict:
         controls=[each for each in controls if each.findings],
         ladder=build_ladder(table, evaluation, report),
         exploratory=exploratory.to_dict("records"),
-        seeds=len(config["seeds"]),
+        seeds=evidence.seeds,
         warnings=general,
     )
 

@@ -104,6 +104,7 @@ def write_report(
     environment.filters["difference"] = describe_difference
     text = environment.from_string(Path(template).read_text(encoding="utf-8")).render(
         config=config,
+        seeds=sorted(measured["seed"].unique()),
         method=method,
         configuration=yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True),
         verdict=reached,
