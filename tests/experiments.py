@@ -166,7 +166,7 @@ def equal(first, second):
 def read_rules():
     """Return {rule: its text below its first line} of all rule files, and {heir: the rule it is derived from}."""
     text = "\n".join(path.read_text() for path in sorted((ROOT / "workflow/rules").glob("*.smk")))
-    header = r"^(?:rule (\w+)|use rule (\w+) as (\w+) with):\n((?:(?:    .*)?\n)+)"
+    header = r"^(?:(?:rule|checkpoint) (\w+)|use rule (\w+) as (\w+) with):\n((?:(?:    .*)?\n)+)"
     found = re.findall(header, text + "\n", re.MULTILINE)
     bodies = {plain or heir: body for plain, _, heir, body in found}
     return bodies, {heir: base for _, base, heir, _ in found if heir}

@@ -57,7 +57,7 @@ def check_design(wildcards):
     """Return what an estimate needs to know of the arms; see `report.data_check.write_data_check`."""
     networks = timed_networks()
     return {
-        "seeds": len(config["seeds"]),
+        "seeds": len(SEEDS),
         "jobs": planned_jobs(),
         "arms": [
             {

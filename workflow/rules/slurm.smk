@@ -69,7 +69,7 @@ def one_job_of_each():
             and wildcards.get("seed")
             in {
                 None,
-                str(config["seeds"][0]),
+                str(SEEDS[0]),
             }
         )
         key = (step and step.name, tuple(sorted(wildcards.items())))
@@ -94,7 +94,7 @@ def slurm_requests(wildcards):
             group = workflow.group_settings.overwrite_groups.get(step.name, "")
             name = f"chain {its.arm}" if "{arm}" in group else group or step.name
             count = len([c for c in CHAINS if c.arm == its.arm]) if "{threshold}" in group else 1
-            count = len(config["seeds"]) if "seed" in its.keys() and count == 1 else count
+            count = len(SEEDS) if "seed" in its.keys() and count == 1 else count
             bundles.setdefault((name, group.format(**its) if group else f"{step.name} {its}"), (count, []))[1].append(
                 (step, its, needed)
             )
