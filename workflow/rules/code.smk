@@ -20,7 +20,8 @@ MEANT = {"ClassVar", "InitVar", "KW_ONLY"}  # the annotations that a dataclass o
 class Remembered:
     """What a function tells of files, by path, size and time of change; kept for the next start of Snakemake.
 
-    Each job of a cluster reads these rules, and would parse 50 files.
+    Each job of a cluster reads these rules, and would parse 50 files. What another Python or other rules told is not
+    believed.
     """
 
     def __init__(self, function, name):
@@ -39,9 +40,13 @@ class Remembered:
         """Read what is kept; nothing, if that cannot be read."""
         with suppress(OSError, ValueError), open(self.place) as file:
             known = json.load(file)
-            if known.pop("python") == platform.python_version():
+            if known.pop("told_by") == self.told_by():
                 return known
         return {}
+
+    def told_by(self):
+        with open(os.path.join(workflow.basedir, "workflow/rules/code.smk"), "rb") as rules:
+            return [platform.python_version(), sha256(rules.read()).hexdigest()]
 
     def keep(self):
         """Write what is new, whole; where it cannot be written, the next start asks again."""
@@ -51,7 +56,7 @@ class Remembered:
             os.makedirs(os.path.dirname(self.place), exist_ok=True)
             partial = f"{self.place}.{platform.node()}-{os.getpid()}"
             with open(partial, "w") as file:
-                json.dump({"python": platform.python_version(), **self.known}, file)
+                json.dump({"told_by": self.told_by(), **self.known}, file)
             os.replace(partial, self.place)
         self.is_new = False
 
