@@ -40,7 +40,7 @@ class Remembered:
         """Read what is kept; nothing, if that cannot be read."""
         with suppress(OSError, ValueError), open(self.place) as file:
             known = json.load(file)
-            if known.pop("told_by") == self.told_by():
+            if known.pop("told_by", None) == self.told_by():
                 return known
         return {}
 
