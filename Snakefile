@@ -4,12 +4,16 @@ from snakemake.utils import min_version
 
 min_version("9.14")
 
+# Not `workflow.basedir`: that is the caller's, where this workflow is a module of another.
+CHECKOUT = workflow.current_basedir.get_path_or_uri(secret_free=True)
+IS_MODULE = workflow.modifier.skip_configfile
+
 
 include: "workflow/rules/checks.smk"
 include: "workflow/rules/files.smk"
 
 
-configfile: f"{workflow.basedir}/config/config.yaml"
+configfile: f"{CHECKOUT}/config/config.yaml"
 
 
 if OWN:

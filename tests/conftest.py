@@ -94,16 +94,16 @@ def snakemake(tmp_path):
 def checked(config):
     """Lay overrides over the embedded configuration and run all checks; return what they define.
 
-    Keywords are attributes of the workflow, as snakemake has them.
+    Keywords are the folder of the checkout, and attributes of the workflow, as snakemake has them.
     """
     files = [ROOT / f"workflow/rules/{name}.smk" for name in ("checks", "files", "configuration", "design")]
     checks = [compile(file.read_text().partition("\nwildcard_constraints:")[0], file, "exec") for file in files]
 
-    def run(overrides, **workflow):
+    def run(overrides, checkout=ROOT, **workflow):
         merged = copy.deepcopy(config)
         update_config(merged, overrides)
-        workflow = {"basedir": str(ROOT), "is_main_process": False} | workflow
-        defined = {"config": merged, "workflow": SimpleNamespace(**workflow)}
+        workflow = SimpleNamespace(**({"is_main_process": False} | workflow))
+        defined = {"config": merged, "workflow": workflow, "CHECKOUT": str(checkout), "IS_MODULE": False}
         for each in checks:
             exec(each, defined)
         return defined

@@ -185,8 +185,9 @@ def read_directives(rule):
 def code_rules(checkout):
     """Return all that code.smk of this checkout defines, as if snakemake had just been started for another one."""
     file = ROOT / "workflow/rules/code.smk"
-    workflow = SimpleNamespace(basedir=str(checkout), pathvars=SimpleNamespace(apply=str), is_main_process=False)
-    defined = {"os": os, "sys": sys, "workflow": workflow, "config": {"keep_code": False}}
+    config = {"keep_code": False, "pathvars": {"results": "results"}}
+    workflow = SimpleNamespace(is_main_process=False)
+    defined = {"os": os, "sys": sys, "workflow": workflow, "CHECKOUT": str(checkout), "config": config}
     exec(compile(file.read_text(), file, "exec"), defined)
     return defined
 

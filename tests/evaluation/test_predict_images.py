@@ -1,5 +1,4 @@
 import os
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -136,7 +135,7 @@ def test_symmetries_change_the_prediction(predict, tmp_path):
 def listing(tmp_path):
     """List the new images of a folder by the function of prediction.smk; a refusal exits with its line."""
     config = {"prediction": {"images": None}}
-    defined = {"os": os, "config": config, "workflow": SimpleNamespace(basedir=str(ROOT))}
+    defined = {"os": os, "config": config, "outside": str}
     for rules in (ROOT / "workflow/rules/checks.smk", ROOT / "workflow/rules/prediction.smk"):
         exec(compile(rules.read_text().partition("\nrule ")[0], rules, "exec"), defined)
     assert set(defined["PICTURES"]) == IMAGE_SUFFIXES

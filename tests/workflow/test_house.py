@@ -23,6 +23,7 @@ DIRECTIVES = [
     "benchmark",
     "wildcard_constraints",
     "retries",
+    "localrule",
     "pathvars",
     "conda",
     "threads",

@@ -241,7 +241,7 @@ def test_a_folder_below_a_file_is_refused(told, tmp_path):
 def test_a_checkout_below_a_folder_that_snakemake_takes_for_a_pattern_is_refused(checked, tmp_path, folder):
     shutil.copytree(ROOT / "workflow/schemas", tmp_path / folder / "workflow/schemas")
     with pytest.raises(SystemExit) as refused:
-        checked({}, basedir=str(tmp_path / folder))
+        checked({}, checkout=tmp_path / folder)
     assert refused.value.code.startswith("config: the folder of this workflow: ")
     assert refused.value.code.endswith("a path must hold no <, >, brace or line break")
 

@@ -63,7 +63,7 @@ class Remembered:
 
 def checkout(path):
     """Return a path of this checkout, relative: a moved checkout reruns nothing."""
-    return os.path.relpath(os.path.join(workflow.basedir, path))
+    return os.path.relpath(os.path.join(CHECKOUT, path))
 
 
 def library_module(name):
@@ -218,7 +218,7 @@ class KeptCode:
         self.write()
 
 
-KEPT_CODE = KeptCode(workflow.pathvars.apply("<results>/code.json"))
+KEPT_CODE = KeptCode(f"{config['pathvars']['results']}/code.json")
 
 
 def code(script):

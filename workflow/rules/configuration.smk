@@ -3,12 +3,34 @@
 import os
 
 import yaml
+from snakemake.utils import update_config
 
-with open(os.path.join(workflow.basedir, "workflow/schemas/config.schema.yaml")) as file:
+
+def placed(path):
+    """Return a path as the rules have it: with the prefix of a module, its path variables filled in."""
+    return workflow.pathvars.apply(str(workflow.modifier.path_modifier.modify(path)))
+
+
+def lay_over_defaults(given):
+    """Lay what a module is given over the defaults, which Snakemake leaves out then; its folders are those of its rules."""
+    with open(DEFAULTS, encoding="utf-8") as file:
+        filled = yaml.safe_load(file)
+    update_config(filled, given)
+    given |= filled | {"pathvars": {key: placed(f"<{key}>") for key in filled["pathvars"]}}
+
+
+def outside(path):
+    """Return a file that no rule makes so that a module's prefix leaves it alone."""
+    return os.path.abspath(path) if IS_MODULE else path
+
+
+with open(os.path.join(CHECKOUT, "workflow/schemas/config.schema.yaml")) as file:
     # Every job of a run reads this: the parser written in C takes a seventh of the time, where PyYAML was built with it.
     SCHEMA = yaml.load(file, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+if IS_MODULE:
+    lay_over_defaults(config)
 check(config, SCHEMA)
-check_path(workflow.basedir, "the folder of this workflow")
+check_path(CHECKOUT, "the folder of this workflow")
 for key, path in config["pathvars"].items():
     check_folder(path, f"pathvars.{key}")
 DATASET = config["dataset"]

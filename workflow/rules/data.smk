@@ -81,10 +81,6 @@ rule draw_synthetic_pets:
 
 
 # Nodes of a cluster often have no network.
-localrules:
-    download_oxford_pet,
-
-
 rule download_oxford_pet:
     """Download the Oxford-IIIT Pet release and verify its checksums."""
     output:
@@ -93,6 +89,7 @@ rule download_oxford_pet:
         "<logs>/download_oxford_pet.log",
     benchmark:
         "<benchmarks>/download_oxford_pet.tsv"
+    localrule: True
     conda:
         "../../envs/analysis.yaml"
     resources:

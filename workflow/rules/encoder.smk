@@ -7,10 +7,6 @@ The first weights of an encoder, for networks that begin with trained ones.
 
 
 # Nodes of a cluster often have no network.
-localrules:
-    fetch_encoder,
-
-
 rule fetch_encoder:
     """Fetch the weights of an encoder and write them by timm's names, checked."""
     input:
@@ -21,6 +17,7 @@ rule fetch_encoder:
         "<logs>/fetch_encoder/{encoder}.log",
     benchmark:
         "<benchmarks>/fetch_encoder/{encoder}.tsv"
+    localrule: True
     conda:
         "../../envs/training.yaml"
     resources:

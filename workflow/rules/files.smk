@@ -14,7 +14,7 @@ MISREAD = {
 }
 TAG = "tag:yaml.org,2002:"
 LEAVES_OUT = ("arms", "evaluation.class_groups")  # where null leaves out what an earlier file names
-DEFAULTS = os.path.join(workflow.basedir, "config/config.yaml")
+DEFAULTS = os.path.join(CHECKOUT, "config/config.yaml")
 
 
 def own_configuration():
@@ -98,7 +98,7 @@ def refuse_unknown_profile(arguments):
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--workflow-profile", default="none")
     name = parser.parse_known_args(arguments)[0].workflow_profile
-    own = os.path.join(workflow.basedir, "profiles")
+    own = os.path.join(CHECKOUT, "profiles")
     places = [os.path.join(workflow.workdir_init, folder, name) for folder in ("", "profiles", own)]
     known = sorted(entry.name for entry in os.scandir(own) if entry.is_dir())
     refuse_unless(
@@ -118,7 +118,7 @@ def refuse_base_over_overlay(files, said):
 
 
 # Later files over earlier ones. The jobs of a run read what was checked when it began.
-if workflow.is_main_process:
+if workflow.is_main_process and not IS_MODULE:
     named = [str(path) for path in workflow.config_settings.configfiles]
     below = [DEFAULTS, *([OWN] if OWN else [])]
     said = {path: read_places(path) for path in [*below, *named]}

@@ -1,6 +1,6 @@
 """Where files lie: the input functions of the rules, by name. No rules."""
 
-RESULTS = workflow.pathvars.apply("<results>")
+RESULTS = config["pathvars"]["results"]
 PICTURE_LIST = f"{RESULTS}/pictures.json"
 
 
@@ -41,7 +41,7 @@ def first_encoder(wildcards):
 def given_weights(wildcards):
     """File of weights that the user names for an encoder."""
     weights = ENCODERS[wildcards.encoder]["weights"]
-    return [] if weights == "imagenet" else weights
+    return [] if weights == "imagenet" else outside(weights)
 
 
 def chain_models(wildcards):

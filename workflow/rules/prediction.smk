@@ -30,7 +30,7 @@ def new_images(wildcards):
         is_text = not any("\ud800" <= character <= "\udfff" for character in name)
         refuse_unless(is_text, "prediction.images", f"{ascii(name)}: the name of a file is not UTF-8; rename it")
         check_path(name, "prediction.images")
-    return [os.path.join(folder, name) for name in names]
+    return [outside(os.path.join(folder, name)) for name in names]
 
 
 def new_predictions(wildcards):

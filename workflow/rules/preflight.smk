@@ -11,14 +11,6 @@ far are they?
 """
 
 
-localrules:
-    check_requests,
-    preflight,
-    status,
-    preview,
-    set_up_site,
-
-
 rule check_requests:
     """Ask Slurm, without queueing anything, whether it would accept the request of every rule and of the longest chain."""
     output:
@@ -28,6 +20,7 @@ rule check_requests:
     benchmark:
         "<benchmarks>/check_requests.tsv"
     retries: 0
+    localrule: True
     conda:
         "../../envs/analysis.yaml"
     params:
@@ -72,6 +65,7 @@ rule preflight:
     log:
         "<logs>/preflight.log",
     retries: 0
+    localrule: True
     conda:
         "../../envs/analysis.yaml"
     params:
@@ -120,6 +114,7 @@ rule status:
     log:
         "<logs>/status.log",
     retries: 0
+    localrule: True
     conda:
         "../../envs/analysis.yaml"
     params:
@@ -135,6 +130,7 @@ rule preview:
     log:
         "<logs>/preview.log",
     retries: 0
+    localrule: True
     conda:
         "../../envs/analysis.yaml"
     params:
@@ -151,6 +147,7 @@ rule set_up_site:
     log:
         "<logs>/set_up_site.log",
     retries: 0
+    localrule: True
     conda:
         "../../envs/analysis.yaml"
     params:

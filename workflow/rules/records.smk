@@ -39,10 +39,16 @@ def recorded_paths(folder):
 def by_variable(path):
     """Return a path with the path variable that it lies below, <results> or <resources>; None if below none."""
     for variable in ("results", "resources", "logs"):
-        folder = workflow.pathvars.apply(f"<{variable}>")
+        folder = config["pathvars"][variable]
         if path.startswith(f"{folder}/"):
             return f"<{variable}>{path.removeprefix(folder)}"
     return None
+
+
+def by_path(name):
+    """Return the path that `by_variable` named."""
+    variable, _, rest = name.removeprefix("<").partition(">")
+    return f"{config['pathvars'][variable]}{rest}" if name.startswith("<") else name
 
 
 def with_paths(record, change):
@@ -78,7 +84,7 @@ class Records:
         """Give Snakemake the records that it lacks, and recorded files the times of their records."""
         brought = 0
         for name, entry in self.stored.items():
-            path = workflow.pathvars.apply(name)
+            path = by_path(name)
             with suppress(FileNotFoundError, NotADirectoryError):
                 file = timed_file(path)
                 about = os.stat(file)
@@ -91,7 +97,7 @@ class Records:
                     target = record_path(METADATA, path)
                     os.makedirs(os.path.dirname(target), exist_ok=True)
                     with open(target, "w") as record:
-                        json.dump(with_paths(entry["record"], workflow.pathvars.apply), record)
+                        json.dump(with_paths(entry["record"], by_path), record)
                 brought += path not in self.known or not is_timed
                 self.known.add(path)
         if brought:

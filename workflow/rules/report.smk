@@ -8,12 +8,6 @@ Tables and figures -> costs, verdict, report, reporting sheet.
 
 
 # The accounting of Slurm is asked where jobs are submitted; nodes may not reach it.
-localrules:
-    summarise_costs,
-    write_report,
-    write_sheet,
-
-
 rule summarise_costs:
     """Set what each rule asked for beside what it used, after all jobs but the report."""
     input:
@@ -28,6 +22,7 @@ rule summarise_costs:
         "<logs>/summarise_costs.log",
     benchmark:
         "<benchmarks>/summarise_costs.tsv"
+    localrule: True
     conda:
         "../../envs/analysis.yaml"
     params:
@@ -59,6 +54,7 @@ rule write_report:
         "<logs>/write_report.log",
     benchmark:
         "<benchmarks>/write_report.tsv"
+    localrule: True
     conda:
         "../../envs/analysis.yaml"
     params:
@@ -83,6 +79,7 @@ rule write_sheet:
         "<logs>/write_sheet.log",
     benchmark:
         "<benchmarks>/write_sheet.tsv"
+    localrule: True
     conda:
         "../../envs/analysis.yaml"
     params:
