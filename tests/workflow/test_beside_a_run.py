@@ -29,7 +29,7 @@ def test_a_preview_is_the_report_of_the_finished_seeds_and_says_what_is_missing(
     before = {path: path.stat().st_mtime_ns for path in results.rglob("*") if path.is_file()}
     preview = snakemake("preview", *BESIDE, overrides=overrides)
     assert preview.returncode == 0, preview.stderr
-    page = (results / "preview/results/report.html").read_text()
+    page = (results / "preview/results/demo/report.html").read_text()
     assert "PARTIAL (1 of 2 seeds)" in page
     missing = (results / "preview/PARTIAL.txt").read_text()
     assert "saliency, top 50 %, seed 2: waiting, 0/2 iterations" in missing

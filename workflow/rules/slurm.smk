@@ -138,7 +138,9 @@ def slurm_request(name, count, jobs, attempt):
             if len(members) > 1
             else members[0].resources
         )
-        job = SimpleNamespace(resources=resources, threads=resources["_cores"], is_group=lambda: len(members) > 1)
+        job = SimpleNamespace(
+            name=name, resources=resources, threads=resources["_cores"], is_group=lambda: len(members) > 1
+        )
         validation.validate_slurm_extra(job)
         account = resources.get("slurm_account")
         params = {

@@ -16,6 +16,7 @@ from spatial_reduction.runtime.log import say
 # Files of a chain, of an iteration, of an arm's first iteration, that tables and figures are made of.
 CHAIN_FILES = ("metrics.csv", "counts.h5", "examples.h5")
 ITERATION_FILES = ("model.safetensors", "history.csv", "kept_pixels.csv", "mask.h5")
+RECORDS = "records.json"
 FINISHED = ("dataset.h5", "intact_mask.h5", "sources.h5", "sources.csv")
 
 
@@ -53,7 +54,8 @@ def make_preview(
         raise InputError(f"no seed has ended in all arms yet; {len(missing)} chains have not: {'; '.join(said[:5])}")
     folder = places.results / "preview"
     shutil.rmtree(folder, ignore_errors=True)
-    inside = {name: Path(name) for name in ("results", "logs", "benchmarks")}
+    own_paths = {name: Path(config["pathvars"][name]) for name in ("results", "logs", "benchmarks")}
+    inside = {name: Path(name) if path.is_absolute() else path for name, path in own_paths.items()}
     for chain in plan:
         if chain.seed in map(str, seeds):
             _link_chain(chain, places.results, folder / inside["results"])
@@ -61,6 +63,12 @@ def make_preview(
         _link(places.results / name, folder / inside["results"] / name)
     for path in places.benchmarks.rglob("*.tsv"):
         _link(path, folder / inside["benchmarks"] / path.relative_to(places.benchmarks))
+    records = Path(".snakemake/metadata")  # what made each file; another workflow would not trust it without
+    for path in records.rglob("*") if records.exists() else ():
+        if path.is_file():
+            _link(path, folder / path)
+    if (places.results / RECORDS).exists():
+        shutil.copy2(places.results / RECORDS, folder / inside["results"] / RECORDS)
     partial = f"{len(seeds)} of {len(config['seeds'])} seeds"
     title = f"PARTIAL ({partial}): {config['report']['title']}" if missing else config["report"]["title"]
     own = {
