@@ -245,3 +245,31 @@ def test_the_thread_that_reads_ahead_moves_nothing_to_the_device(dataset, half, 
         list(each.batches(torch.arange(len(each)), 4))
     assert set(threads) == {threading.main_thread()}
     assert len(threads) == 2 * (3 + 1)  # images and labels of three batches, and of one
+
+
+ON_A_GPU = pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"))
+
+
+@pytest.fixture
+def repeatable():
+    """Leave the mode of this process as it was."""
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.mark.parametrize("device", ["cpu", ON_A_GPU])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("where", ["on the device", "on the host", "in files", "cropped"])
+def test_recorded_steps_are_the_launched_ones_bit_by_bit_wherever_the_images_lie(
+    where, precision, device, train, monkeypatch, repeatable
+):
+    """With a smaller last batch, and after a resume; on the CPU, where none is recorded, the key changes nothing."""
+    changes = {"in files": {"memory_mb": 0.01}, "cropped": {"removal": {"crop": True}}}.get(where, {})
+    if where == "on the host" and device == "cuda":
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda *_: (0, 0))
+    settings = {"device": device, "deterministic": True, "epochs": 6, "precision": precision}
+    recorded = settings | {"cuda_graphs": True}
+    launched = train("launched", settings | {"cuda_graphs": False}, **changes)
+    assert equal(train("recorded", recorded, **changes), launched)
+    interrupt(monkeypatch, lambda: train("resumed", recorded, **changes))
+    assert equal(train("resumed", recorded, **changes), launched)
