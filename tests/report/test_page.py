@@ -71,3 +71,12 @@ def test_determinism_is_told_with_the_devices():
     assert describe_determinism(True, [gpu, gpu]).startswith("deterministic algorithms")
     assert describe_determinism(True, [gpu, cpu]).endswith("ran on NVIDIA H100")
     assert describe_determinism(True, [cpu]).endswith("ran on the CPU alone")
+
+
+def test_the_glossary_is_that_of_the_documentation_and_every_link_leads_somewhere():
+    page = (ROOT / "workflow/report/report.html.j2").read_text()
+    shown = re.findall(r"<dt>(.+)</dt><dd>(.+)</dd>", page.partition('{{ heading("glossary") }}')[2])
+    words = (ROOT / "docs/architecture.md").read_text().partition("## Words")[2].replace("`", "")
+    assert shown == re.findall(r"^\| (.+?) \| (.+) \|$", words, re.MULTILINE)[1:]
+    sections = re.findall(r'^  "(\w+)": ', page, re.MULTILINE)
+    assert sections == re.findall(r'heading\("(\w+)"\)', page)

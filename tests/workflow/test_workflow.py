@@ -240,6 +240,12 @@ def test_an_edit_of_the_plotting_module_draws_again_and_computes_nothing(moved):
 
 
 @pytest.mark.pipeline
+def test_an_edit_of_a_caption_writes_the_report_again_and_draws_nothing(moved):
+    (moved / "workflow/report/ladder.rst").write_text("Other words.\n")
+    assert job_counts(plan(moved)) == {"write_report": 1}
+
+
+@pytest.mark.pipeline
 def test_an_edit_of_a_saliency_source_concerns_the_arms_that_use_it(moved):
     edit(moved / "scripts/spatial_reduction/saliency/random.py")
     assert job_counts(plan(moved)) == {}

@@ -239,12 +239,15 @@ def template(name):
     return template_of
 
 
-def words_of(name):
-    """Return the function that gives the digest of a template."""
+def words_of(*names):
+    """Return the function that gives one digest of a template and of captions."""
 
     def digest_of(wildcards):
-        with open(checkout(f"workflow/report/{name}"), "rb") as file:
-            return sha256(file.read()).hexdigest()[:32]
+        digest = sha256()
+        for name in names:
+            with open(checkout(f"workflow/report/{name}"), "rb") as file:
+                digest.update(file.read())
+        return digest.hexdigest()[:32]
 
     return digest_of
 

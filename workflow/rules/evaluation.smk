@@ -129,7 +129,7 @@ rule compare_arms:
         references="<results>/references.csv",
         look=last_look,
     output:
-        contrasts=report("<results>/contrasts.csv", caption="../report/contrasts.rst", category="Tables"),
+        contrasts=report("<results>/contrasts.csv", caption="../report/contrasts_table.rst", category="Tables"),
         interactions=report("<results>/interactions.csv", caption="../report/interactions.rst", category="Tables"),
         racu=report("<results>/racu.csv", caption="../report/racu.rst", category="Tables"),
     log:

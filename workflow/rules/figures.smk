@@ -17,6 +17,16 @@ def figures():
     return plots + (["sources"] if config["report"]["sources"] else [])
 
 
+def caption(figure):
+    """Return the file in workflow/report of a figure's caption; the examples of all thresholds have one."""
+    return f"{figure.partition('_top_')[0]}.rst"
+
+
+def captions(wildcards, input):
+    """List the files of the captions of all figures; it takes `input`, so Snakemake reruns nothing for their paths."""
+    return [checkout(f"workflow/report/{caption(figure)}") for figure in figures()]
+
+
 def examples_title(wildcards):
     return f"{config['report']['method']}, top {wildcards.threshold} %, seed {SEEDS[0]}: test images"
 
@@ -153,7 +163,7 @@ use rule plot_sources as plot_contrasts with:
     input:
         contrasts="<results>/contrasts.csv",
     output:
-        report("<results>/figures/<figure>.png", caption="../report/plot_contrasts.rst", category="Figures"),
+        report("<results>/figures/<figure>.png", caption="../report/contrasts.rst", category="Figures"),
         expand("<results>/figures/<figure>.{suffix}", suffix=config["report"]["formats"]),
     pathvars:
         figure="contrasts",

@@ -59,8 +59,9 @@ rule write_report:
         "../../envs/analysis.yaml"
     params:
         code=code("write_report"),
-        words=words_of("report.html.j2"),
+        words=words_of("report.html.j2", *map(caption, figures())),
         template=template("report.html.j2"),
+        captions=captions,
         config=EXPERIMENT,
         method=ARMS[config["report"]["method"]]["reduction"],
     script:

@@ -1,7 +1,6 @@
 """The report page: verdict, figures, tables, data, cost and configuration in one file that needs no network."""
 
 import base64
-import re
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -30,66 +29,39 @@ from spatial_reduction.runtime.log import say
 from spatial_reduction.runtime.plain_text import printable
 
 PACKAGES = ("snakemake", "pandas", "seaborn", "scipy")  # of the analysis; counts.h5 records those of the network
-CAPTIONS = {
-    "ladder": "From the baseline to the method: what more training gives, what masking gives on top of it, both "
-    "together; below, by how much masks of the image itself do better than others. Bars: mean; lines: 95 % intervals.",
-    "contrasts": "Difference of every arm from the primary comparator, paired by seed, in the measure that decides "
-    "each hypothesis. An interval that leaves out 0 is a claim only if the test, adjusted for all arms, agrees.",
-    "heat_map": "Test score of the method: thresholds by iterations.",
-    "robustness": "Points of IoU that the last model loses on changed test images. A model that starts lower has less "
-    "to lose: see the scores on the changed images in contrasts.csv.",
-    "reliability": "How often a pixel of a given confidence is right, and how many pixels are that confident.",
-    "thresholds": "Test score after the last iteration against the percentage of pixels kept at each reduction.",
-    "iterations": "Test score of every iteration's model. Chains that begin alike share iteration 1, the single pass.",
-    "learning_curves": "Validation mean IoU against cumulative optimiser steps. equal_compute shows what longer "
-    "training alone gives.",
-    "kept_pixels": "What each iteration trains on: the share of all pixels, and of each true class, that is kept.",
-    "cost": "Test score against training time. A removed pixel costs as much as a kept one: convolutions are dense.",
-    "labels": "Images of every split as the networks see them, with the outlines of their labels; evenly spaced, none "
-    "chosen by hand.",
-    "sources": "Test images, evenly spaced over the test split, scored by several sources of saliency that ask one "
-    "model. Above: the rank of each pixel's score within its image, as masks see it; below: what the mask leaves.",
-    "examples": "Test images through one chain, evenly spaced over the test split. Saliency is what the named "
-    "iteration's model finds relevant; the picture beside it is what the next iteration would train on.",
-}
+TABLES = ("metrics", "contrasts", "interactions", "references", "history", "costs", "slurm_jobs", "convergence")
 
 
 def write_report(
-    metrics: str | Path,
-    contrasts: str | Path,
-    interactions: str | Path,
-    references: str | Path,
-    history: str | Path,
-    costs: str | Path,
-    slurm_jobs: str | Path,
-    convergence: str | Path,
+    tables: Mapping[str, str | Path],
+    sources: Sequence[str | Path],
     dataset: str | Path,
     counts: Sequence[str | Path],
-    figures: Sequence[str | Path],
-    sources: Sequence[str | Path],
+    figures: Mapping[str | Path, str | Path],
     template: str | Path,
     config: Mapping[str, Any],
     method: Mapping[str, Any],
-    page: str | Path,
-    verdict: str | Path,
+    outputs: Mapping[str, str | Path],
 ) -> None:
     """Write the page, and its verdict as Markdown.
 
     Args:
-        costs, slurm_jobs: what the rules asked for and used; the second may have no rows.
-        counts: `counts.h5` of the chains; they record device and software.
-        figures: PNG files, embedded in this order.
+        tables: the CSV files of TABLES; `costs` and `slurm_jobs` say what the rules asked for and used, the second may
+            have no rows.
         sources: the table that goes with the figure of that name, or none.
+        counts: `counts.h5` of the chains; they record device and software.
+        figures: PNG files, embedded in this order; of each the file of its caption, a paragraph of plain text.
         config: the whole configuration, shown as it is.
         method: the section `reduction` of the arm that the report is about.
+        outputs: {"page", "verdict"}: files to write.
     """
     measured, curves, between, speed = (
         pd.read_csv(path, dtype={"threshold": str, "other_threshold": str})
-        for path in (metrics, history, interactions, convergence)
+        for path in (tables[name] for name in ("metrics", "history", "interactions", "convergence"))
     )
-    compared, rules = read_contrasts(contrasts), pd.read_csv(costs)
+    compared, rules = read_contrasts(tables["contrasts"]), pd.read_csv(tables["costs"])
     final, data = last_test_rows(measured), describe(dataset)
-    known = pd.read_csv(references)
+    known = pd.read_csv(tables["references"])
     facts = (data["class_share"], data["parted_twins"], data["absent_classes"])
     evidence = Evidence(compared, between, known, final, curves, *facts)
     reached = reach_verdict(evidence, config)
@@ -111,7 +83,7 @@ def write_report(
         sureness=[line.removeprefix("- ") for line in explain(reached, config)],
         measures=MEASURES,
         protocols=PROTOCOLS,
-        figures=[(Path(path).stem, _caption(path), _embedded(path)) for path in figures],
+        figures={Path(path).stem: (_caption(words), _embedded(path)) for path, words in figures.items()},
         sources=[row for path in sources for row in source_table(pd.read_csv(path, dtype={"threshold": str}))],
         scores=score_table(intact, config["evaluation"]["measures"]),
         contrasts=compared[(compared["measure"] == measure) & (compared["class"] == group)].to_dict("records"),
@@ -120,17 +92,17 @@ def write_report(
         cost=cost_table(curves),
         costs=rules.to_dict("records"),
         profile=profile_section(rules),
-        slurm_jobs=pd.read_csv(slurm_jobs).to_dict("records"),
+        slurm_jobs=pd.read_csv(tables["slurm_jobs"]).to_dict("records"),
         data=data,
         software=sorted(recorded_machines(counts)[1] | {f"{name} {version(name)}" for name in PACKAGES}),
         devices=sorted(set(curves["device"])),
         precisions=sorted(set(curves["precision"])),
         determinism=describe_determinism(config["training"]["deterministic"], curves["device"]),
     )
-    for path, content in ((page, text), (verdict, write_verdict(reached, config))):
-        with written_whole(path) as partial:
+    for name, content in (("page", text), ("verdict", write_verdict(reached, config))):
+        with written_whole(outputs[name]) as partial:
             partial.write_text(content, encoding="utf-8")
-    say(f"{page}: written; open it in a browser")
+    say(f"{outputs['page']}: written; open it in a browser")
 
 
 def score_table(final: pd.DataFrame, measures: Sequence[str]) -> list[dict[str, Any]]:
@@ -197,8 +169,7 @@ def cost_table(curves: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _caption(path: str | Path) -> str:
-    kind = re.sub(r"_top_.*", "", Path(path).stem)  # examples_top_90
-    return CAPTIONS[kind]
+    return " ".join(Path(path).read_text(encoding="utf-8").split())
 
 
 def _embedded(path: str | Path) -> str:
