@@ -12,8 +12,8 @@ if __name__ == "__main__":
             images=snakemake.input.images,
             model=snakemake.input.model,
             table=snakemake.output[0],
-            **snakemake.params.dataset,
-            **snakemake.params.prediction,
-            **snakemake.params.evaluation,
+            dataset=snakemake.params.dataset,
+            prediction=snakemake.params.prediction,
+            evaluation=snakemake.params.evaluation,
             machine=Machine(snakemake.params.device, snakemake.threads, snakemake.params.deterministic),
         )

@@ -11,12 +11,9 @@ if __name__ == "__main__":
         render_sources(
             dataset=snakemake.input.dataset,
             model=snakemake.input.model,
-            output=snakemake.output.pictures,
-            table=snakemake.output.table,
-            machine=Machine(snakemake.params.device, snakemake.threads, snakemake.params.deterministic),
-            sources=snakemake.params.sources,
-            images=snakemake.params.images,
-            thresholds=snakemake.params.thresholds,
-            classes_of_interest=snakemake.params.classes_of_interest,
+            report=snakemake.params.report,
+            reduction=snakemake.params.reduction,
             seed=snakemake.params.seed,
+            machine=Machine(snakemake.params.device, snakemake.threads, snakemake.params.deterministic),
+            outputs={name: snakemake.output[name] for name in ("pictures", "table")},
         )

@@ -485,14 +485,9 @@ def test_predict_reads_every_picture_as_a_preparation_does(forms, tmp_path, capf
                 list(some),
                 tmp_path / "model",
                 table,
-                classes=["a", "b"],
-                foreground=[],
-                image_size=SIDE,
-                colour="rgb",
-                intensity_range=ranged,
-                resize=True,
-                tile=16,
-                test_time_augmentation=1,
+                dataset={"classes": ["a", "b"], "image_size": SIDE, "colour": "rgb", "intensity_range": ranged},
+                prediction={"resize": True, "tile": 16},
+                evaluation={"foreground": [], "test_time_augmentation": 1},
                 machine=Machine("cpu", 1),
             )
         told_of = [line for line in capfd.readouterr().err.splitlines() if line.startswith("left out: ")]

@@ -30,18 +30,17 @@ def predict(tmp_path):
     def run(names, colour="rgb", **changes):
         section = {"name": "unet", "widths": [2, 4], "initialisation": "he"}
         save_model(tmp_path / "model", build_model({"rgb": 3, "grey": 1}[colour], 3, section, seed=7))
-        settings = {
-            "resize": True,
-            "tile": 8,
-            "test_time_augmentation": 1,
-            "classes": CLASSES,
-            "foreground": ["pet", "border"],
+        sections = {
+            "dataset": {"classes": CLASSES, "image_size": 16, "colour": colour, "intensity_range": None},
+            "prediction": {"resize": True, "tile": 8},
+            "evaluation": {"foreground": ["pet", "border"], "test_time_augmentation": 1},
         }
-        settings |= {"image_size": 16, "intensity_range": None, "machine": Machine("cpu", 1)}
+        for keys in sections.values():
+            keys.update({key: changes.pop(key) for key in list(changes) if key in keys})
+        assert not changes
         table = tmp_path / "results/predictions.csv"
-        predict_images(
-            [tmp_path / name for name in names], tmp_path / "model", table, colour=colour, **settings | changes
-        )
+        paths = [tmp_path / name for name in names]
+        predict_images(paths, tmp_path / "model", table, **sections, machine=Machine("cpu", 1))
         return pd.read_csv(table)
 
     return run

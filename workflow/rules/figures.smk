@@ -90,10 +90,10 @@ rule render_sources:
     params:
         code=sources_code,
         network=own_network,
-        sources=config["report"]["sources"],
-        images=config["report"]["images"],
-        thresholds=ARMS[config["report"]["method"]]["reduction"]["thresholds"],
-        classes_of_interest=ARMS[config["report"]["method"]]["reduction"]["classes_of_interest"],
+        report={key: config["report"][key] for key in ("sources", "images")},
+        reduction={
+            key: ARMS[config["report"]["method"]]["reduction"][key] for key in ("thresholds", "classes_of_interest")
+        },
         device=config["training"]["device"],
         deterministic=config["training"]["deterministic"],
         seed=SEEDS[0],

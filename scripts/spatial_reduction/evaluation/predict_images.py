@@ -1,7 +1,7 @@
 """Apply a trained model to new images of any size."""
 
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,14 +31,9 @@ def predict_images(
     images: Sequence[str | Path],
     model: str | Path,
     table: str | Path,
-    classes: Sequence[str],
-    foreground: Sequence[str],
-    image_size: int,
-    colour: str,
-    intensity_range: Sequence[float] | None,
-    resize: bool,
-    tile: int,
-    test_time_augmentation: int,
+    dataset: Mapping[str, Any],
+    prediction: Mapping[str, Any],
+    evaluation: Mapping[str, Any],
     machine: Machine,
 ) -> None:
     """Write the prediction of every image, at the image's own size, into folders beside `table`.
@@ -54,34 +49,35 @@ def predict_images(
     Args:
         images: files of distinct stems, which name the results.
         table: CSV (image, height, width, class, share), the share of the image's pixels in [0, 1].
-        classes: names in the order of the model's outputs.
-        foreground: names of the classes that the overlays show.
-        image_size, colour, intensity_range: how the model's training images were read.
-        resize: whether the network sees the image resized to `image_size` squared, as in training, and its
-            probabilities are resized back; otherwise it sees the image's own pixels, in tiles of side `tile`.
-        test_time_augmentation: see `test_time_augmentation.average_symmetries`.
+        dataset: `classes`, names in the order of the model's outputs; `image_size`, `colour` and `intensity_range`: how
+            the model's training images were read.
+        prediction: `resize`: whether the network sees the image resized to `image_size` squared, as in training, and
+            its probabilities are resized back; otherwise it sees the image's own pixels, in tiles of side `tile`.
+        evaluation: `foreground`, names of the classes that the overlays show; `test_time_augmentation`: see
+            `test_time_augmentation.average_symmetries`.
 
     Raises:
         InputError: the model is damaged or does not fit, a logit is not finite, or an image could not be read.
     """
     where, folder = machine.enter(), Path(table).parent
+    classes, colour, resize, tile = dataset["classes"], dataset["colour"], prediction["resize"], prediction["tile"]
     network = load_model(model, where).eval()
     require_architecture(model, network, 3 if colour == "rgb" else 1, len(classes), None)
     parts = partial(
         _resized_parts if resize else _tiled_parts,
         network,
-        side=image_size if resize else tile,
-        symmetries=test_time_augmentation,
+        side=dataset["image_size"] if resize else tile,
+        symmetries=evaluation["test_time_augmentation"],
         device=where,
     )
-    front = [classes.index(name) for name in foreground]
+    front = [classes.index(name) for name in evaluation["foreground"]]
     folder.mkdir(parents=True, exist_ok=True)
     _remove_older(table, folder)
     rows: list[dict[str, Any]] = []
     unread = 0
     for path in progress(sorted(map(Path, images)), len(images), f"{folder}", "images"):
         try:
-            image = ShownPicture(path, None, colour, intensity_range)
+            image = ShownPicture(path, None, colour, dataset["intensity_range"])
         except InputError as error:
             say(f"left out: {printable(str(error))}")
             unread += 1

@@ -1,6 +1,6 @@
 """All sources of saliency side by side, on the same model and test images: scores, masks, cost."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import repeat
 from pathlib import Path
 from time import perf_counter
@@ -21,19 +21,17 @@ from spatial_reduction.saliency.base import Context, stream_scores
 MEASURED = 64  # test images that recalls are of
 TIMED = 16  # of them, that are scored again and again
 REPEATS = 5
+COLUMNS = ["source", "measure", "class", "threshold", "n", "value", "low", "high"]
 
 
 def render_sources(
     dataset: str | Path,
     model: str | Path,
-    output: str | Path,
-    table: str | Path,
-    sources: Sequence[str],
-    images: int,
-    thresholds: Sequence[str],
-    classes_of_interest: Sequence[str],
+    report: Mapping[str, Any],
+    reduction: Mapping[str, Any],
     seed: int,
     machine: Machine,
+    outputs: Mapping[str, str | Path],
 ) -> None:
     """Write `sources.h5`, pictures of M test images by S sources, and the table `sources.csv`.
 
@@ -46,17 +44,23 @@ def render_sources(
     forward pass, median, lowest and highest of n; `recall` the per cent of the class's pixels in n images that are
     kept; `decided_by_index` the mean per cent of an image's pixels of which equal scores make some stay, some go.
 
+    Args:
+        report: `sources`, by name, and `images`, how many are shown.
+        reduction: `thresholds` and `classes_of_interest` of the method.
+        outputs: {"pictures", "table"}: files to write.
+
     Raises:
         InputError: a file is damaged, or a score is not a number.
     """
     where, data = machine.enter(), Dataset.open(dataset, seed)
     chosen = _spread(data.count("test"), MEASURED)
     pixels, labels = data.pick("test", chosen)
-    interest = data.class_indices(classes_of_interest)
+    interest = data.class_indices(reduction["classes_of_interest"])
+    sources, thresholds = report["sources"], reduction["thresholds"]
     network = load_model(model, where).eval()
     require_architecture(model, network, data.image_shape[2], len(data.classes), None)
     context = Context(Path(model), machine, len(data.classes), interest, seed, 2)
-    shown = _spread(len(chosen), images)
+    shown = _spread(len(chosen), report["images"])
     strictest = min(thresholds, key=float)
     rows, scores, kept = [], [], []
     for source in progress(sources, len(sources), "sources of saliency", "sources"):
@@ -69,13 +73,12 @@ def render_sources(
             if threshold == strictest:
                 kept.append(mask[shown])
         scores.append(found[shown])
-    with create_hdf5(output, "sources") as file:
+    with create_hdf5(outputs["pictures"], "sources") as file:
         file.attrs["classes"], file.attrs["sources"], file.attrs["threshold"] = data.classes, list(sources), strictest
         file["images"], file["labels"] = pixels[shown], labels[shown]
         file["predictions"] = predict(network, pixels[shown], where)
         file["scores"], file["kept"] = np.stack(scores), np.stack(kept)
-    columns = ["source", "measure", "class", "threshold", "n", "value", "low", "high"]
-    write_table(table, [{column: row.get(column, "") for column in columns} for row in rows])
+    write_table(outputs["table"], [{column: row.get(column, "") for column in COLUMNS} for row in rows])
 
 
 def measure_cost(
