@@ -209,3 +209,10 @@ def compute_logits_tiled(network, pixels, tile):
     for rows, columns in cut_into_tiles(image.size, tile, network.period):
         logits[..., rows, columns] = compute_logits_of_part(network, image, rows, columns, cpu)
     return logits
+
+
+def documented_columns():
+    """Return {table: its columns, in order}, as docs/tables.md lists them; the columns common to all stand before."""
+    sections = re.split(r"^## ", (ROOT / "docs/tables.md").read_text(), flags=re.MULTILINE)[1:]
+    cells = {text.partition(".csv")[0]: re.findall(r"^\| (`.+?`) \|", text, re.MULTILINE) for text in sections}
+    return {table: [name for cell in found for name in re.findall(r"`(\w+)`", cell)] for table, found in cells.items()}
