@@ -179,8 +179,6 @@ def partition_option(job):
     chosen = job.resources.get("slurm_partition")
     if not chosen and path:
         chosen = partitions.get_best_partition(partitions.read_partition_file(path), job, logger)
-        if not chosen:
-            raise WorkflowError(f"no partition of {path} takes it")
     return f"-p {shlex.quote(str(chosen))}" if chosen else ""
 
 
