@@ -1,3 +1,4 @@
+import math
 import subprocess
 
 import pytest
@@ -41,10 +42,11 @@ def test_where_every_partition_preempts_they_are_taken():
 
 def test_the_plugin_reads_the_partitions(tmp_path):
     path = tmp_path / "partitions.yaml"
-    path.write_text(partitions_file([GPU, partition("cpu")]))
-    gpu, cpu = read_partition_file(path)
+    path.write_text(partitions_file([GPU, partition("cpu"), partition("short", minutes=9)]))
+    gpu, cpu, short = read_partition_file(path)
     assert (gpu.limits.max_gpu, gpu.limits.available_gpu_models) == (4, ["a100", "v100"])
-    assert (cpu.limits.max_gpu, cpu.limits.max_runtime, cpu.limits.max_threads) == (0, 120, 16)
+    assert (cpu.limits.max_gpu, cpu.limits.max_runtime, cpu.limits.max_threads) == (0, math.inf, 16)
+    assert (short.limits.max_runtime, short.limits.max_mem_mb) == (9, math.inf)
 
 
 def test_the_profile_is_that_of_slurm_with_the_sites_account_partitions_and_limit(tmp_path):

@@ -1,12 +1,13 @@
 """Tables, figures and report of the seeds for which all arms have ended, beside a run and never in its way."""
 
-import json
 import os
 import shutil
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from spatial_reduction.cluster.plugin_commands import Run
 from spatial_reduction.cluster.status import Chain, Folders, state_of
@@ -77,7 +78,7 @@ def make_preview(
         "pathvars": {**config["pathvars"], **{name: str(path) for name, path in inside.items()}},
         "report": {**config["report"], "title": title[:300]},
     }
-    (folder / "config.json").write_text(json.dumps(own))
+    (folder / "config.yaml").write_text(yaml.safe_dump(own))
     lines = [f"Made of {partial}: {', '.join(map(str, seeds))}.", *(["Not in it:", *said] if said else [])]
     (folder / "PARTIAL.txt").write_text("\n".join([*lines, ""]))
     _run(folder, command, rules)
@@ -107,7 +108,7 @@ def _run(folder: Path, command: Sequence[str], rules: Sequence[str]) -> None:
         "--directory",
         str(folder),
         "--configfile",
-        str((folder / "config.json").absolute()),
+        str((folder / "config.yaml").absolute()),
         "--cores",
         "1",
     ]

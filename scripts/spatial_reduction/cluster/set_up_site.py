@@ -74,20 +74,27 @@ def usable(partitions: Sequence[Partition], rights: Rights) -> list[Partition]:
 
 
 def partitions_file(partitions: Sequence[Partition]) -> str:
-    """Return what the plugin chooses a job's partition by (--slurm-partition-config), as YAML."""
-    lines = ["partitions:"]
+    """Return what the plugin chooses a job's partition by (--slurm-partition-config), as YAML.
+
+    Of the partitions with GPUs, and of those without, the one of the longest jobs takes any time, and each takes any
+    memory: a later attempt that asks for more is cut to what is allowed, where else it would fit nowhere.
+    """
+    lines, longest = ["partitions:"], {bool(each.gpus): each for each in sorted(partitions, key=_longest_last)}
     for each in partitions:
         limits = {
-            "max_mem_mb": each.memory_mb,
             "max_threads": each.cores,
             "max_gpu": max(each.gpus.values(), default=0),
         }
-        if each.minutes is not None:
+        if each.minutes is not None and each is not longest[bool(each.gpus)]:
             limits["max_runtime"] = each.minutes
         lines += [f"  {each.name}:", *(f"    {key}: {value}" for key, value in limits.items())]
         models = [model for model in each.gpus if model]
         lines += [f"    available_gpu_models: [{', '.join(models)}]"] if models else []
     return "\n".join([*lines, ""])
+
+
+def _longest_last(partition: Partition) -> float:
+    return float("inf") if partition.minutes is None else partition.minutes
 
 
 def profile(template: str, folder: Path, rights: Rights) -> str:
