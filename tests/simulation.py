@@ -12,11 +12,12 @@ from spatial_reduction.analysis.measures import HYPOTHESES, deciding_measures
 from spatial_reduction.analysis.statistics import (
     LEVEL,
     ImageNoise,
+    Spread,
     adjust_holm,
     equivalence_test,
     half_width,
     shared_variance,
-    standard_errors,
+    spread_of_mean,
     t_test,
 )
 
@@ -169,8 +170,8 @@ def _contrast_rows(design: Design, scores: dict[str, np.ndarray]) -> tuple[pd.Da
     return pd.concat(rows, ignore_index=True), np.stack(crossed, axis=1)
 
 
-def _tests(differences: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray], np.ndarray, np.ndarray]:
-    """Return mean, errors, p-value and the images' standard error of differences (experiments, tests, seeds, N)."""
+def _tests(differences: np.ndarray) -> tuple[np.ndarray, Spread, np.ndarray, np.ndarray]:
+    """Return mean, spread, p-value and the images' standard error of differences (experiments, tests, seeds, N)."""
     images, seeds = differences.shape[-1], differences.shape[-2]
     noise = ImageNoise(
         differences.mean(axis=-2).var(axis=-1, ddof=1) / images,
@@ -178,13 +179,13 @@ def _tests(differences: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, np.nd
         images,
     )
     per_seed = differences.mean(axis=-1)
-    mean, errors = per_seed.mean(axis=-1), standard_errors(per_seed, noise)
-    return mean, errors, t_test(mean, *errors), np.sqrt(shared_variance(noise, seeds))
+    mean, spread = per_seed.mean(axis=-1), spread_of_mean(per_seed, noise)
+    return mean, spread, t_test(mean, spread), np.sqrt(shared_variance(noise, seeds))
 
 
 def _summary(design: Design, differences: np.ndarray, hypothesis: str, extra: dict[str, object]) -> pd.DataFrame:
-    mean, errors, p_value, image_sd = _tests(differences)
-    reach, measure = half_width(*errors), deciding_measures("mean_iou")[hypothesis][0]
+    mean, spread, p_value, image_sd = _tests(differences)
+    reach, measure = half_width(spread), deciding_measures("mean_iou")[hypothesis][0]
     truth = design.effects.get(hypothesis, 0.0)
     experiment, threshold = np.indices(mean.shape)
     columns = {
@@ -194,7 +195,7 @@ def _summary(design: Design, differences: np.ndarray, hypothesis: str, extra: di
         "ci_low": mean - reach,
         "ci_high": mean + reach,
         "p_value": p_value,
-        "p_equivalence": equivalence_test(mean, *errors, MARGIN),
+        "p_equivalence": equivalence_test(mean, spread, MARGIN),
         "seed_sd": differences.mean(axis=-1).std(axis=-1, ddof=1),
         "image_sd": image_sd,
     }

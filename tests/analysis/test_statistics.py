@@ -16,11 +16,12 @@ from spatial_reduction.analysis.statistics import (
     contrast,
     decide,
     equivalence_test,
+    half_width,
     image_weights,
     resampled_variance,
     seeds_needed,
     signed_rank_test,
-    standard_errors,
+    spread_of_mean,
     t_test,
 )
 
@@ -119,33 +120,35 @@ def test_no_number_of_seeds_makes_up_for_too_few_images():
 
 def test_without_image_noise_the_error_is_that_of_a_mean():
     differences = np.array([0.1, 0.9, 0.4, 1.3, -0.2])
-    error, freedom = standard_errors(differences, shared(0.0))
-    assert error == pytest.approx([stats.sem(differences)] * 2)
-    assert freedom == pytest.approx([4, 4])
+    spread = spread_of_mean(differences, shared(0.0))
+    assert spread.error == pytest.approx(stats.sem(differences))
+    assert (spread.seed_share, spread.seed_freedom, spread.image_freedom) == (1, 4, IMAGES - 1)
 
 
 def test_image_noise_shared_by_all_seeds_does_not_average_out():
-    error, freedom = standard_errors(np.zeros(10), shared(1.0))
-    assert error == pytest.approx([1, 0])
-    assert freedom == pytest.approx([IMAGES - 1, 9])
+    spread = spread_of_mean(np.zeros(10), shared(1.0))
+    assert (spread.error, spread.seed_share) == (1, 0)
+    assert t_test(2.0, spread) == pytest.approx(2 * stats.t.sf(2.0, IMAGES - 1))
 
 
-def test_the_variances_of_seeds_and_images_add_with_satterthwaite_freedom():
-    differences = np.array([0.0, 2.0])  # variance of the mean: 1, with 1 degree of freedom
-    error, freedom = standard_errors(differences, shared(1.0))
-    assert error == pytest.approx([np.sqrt(2), 1])
-    assert freedom == pytest.approx([4 / (1 / 1 + 1 / (IMAGES - 1)), 1])
+def test_the_variances_of_seeds_and_images_add_and_their_tails_are_averaged():
+    spread = spread_of_mean(np.array([0.0, 2.0]), shared(3.0))  # variance of the mean over seeds: 1, with 1 freedom
+    assert (spread.error, spread.seed_share) == (2, 1 / 4)
+    expected = 2 * (stats.t.sf(1.5, 1) / 4 + 3 * stats.t.sf(1.5, IMAGES - 1) / 4)
+    assert t_test(np.array(3.0), spread) == pytest.approx(expected)
+    assert t_test(half_width(spread), spread) == pytest.approx(0.05)
 
 
 def test_many_contrasts_at_once_are_those_one_by_one():
     rng = np.random.default_rng(0)
     differences, variances = rng.standard_normal((4, 3, 5)), rng.random((4, 3))
     means = differences.mean(axis=-1)
-    errors = standard_errors(differences, shared(variances))
+    spread = spread_of_mean(differences, shared(variances))
     for place in np.ndindex(4, 3):
         one = contrast(differences[place], shared(variances[place]), 0.5)
-        assert t_test(means, *errors)[place] == pytest.approx(one.p_value)
-        assert equivalence_test(means, *errors, 0.5)[place] == pytest.approx(one.p_equivalence)
+        assert t_test(means, spread)[place] == pytest.approx(one.p_value)
+        assert equivalence_test(means, spread, 0.5)[place] == pytest.approx(one.p_equivalence)
+        assert means[place] + half_width(spread)[place] == pytest.approx(one.ci_high)
 
 
 @given(st.lists(st.floats(-3, 3), min_size=2, max_size=12), st.floats(0, 4))
@@ -155,11 +158,13 @@ def test_the_p_value_is_below_the_level_where_the_interval_leaves_out_zero(diffe
         assert (result.p_value < 0.05) == (result.ci_low > 0 or result.ci_high < 0)
 
 
-def test_seeds_that_happen_to_lie_close_do_not_make_an_interval_narrow():
+def test_an_interval_lies_between_those_of_its_two_sources():
     close = contrast_of([1.0, 1.001, 0.999], image_noise=0.3)  # the images' error, with many degrees of freedom
     assert (close.ci_high - close.ci_low) / 2 == pytest.approx(0.3 * stats.t.ppf(0.975, IMAGES - 1), rel=1e-3)
-    apart = contrast_of([1.0, 2.0, 0.0], image_noise=0.3)  # the seeds' own interval is the wider one
-    assert (apart.ci_high - apart.ci_low) / 2 == pytest.approx(stats.sem([0, 1, 2]) * stats.t.ppf(0.975, 2))
+    apart = contrast_of([1.0, 2.0, 0.0], image_noise=0.3)
+    error = np.hypot(stats.sem([0, 1, 2]), 0.3)
+    reach = (apart.ci_high - apart.ci_low) / 2
+    assert error * stats.t.ppf(0.975, IMAGES - 1) < reach < error * stats.t.ppf(0.975, 2)
 
 
 def test_the_interval_is_that_of_the_t_distribution():

@@ -4,13 +4,14 @@ Functions of `differences (..., n)` work on many contrasts at once; the n values
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import stats
+from scipy import special, stats
 
 LEVEL = 0.05  # of every test; intervals cover 1 - LEVEL
 MINIMUM_SEEDS = 3  # for any claim: with two the interval of a mean is 13 standard errors to either side
+HALVINGS = 50  # of an interval that holds a quantile
 POWER, MOST_SEEDS = 0.8, 10_000  # of the plan of a further experiment
 FEWEST_SEEDS = 6  # an exact two-sided Wilcoxon test of n pairs cannot fall below 2 / 2^n: .0625 at 5, .03125 at 6
 
@@ -111,18 +112,29 @@ def resampled_variance(values: np.ndarray, images: int) -> float:
     return float(values.var(ddof=1)) * (images + 1) / (images - 1) if images > 1 else 0.0
 
 
-def standard_errors(differences: np.ndarray, noise: ImageNoise) -> tuple[np.ndarray, np.ndarray]:
-    """Return two standard errors (2, ...) of the mean difference, and their degrees of freedom.
+@dataclass(frozen=True)
+class Spread:
+    """The standard error of a mean difference and what it is made of, each (...).
 
-    First, over seeds and images. A seed's difference is the sum of what the seed gives, what the images give to every
-    seed, and what this seed finds in these images (seed x image). s^2 / n has the first and the last; drawing the
-    images anew moves the mean over seeds by the last two, V. So the variance is s^2 / n + V - (E - V) / (n - 1), with E
-    the variance of a single seed's difference between draws: (E - V) / (n - 1) is the share of the last in both, which
-    s^2 / n + V counts twice. Its degrees of freedom are Satterthwaite's (1946) for s^2 / n, with n - 1, and for the
-    rest, what the images give to every seed, with N - 1.
+    Attributes:
+        error: standard error over seeds and images; NaN for one seed.
+        seed_share: share of the variance that is s^2 / n, estimated with `seed_freedom` degrees of freedom; that of the
+            images with `image_freedom`.
+    """
 
-    Second, over seeds alone, with n - 1: with 3 seeds that happen to lie close, the first has too many degrees of
-    freedom. Intervals and tests go by the more cautious of the two.
+    error: np.ndarray
+    seed_share: np.ndarray
+    seed_freedom: int
+    image_freedom: int
+
+
+def spread_of_mean(differences: np.ndarray, noise: ImageNoise) -> Spread:
+    """Return the spread of the mean difference, over seeds and images.
+
+    A seed's difference is the sum of what the seed gives, what the images give to every seed, and what this seed finds
+    in these images (seed x image). s^2 / n has the first and the last; drawing the images anew moves the mean over
+    seeds by the last two, V. So the variance is s^2 / n + V - (E - V) / (n - 1), with E the variance of a single seed's
+    difference between draws: (E - V) / (n - 1) is the share of the last in both, which s^2 / n + V counts twice.
 
     Args:
         differences: (..., n), one per seed.
@@ -130,49 +142,54 @@ def standard_errors(differences: np.ndarray, noise: ImageNoise) -> tuple[np.ndar
     """
     n = differences.shape[-1]
     if n < 2:
-        nothing = np.full((2, *differences.shape[:-1]), np.nan)
-        return nothing, nothing
+        nothing = np.full(differences.shape[:-1], np.nan)
+        return Spread(nothing, nothing, n - 1, max(1, noise.images - 1))
     of_seeds, of_images = differences.var(axis=-1, ddof=1) / n, shared_variance(noise, n)
     total = of_seeds + of_images
-    squares = of_seeds**2 / (n - 1) + np.square(of_images) / max(1, noise.images - 1)
-    freedom = np.divide(total**2, squares, out=np.full(total.shape, n - 1.0), where=squares > 0)
-    return np.sqrt([total, of_seeds]), np.stack([freedom, np.full(total.shape, n - 1.0)])
+    share = np.divide(of_seeds, total, out=np.ones_like(total), where=total > 0)
+    return Spread(np.sqrt(total), share, n - 1, max(1, noise.images - 1))
 
 
 def shared_variance(noise: ImageNoise, n: int) -> np.ndarray:
-    """Return the variance of what the images give to every one of n seeds, at least 0; see `standard_errors`."""
+    """Return the variance of what the images give to every one of n seeds, at least 0; see `spread_of_mean`."""
     if n < 2:
         return np.asarray(noise.of_mean)
     return np.maximum(0, noise.of_mean - (noise.of_each - noise.of_mean) / (n - 1))
 
 
-def half_width(error: np.ndarray, freedom: np.ndarray, level: float = LEVEL) -> np.ndarray:
-    """Return half the width of the interval that covers 1 - level; (2, ...) -> (...)."""
-    return (stats.t.ppf(1 - level / 2, freedom) * error).max(axis=0)
+def upper_tail(size: np.ndarray, spread: Spread) -> np.ndarray:
+    """Return the one-sided p-value of a mean that is `size` above what is tested.
 
-
-def t_test(mean: np.ndarray, error: np.ndarray, freedom: np.ndarray) -> np.ndarray:
-    """Return the two-sided p-value of a mean, with no error at all 1 for a mean of 0 and 0 for another.
-
-    It is below .05 where the interval leaves out 0.
-
-    Args:
-        mean: (...).
-        error, freedom: (2, ...), see `standard_errors`.
+    The mean over the two sources of variance, weighted by their shares, of the p-values that Student's t has with the
+    degrees of freedom of each: Cochran's (1964, Biometrics 20, 191-195) weights. Satterthwaite's (1946) single t claims
+    too much where seeds give two thirds of the variance: 5.7 % at n = 5 instead of 5; this 4.2 % there, never above 5.
+    Without any spread it is 0 above, 1 below and .5 at what is tested.
     """
-    size = np.broadcast_to(np.abs(mean), error.shape)
-    ratio = np.divide(size, error, out=np.where(size == 0, 0.0, np.inf), where=error != 0)
-    return 2 * stats.t.sf(ratio, freedom).max(axis=0)
+    size = np.asarray(size, dtype=float)
+    edge = np.where(size > 0, np.inf, np.where(size < 0, -np.inf, 0.0))
+    ratio = np.divide(size, spread.error, out=edge, where=spread.error != 0)
+    of_seeds, of_images = (special.stdtr(freedom, -ratio) for freedom in (spread.seed_freedom, spread.image_freedom))
+    return spread.seed_share * of_seeds + (1 - spread.seed_share) * of_images
 
 
-def equivalence_test(mean: np.ndarray, error: np.ndarray, freedom: np.ndarray, margin: float) -> np.ndarray:
-    """Return the p-value of two one-sided tests (Schuirmann 1987): small where the mean lies within +-margin.
+def half_width(spread: Spread, level: float = LEVEL) -> np.ndarray:
+    """Return half the width of the interval that covers 1 - level, (...): where `t_test` gives that p-value."""
+    low, high = np.zeros_like(spread.error), np.full_like(spread.error, special.stdtrit(1, 1 - level / 2))
+    for _ in range(HALVINGS):  # in units of the error: the tail falls with the distance
+        middle = (low + high) / 2
+        is_inside = upper_tail(middle, replace(spread, error=np.ones_like(spread.error))) > level / 2
+        low, high = np.where(is_inside, middle, low), np.where(is_inside, high, middle)
+    return spread.error * (low + high) / 2
 
-    Arguments as of `t_test`.
-    """
-    room = np.broadcast_to(margin - np.abs(mean), error.shape)
-    ratio = np.divide(room, error, out=np.where(room > 0, np.inf, -np.inf), where=error != 0)
-    return stats.t.sf(ratio, freedom).max(axis=0)
+
+def t_test(mean: np.ndarray, spread: Spread) -> np.ndarray:
+    """Return the two-sided p-value of a mean, (...), below .05 where the interval leaves out 0."""
+    return np.minimum(1, 2 * upper_tail(np.abs(mean), spread))
+
+
+def equivalence_test(mean: np.ndarray, spread: Spread, margin: float) -> np.ndarray:
+    """Return the p-value of two one-sided tests (Schuirmann 1987): small where the mean lies within +-margin."""
+    return upper_tail(margin - np.abs(mean), spread)
 
 
 def signed_rank_test(differences: np.ndarray) -> float:
@@ -205,17 +222,17 @@ def contrast(
     n, mean = len(differences), float(differences.mean())
     if not np.isfinite(mean):
         return Contrast(n, *[float("nan")] * 9)
-    error, freedom = standard_errors(differences, noise)
-    reach = half_width(error, freedom, level)
+    spread = spread_of_mean(differences, noise)
+    reach = half_width(spread, level)
     favour = np.sign(differences) if higher_is_better else -np.sign(differences)
     return Contrast(
         n=n,
         difference=mean,
         ci_low=float(mean - reach),
         ci_high=float(mean + reach),
-        p_value=float(t_test(mean, error, freedom)),
+        p_value=float(t_test(mean, spread)),
         p_wilcoxon=signed_rank_test(differences),
-        p_equivalence=float(equivalence_test(mean, error, freedom, margin)),
+        p_equivalence=float(equivalence_test(mean, spread, margin)),
         probability_better=float((favour + 1).mean() / 2),
         seed_sd=float(differences.std(ddof=1)) if n > 1 else float("nan"),
         image_sd=float(np.sqrt(shared_variance(noise, n))),
