@@ -9,6 +9,9 @@ if __name__ == "__main__":
         compare_arms(
             counts=snakemake.input.counts,
             chains=snakemake.params.chains,
+            validation=dict(
+                zip(map(tuple, snakemake.params.iterations), snakemake.input.validation_counts, strict=True)
+            ),
             tables={name: snakemake.input[name] for name in ("history", "kept_pixels", "references")},
             evaluation=snakemake.params.evaluation,
             report=snakemake.params.report,

@@ -56,7 +56,7 @@ REDUCTION = {"source": "probability", "classes_of_interest": ["pet", "border"], 
 
 
 def training_arguments(dataset, folder, name="model", training=None, previous=None, removal=None, **changes):
-    """Return arguments of `train_model` for a small U-Net, into NAME.safetensors, NAME.csv and NAME.checkpoint.
+    """Return arguments of `train_model` for a small U-Net, into NAME.safetensors, .csv, .h5 and .checkpoint.
 
     `previous` is the name of an earlier training; `removal` and `training` are laid over the defaults; of `changes`,
     `mask` is a file and all others are arguments.
@@ -69,7 +69,9 @@ def training_arguments(dataset, folder, name="model", training=None, previous=No
         files["previous_history"] = folder / f"{previous}.csv"
     training = TRAINING | (training or {})
     settings = {
-        "files": TrainingFiles(**files, checkpoint=folder / f"{name}.checkpoint"),
+        "files": TrainingFiles(
+            **files, validation_counts=folder / f"{name}.h5", checkpoint=folder / f"{name}.checkpoint"
+        ),
         "model": {"name": "unet", "widths": [2, 4]},
         "training": training,
         "removal": Removal(**(removal or {})),

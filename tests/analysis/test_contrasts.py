@@ -4,6 +4,7 @@ import pytest
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
+from learning_curves import write_all_counts
 from spatial_reduction.analysis.contrasts import COLUMNS, compare_arms
 from spatial_reduction.analysis.counts_file import measure_counts, pool, pool_resamples, read_counts
 from spatial_reduction.analysis.tables import read_contrasts
@@ -52,13 +53,14 @@ def run_comparison(folder, paths, chains, evaluation, report=REPORT, reference=0
         rise = 0.2 + 0.01 * number**1.5
         rows += [(arm, threshold, seed, 1, step, 4 * step, float(step), rise * step) for step in (1, 2)]
         kept.append((arm, threshold, seed, 2, "kept_share", "all", float(threshold)))
-    pd.DataFrame(rows, columns=HISTORY).to_csv(folder / "history.csv", index=False)
+    history = pd.DataFrame(rows, columns=HISTORY)
+    history.to_csv(folder / "history.csv", index=False)
     pd.DataFrame(kept, columns=KEPT).to_csv(folder / "kept_pixels.csv", index=False)
     references = {"predictor": "position_prior", "split": "test", "measure": "mean_iou", "class": "all"}
     pd.DataFrame([references | {"value": reference}]).to_csv(folder / "references.csv", index=False)
     tables = {name: folder / f"{name}.csv" for name in ("history", "kept_pixels", "references")}
     outputs = {name: folder / f"{name}.csv" for name in ("contrasts", "interactions", "racu")}
-    compare_arms(paths, chains, tables, evaluation, report, outputs)
+    compare_arms(paths, chains, write_all_counts(folder, history), tables, evaluation, report, outputs)
     return read_contrasts(outputs["contrasts"])
 
 

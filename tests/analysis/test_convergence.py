@@ -3,16 +3,18 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from learning_curves import write_all_counts
 from spatial_reduction.analysis.convergence import (
-    area_difference,
+    area_weights,
     compare_convergence,
     integral_weights,
     measure_convergence,
     read_curves,
     shared_epochs,
 )
+from spatial_reduction.runtime.errors import InputError
 
-EVALUATION = {"comparators": ["base"], "controls": [], "margins": {"default": 0.5}}
+EVALUATION = {"comparators": ["base"], "controls": [], "margins": {"default": 0.5}, "resamples": 300}
 REPORT = {"method": "arm", "measure": "mean_iou", "class_group": "all"}
 COLUMNS = ["arm", "threshold", "seed", "iteration", "cumulative_steps", "cumulative_images", "cumulative_seconds"]
 COLUMNS += ["validation_mean_iou"]
@@ -30,9 +32,15 @@ def history_of(design, epochs=2, every=10):
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def contrasts_of(design, kept=NOTHING_REMOVED, evaluation=EVALUATION):
-    rows, between = compare_convergence(history_of(design), kept, evaluation, REPORT)
-    return {row["measure"]: row for row in rows}, between
+@pytest.fixture
+def contrasts_of(tmp_path):
+    def run(design, kept=NOTHING_REMOVED, spread=0.0):
+        history = history_of(design)
+        files = write_all_counts(tmp_path, history, spread)
+        rows, between = compare_convergence(read_curves(history, kept), files, EVALUATION, REPORT)
+        return {row["measure"]: row for row in rows}, between
+
+    return run
 
 
 @pytest.fixture
@@ -85,7 +93,7 @@ PARTED = {
 }
 
 
-def test_curves_are_compared_from_where_they_part():
+def test_curves_are_compared_from_where_they_part(contrasts_of):
     curves = read_curves(history_of(PARTED), NOTHING_REMOVED)
     ours, theirs = curves["arm", "90", 1], curves["base", "100", 1]
     assert shared_epochs(ours, theirs) == 2
@@ -100,21 +108,41 @@ def test_curves_are_compared_from_where_they_part():
     assert row["p_value"] == pytest.approx(stats.ttest_1samp(differences, 0).pvalue)
 
 
-def test_areas_end_with_the_shorter_curve():
+def test_the_interval_is_over_the_validation_images_too(contrasts_of):
+    def width(spread):
+        row = contrasts_of(PARTED, spread=spread)[0]["validation_area"]
+        return row["ci_high"] - row["ci_low"], row["image_sd"], row["difference"]
+
+    assert width(0.0)[1] == pytest.approx(0, abs=1e-4)
+    (narrow, _, difference), (wide, image_sd, same) = width(0.0), width(0.2)
+    assert difference == pytest.approx(same)
+    assert wide > narrow
+    assert image_sd > 0.1
+
+
+def test_counts_of_another_training_are_refused(tmp_path):
+    history = history_of(PARTED)
+    files = write_all_counts(tmp_path, history)
+    changed = history.assign(validation_mean_iou=history["validation_mean_iou"] + 1e-6)
+    with pytest.raises(InputError, match=r"_v\.h5: its counts do not give the scores of history\.csv"):
+        compare_convergence(read_curves(changed, NOTHING_REMOVED), files, EVALUATION, REPORT)
+
+
+def test_areas_end_with_the_shorter_curve(contrasts_of):
     longer = {**PARTED, **{("base", "100", seed): [*PARTED["base", "100", seed], 0.9, 0.9] for seed in (1, 2, 3)}}
-    assert contrasts_of(longer)[0]["validation_area"]["difference"] == pytest.approx(18)
+    assert contrasts_of(longer)[0]["validation_area"]["difference"] == pytest.approx(18, abs=1e-4)
 
 
-def test_arms_that_share_all_steps_are_not_comparable():
+def test_arms_that_share_all_steps_are_not_comparable(contrasts_of):
     single = {chain: scores[:2] if chain[0] == "base" else scores for chain, scores in PARTED.items()}
     curves = read_curves(history_of(single), NOTHING_REMOVED)
-    assert area_difference(curves["arm", "90", 1], curves["base", "100", 1], "steps") is None
+    assert area_weights(curves["arm", "90", 1], curves["base", "100", 1], "steps") is None
     found, _ = contrasts_of(single)
     assert all(found[measure]["is_same"] for measure in ("validation_area", "validation_area_pixels", "steps_to_95"))
     assert "p_value" not in found["validation_area"]
 
 
-def test_against_kept_pixels_a_curve_that_sees_half_is_twice_as_fast():
+def test_against_kept_pixels_a_curve_that_sees_half_is_twice_as_fast(contrasts_of):
     kept = pd.DataFrame([("arm", "90", seed, 2, "kept_share", "all", 50.0) for seed in (1, 2, 3)], columns=KEPT)
     same = {chain: [*scores[:2], 0.4, 0.5] for chain, scores in PARTED.items()}
     same = {chain: [value + 1e-9 * (chain[0] == "arm") for value in scores] for chain, scores in same.items()}
@@ -129,7 +157,7 @@ def test_against_kept_pixels_a_curve_that_sees_half_is_twice_as_fast():
     assert found["validation_area_pixels"]["difference"] == pytest.approx(100 * ((0.32 + 2 * 0.4 + 0.5) / 4 - 0.36))
 
 
-def test_fewer_steps_to_a_score_that_both_reach_are_better():
+def test_fewer_steps_to_a_score_that_both_reach_are_better(contrasts_of):
     design = {}
     for seed in range(6):
         design["base", "100", seed] = [0.5, 0.6, 0.6, 0.8 + 0.001 * seed]
@@ -141,7 +169,7 @@ def test_fewer_steps_to_a_score_that_both_reach_are_better():
     assert contrasts_of(turned)[0]["steps_to_95"]["difference"] == 20  # the target favours neither side
 
 
-def test_thresholds_are_compared_with_each_other():
+def test_thresholds_are_compared_with_each_other(contrasts_of):
     other = {("arm", "50", seed): [*scores[:2], 0.3, 0.4] for (arm, _, seed), scores in PARTED.items() if arm == "arm"}
     _, (row,) = contrasts_of({**PARTED, **other})
     assert (row["threshold"], row["other_threshold"], row["n"]) == ("90", "50", 3)

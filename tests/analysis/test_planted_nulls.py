@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from learning_curves import write_all_counts
 from spatial_reduction.analysis.contrasts import compare_arms
 from spatial_reduction.analysis.tables import read_contrasts
 from spatial_reduction.metrics.overlap import iou, labelled_classes, mean_over_classes
@@ -87,7 +88,8 @@ def compared(folder, predict, true=PETS, curve=curve_of_its_own, is_shared=False
             kept.append((*chains[-1], 2, "kept_share", "all", float(setting[1])))
     columns = ["arm", "threshold", "seed", "iteration"]
     history = [*columns, "cumulative_steps", "cumulative_images", "cumulative_seconds", "validation_mean_iou"]
-    pd.DataFrame(rows, columns=history).to_csv(folder / "history.csv", index=False)
+    curves = pd.DataFrame(rows, columns=history)
+    curves.to_csv(folder / "history.csv", index=False)
     pd.DataFrame(kept, columns=[*columns, "measure", "class", "value"]).to_csv(folder / "kept_pixels.csv", index=False)
     constant = background_everywhere(true, None, "intact").sum(axis=0)
     best = float(mean_over_classes(iou(constant), labelled_classes(constant)))
@@ -101,7 +103,7 @@ def compared(folder, predict, true=PETS, curve=curve_of_its_own, is_shared=False
     pd.DataFrame([reference]).to_csv(folder / "references.csv", index=False)
     tables = {name: folder / f"{name}.csv" for name in ("history", "kept_pixels", "references")}
     outputs = {name: folder / f"{name}.csv" for name in ("contrasts", "interactions", "racu")}
-    compare_arms(paths, chains, tables, EVALUATION, REPORT, outputs)
+    compare_arms(paths, chains, write_all_counts(folder, curves), tables, EVALUATION, REPORT, outputs)
     return read_contrasts(outputs["contrasts"])
 
 

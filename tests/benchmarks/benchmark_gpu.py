@@ -232,6 +232,7 @@ def train(folder: Path, name: str, size: Size, device: str, **changes: object) -
     files = {"mask": folder / "intact_mask.h5", "history": folder / f"{name}.csv"}
     files |= {key: changes.pop(key) for key in ("mask", "previous_model", "previous_history") if key in changes}
     outputs = {"model": folder / f"{name}.safetensors", "checkpoint": folder / f"{name}.checkpoint"}
+    outputs["validation_counts"] = folder / f"{name}.h5"
     settings = {
         "files": TrainingFiles(folder / "dataset.h5", **files, **outputs),
         "model": size.model,

@@ -65,6 +65,7 @@ class Stage:
         model = {key: value for key, value in CONFIG["model"].items() if key != "window"}  # of sliding windows
         files = {"dataset": "dataset.h5", "mask": "intact_mask.h5", "model": f"{job}.safetensors"}
         files |= {"history": f"{job}.csv", "checkpoint": f"{job}_checkpoint.safetensors"}
+        files["validation_counts"] = f"{job}_validation_counts.h5"
         return {
             "files": TrainingFiles(**self._paths(files)),
             "model": model | {"widths": list(self.widths)},

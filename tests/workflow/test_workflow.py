@@ -106,7 +106,7 @@ def test_arms_that_train_alike_share_iteration_1(demo_plan):
         f"results/demo/{arm}/top_100/seed_{seed}/iteration_1/{name}"
         for arm in ("single_pass", "equal_compute")
         for seed in (1, 2, 3)
-        for name in ("model.safetensors", "history.csv")
+        for name in ("model.safetensors", "history.csv", "validation_counts.h5")
     }
 
 

@@ -124,6 +124,7 @@ rule compare_arms:
     """Compare every arm with the comparators, seed by seed, with intervals and tests."""
     input:
         counts=chain_files("counts.h5"),
+        validation_counts=iteration_files("validation_counts.h5"),
         history="<results>/history.csv",
         kept_pixels="<results>/kept_pixels.csv",
         references="<results>/references.csv",
@@ -144,6 +145,7 @@ rule compare_arms:
     params:
         code=code("compare_arms"),
         chains=chain_labels,
+        iterations=iteration_labels(),
         evaluation={**config["evaluation"], "class_groups": GROUPS},
         report={key: config["report"][key] for key in ("method", "measure", "class_group")},
     script:

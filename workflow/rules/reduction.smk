@@ -4,7 +4,7 @@ iteration 1, a network trained on intact images: the baseline, and the root of e
 
     inputs:  <results>/dataset.h5, <results>/intact_mask.h5; model.safetensors, history.csv, mask.h5 of the iteration before
     outputs: <results>/{arm}/top_{threshold}/seed_{seed}/iteration_{iteration}/
-             saliency.h5 (temporary), mask.h5, kept_pixels.csv, model.safetensors, history.csv
+             saliency.h5 (temporary), mask.h5, kept_pixels.csv, model.safetensors, history.csv, validation_counts.h5
 """
 
 
@@ -74,6 +74,7 @@ rule train_model:
     output:
         model="<results>/{arm}/top_{threshold}/seed_{seed}/iteration_{iteration}/model.safetensors",
         history="<results>/{arm}/top_{threshold}/seed_{seed}/iteration_{iteration}/history.csv",
+        validation_counts="<results>/{arm}/top_{threshold}/seed_{seed}/iteration_{iteration}/validation_counts.h5",
     log:
         "<logs>/train_model/{arm}/top_{threshold}/seed_{seed}/iteration_{iteration}.log",
     benchmark:
@@ -105,6 +106,7 @@ use rule train_model as train_single_pass with:
     output:
         model="<results>/{arm}/top_100/seed_{seed}/iteration_1/model.safetensors",
         history="<results>/{arm}/top_100/seed_{seed}/iteration_1/history.csv",
+        validation_counts="<results>/{arm}/top_100/seed_{seed}/iteration_1/validation_counts.h5",
     log:
         "<logs>/train_single_pass/{arm}/seed_{seed}.log",
     benchmark:

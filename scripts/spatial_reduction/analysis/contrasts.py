@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from spatial_reduction.analysis.comparators import Setting, pair_settings
-from spatial_reduction.analysis.convergence import compare_convergence
+from spatial_reduction.analysis.convergence import Iterations, compare_convergence, read_curves
 from spatial_reduction.analysis.counts_file import Key, measure_counts, pool, pool_resamples, read_counts
 from spatial_reduction.analysis.decisions import PRIMARY, SECONDARY, deciding_place, family_of, judge, plan_seeds
 from spatial_reduction.analysis.looks import look_levels
@@ -42,6 +42,7 @@ Term = tuple[float, Setting, Key]  # a difference is the sum of factors times sc
 def compare_arms(
     counts: Sequence[str | Path],
     chains: Sequence[Sequence[str]],
+    validation: Iterations,
     tables: Mapping[str, str | Path],
     evaluation: Mapping[str, Any],
     report: Mapping[str, Any],
@@ -66,6 +67,7 @@ def compare_arms(
     Args:
         counts: `counts.h5` of each chain.
         chains: (arm, threshold, seed) of each.
+        validation: {(arm, threshold, seed, iteration): `validation_counts.h5`}.
         tables: {"history", "kept_pixels", "references"}: the files of that name.
         evaluation, report: sections of the configuration.
         outputs: {"contrasts", "interactions", "racu"}: files to write.
@@ -81,7 +83,7 @@ def compare_arms(
     differences = _Differences(settings, removed_shares(kept), evaluation, report, level)
     for scores in _score_seeds(counts, chains, evaluation):
         differences.add(scores)
-    speed, speed_between = compare_convergence(history, kept, evaluation, report)
+    speed, speed_between = compare_convergence(read_curves(history, kept), validation, evaluation, report)
     table = _judged([*differences.contrasts(), *speed], differences, tables["references"])
     between = _adjusted([*differences.interactions(), *speed_between], report)
     areas = pd.DataFrame(differences.relative_areas(), columns=AREA_COLUMNS)

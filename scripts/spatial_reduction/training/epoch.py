@@ -10,7 +10,7 @@ from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from spatial_reduction.data.labels import IGNORED
-from spatial_reduction.metrics.overlap import iou, mean_over_classes, pixel_accuracy
+from spatial_reduction.metrics.overlap import iou, labelled_classes, mean_over_classes, pixel_accuracy
 from spatial_reduction.networks.base import Network
 from spatial_reduction.networks.inference import to_input
 from spatial_reduction.runtime.device import set_tf32
@@ -50,6 +50,7 @@ class Trainer:
     with_dice: bool = False
     is_filled: bool = False
     replay: ReplayedSteps | None = None
+    validation_counts: torch.Tensor | None = None
 
     def run_epoch(self, epoch: int, rates: Sequence[float]) -> dict[str, float]:
         """Train on every image once, validate; return the losses and measures of the epoch.
@@ -130,21 +131,29 @@ class Trainer:
     def _validate(self) -> dict[str, float]:
         """Return loss, mean IoU over all classes and pixel accuracy, pooled over the validation images.
 
+        `validation_counts` then holds the confusion of each image, int32 (N, C, C).
+
         The loss is the cross-entropy alone, never weighted, so that it compares across arms with other losses.
         """
         self.network.eval()
-        losses, counted = [], torch.zeros(self.classes**2 + 1, dtype=torch.int64, device=self.validation.device)
-        for pixels, labels in self.validation.batches(torch.arange(len(self.validation)), self.block):
+        images, kinds, device = len(self.validation), self.classes**2 + 1, self.validation.device  # and one: ignored
+        losses, counted = [], torch.zeros(images * kinds, dtype=torch.int32, device=device)
+        first = 0
+        for pixels, labels in self.validation.batches(torch.arange(images), self.block):
             with self._autocast(pixels.device):
                 logits = self.network(to_input(pixels))
             valid = labels != IGNORED
             losses.append(segmentation_loss(logits, labels) * valid.sum())
-            cells = torch.where(valid, labels.long() * self.classes + logits.argmax(dim=1), self.classes**2).flatten()
-            counted.scatter_add_(0, cells, torch.ones_like(cells))  # bincount would wait for the GPU
-        matrix = counted[:-1].reshape(self.classes, self.classes).cpu().numpy()
+            cells = torch.where(valid, labels.long() * self.classes + logits.argmax(dim=1), kinds - 1)
+            cells += kinds * torch.arange(first, first + len(labels), device=device)[:, None, None]
+            first += len(labels)
+            counted.scatter_add_(0, cells.flatten(), counted.new_ones(cells.numel()))  # bincount would wait for the GPU
+        counted = counted.reshape(images, kinds)[:, :-1].reshape(images, self.classes, self.classes)
+        self.validation_counts = counted.cpu()
+        matrix = self.validation_counts.sum(dim=0, dtype=torch.int64).numpy()
         return {
             "validation_loss": float(torch.stack(losses).sum()) / max(1, int(matrix.sum())),
-            "validation_mean_iou": float(mean_over_classes(iou(matrix), range(self.classes))),
+            "validation_mean_iou": float(mean_over_classes(iou(matrix), labelled_classes(matrix))),
             "validation_pixel_accuracy": float(pixel_accuracy(matrix)),
         }
 

@@ -16,7 +16,7 @@ from spatial_reduction.networks.model_file import build_model, load_model, requi
 from spatial_reduction.networks.own_network import trust_network
 from spatial_reduction.runtime.device import Machine, device_name, memory_told
 from spatial_reduction.runtime.errors import InputError
-from spatial_reduction.runtime.files import append_row, file_digest, require_whole_table, write_table
+from spatial_reduction.runtime.files import append_row, create_hdf5, file_digest, require_whole_table, write_table
 from spatial_reduction.runtime.log import progress, say
 from spatial_reduction.training.augmentation import build_augmentation
 from spatial_reduction.training.batches import Images, load_images
@@ -37,6 +37,8 @@ class TrainingFiles:
         mask: kept pixels of each training image.
         model: weights after the last epoch, or of the epoch of lowest validation loss (`training["keep"]`).
         history: CSV, one row per epoch.
+        validation_counts: HDF5, `confusion` int32 (epochs, N, C, C): of each validation image after each epoch, rows
+            true, columns predicted.
         checkpoint: written after the first epoch and then every so often; at the end it holds the weights alone. A
             training that was killed goes on from it and, on the CPU, ends with the very same weights.
         previous_model, previous_history: of the last iteration; None in iteration 1.
@@ -48,6 +50,7 @@ class TrainingFiles:
     mask: str | Path
     model: str | Path
     history: str | Path
+    validation_counts: str | Path
     checkpoint: str | Path
     previous_model: str | Path | None = None
     previous_history: str | Path | None = None
@@ -114,11 +117,14 @@ def train_model(
     what = f"a training of the network {model['name']} in batches of {training['batch_size']}; a smaller "
     what += "training.batch_size, or fewer jobs at a time (--resources gpu=N), needs less"
     with memory_told(device, what):
-        state, weights = _run(trainer, training, files, identity)
+        state, weights, counts = _run(trainer, training, files, identity)
     network.load_state_dict(weights)
     settings = {"model": dict(model), "training": dict(training), "start": start, "reduction": asdict(removal)}
     save_model(files.model, network, origin={"code": code, "settings": settings})
     write_table(files.history, state.history)
+    with create_hdf5(files.validation_counts, "validation_counts") as file:
+        how = {"chunks": (1, *counts.shape[1:]), "compression": "gzip", "fletcher32": True}
+        file.create_dataset("confusion", data=counts.numpy(), **how)
     files.history_so_far.unlink(missing_ok=True)
     end = state.history[-1]
     say(
@@ -154,21 +160,23 @@ def build_trainer(
 
 def _run(
     trainer: Trainer, training: Mapping[str, Any], files: TrainingFiles, identity: str
-) -> tuple[Progress, Mapping[str, torch.Tensor]]:
-    """Run the epochs that are left; return the progress at the end and the weights to keep."""
+) -> tuple[Progress, Mapping[str, torch.Tensor], torch.Tensor]:
+    """Run the epochs that are left; return the progress at the end, the weights to keep, the validation's counts."""
     network, optimizer, checkpoint = trainer.network, trainer.optimizer, Path(files.checkpoint)
     before = _counters(files.previous_history)
     state, best = Progress(epoch=0, learning_rate=optimizer.learning_rate), {}
+    counts: list[torch.Tensor] = []
     found = load_checkpoint(checkpoint, identity)
     if found:
         state, parts = found
         network.load_state_dict(parts["model"])
         if state.epoch == training["epochs"]:
-            return state, network.state_dict()
+            return state, network.state_dict(), parts["validation"]["counts"]
         optimizer.load_state(parts["optimizer"])
         for row in state.history:
             append_row(files.history_so_far, row, is_first=row["epoch"] == 1)
         best = parts.get("best", {})
+        counts = list(parts["validation"]["counts"])
     schedule, monitor = training["schedule"], training["schedule"].get("monitor", "none")
     pace, plateau = Pace(), Plateau(schedule.get("factor", 1), schedule.get("patience", 0), **state.plateau)
     steps = -(-len(trainer.train) // trainer.batch_size)
@@ -179,6 +187,7 @@ def _run(
         rates = rates_of_epoch(schedule, state.learning_rate, epoch, training["epochs"], steps)
         last = state.history[-1] if state.history else before
         losses = trainer.run_epoch(int(last["cumulative_epoch"]) + 1, rates)
+        counts.append(trainer.validation_counts)
         counters = _count_on(last, trainer, time.perf_counter() - begun)
         state.history.append(
             {
@@ -203,11 +212,12 @@ def _run(
         parts = {"model": network.state_dict(), "optimizer": optimizer.state, "best": best}
         if epoch == training["epochs"]:
             parts = {"model": best or network.state_dict()}
+        parts["validation"] = {"counts": torch.stack(counts)}
         if epoch == training["epochs"] or pace.is_due():
             with pace.timed():
                 save_checkpoint(checkpoint, identity, state, parts)
         epochs.set_postfix_str(f"validation mean IoU {losses['validation_mean_iou']:.3f}", refresh=False)
-    return state, best or network.state_dict()
+    return state, best or network.state_dict(), torch.stack(counts)
 
 
 def _count_on(last: Mapping[str, Any], trainer: Trainer, seconds: float) -> dict[str, float]:
