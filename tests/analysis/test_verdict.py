@@ -110,7 +110,7 @@ def test_what_is_exploratory_decides_nothing_and_stands_in_a_table(settings):
     rows.append(row("90", 9.0, "", arm="oracle"))
     verdict = verdict_of(rows, settings)
     assert verdict.answers[0].decision == "equivalent"
-    assert [each["comparator"] for each in verdict.exploratory] == ["single_pass", "single_pass"]  # not of other arms
+    assert [each["comparator"] for each in verdict.exploratory] == ["single_pass"]  # of the method alone
     page = write_verdict(verdict, settings)
     line = "| saliency | 90 | single_pass | mean IoU on intact test images, points | +4.00 (+3.00 to +5.00) | .020 |"
     assert line in page.split("## Everything else that was compared")[1]
@@ -218,7 +218,9 @@ def test_what_is_wrong_with_the_data_is_named(settings):
 
 def test_a_run_that_predicts_one_class_everywhere_is_warned_of(settings):
     rows = [row("90", 1.0, "undecided")]
-    said = "Collapsed: saliency, top 90 %, predicts one class everywhere (seeds 1); a comparison with it says nothing."
+    said = (
+        "Collapsed: saliency at top 90 % (seeds 1) predict one class everywhere; a comparison with them says nothing."
+    )
     assert said in verdict_of(rows, settings, ious=(0.72, 0.0, 0.0)).warnings
     assert verdict_of(rows, settings, ious=(0.4, 0.3, 0.02)).warnings == []
 

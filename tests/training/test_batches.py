@@ -16,6 +16,7 @@ from spatial_reduction.networks.inference import to_input
 from spatial_reduction.networks.model_file import build_model, save_model
 from spatial_reduction.networks.window_sampling import draw_balanced
 from spatial_reduction.runtime.device import Machine
+from spatial_reduction.runtime.files import open_hdf5
 from spatial_reduction.training import checkpoint
 from spatial_reduction.training.batches import Images, load_images
 from spatial_reduction.training.epoch import Trainer, segmentation_loss
@@ -166,6 +167,11 @@ def test_every_mode_trains_differently_and_changes_nothing_on_an_intact_mask(
     assert equal(train("plain_intact", **intact), train("mode_intact", **intact, **MODES[mode]))
 
 
+def validation_counts(path):
+    with open_hdf5(path, "validation_counts") as file:
+        return file["confusion"][:].tolist()
+
+
 def interrupt(monkeypatch, run):
     """Stop a training before its third epoch."""
     run_epoch = Trainer.run_epoch
@@ -185,13 +191,17 @@ def interrupt(monkeypatch, run):
     ("network", "mode"),
     [*EVERY_MODE, *(pytest.param(ENCODER, mode, id=f"encoder-{mode}") for mode in ("mixed", "crop"))],
 )
-def test_every_mode_resumes_with_the_same_bits(network, mode, train, monkeypatch, capfd):
+def test_every_mode_resumes_with_the_same_bits(network, mode, train, tmp_path, monkeypatch, capfd):
     monkeypatch.setattr(checkpoint, "SHARE_OF_TIME", np.inf)  # one after every epoch
     settings = {**network, **MODES[mode]}
     undisturbed = train("undisturbed", **settings)
     interrupt(monkeypatch, lambda: train("stopped", **settings))
     assert equal(train("stopped", **settings), undisturbed)
     assert "resuming after epoch 2" in capfd.readouterr().err
+    assert validation_counts(tmp_path / "stopped.h5") == validation_counts(tmp_path / "undisturbed.h5")
+    (tmp_path / "stopped.h5").unlink()  # as Snakemake does to a job that failed after its training had ended
+    train("stopped", **settings)
+    assert validation_counts(tmp_path / "stopped.h5") == validation_counts(tmp_path / "undisturbed.h5")
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,10 @@ from segmentation_models_pytorch.losses import DiceLoss
 
 from experiments import equal
 from spatial_reduction.masks.mask_file import write_mask
+from spatial_reduction.metrics.overlap import iou, labelled_classes, mean_over_classes, pixel_accuracy
 from spatial_reduction.networks.model_file import build_model, save_model
 from spatial_reduction.runtime.errors import InputError
+from spatial_reduction.runtime.files import open_hdf5
 from spatial_reduction.training.augmentation import build_augmentation
 from spatial_reduction.training.epoch import dice_loss
 
@@ -69,6 +71,21 @@ def test_history_counts_epochs_steps_and_images(train, network):
     assert history["cumulative_steps"].tolist() == [3, 6, 9]  # 10 images in batches of 4
     assert history["cumulative_images"].tolist() == [10, 20, 30]
     assert history["cumulative_seconds"].is_monotonic_increasing
+
+
+@every_network
+def test_the_counts_of_the_validation_images_give_the_history(train, dataset, tmp_path, network):
+    _, history = train("counted", **network)
+    with open_hdf5(tmp_path / "counted.h5", "validation_counts") as file:
+        counts = file["confusion"][:]
+    assert counts.shape == (3, dataset.count("validation"), 3, 3)
+    labels = np.concatenate([labels for _, _, labels in dataset.blocks("validation")])
+    true = [[(image == index).sum() for index in range(3)] for image in labels]
+    assert (counts.sum(axis=3) == true).all()
+    pooled = counts.sum(axis=1)
+    scores = mean_over_classes(iou(pooled), labelled_classes(pooled))
+    assert history["validation_mean_iou"].tolist() == pytest.approx(scores, abs=1e-12)
+    assert history["validation_pixel_accuracy"].tolist() == pytest.approx(pixel_accuracy(pooled), abs=1e-12)
 
 
 def test_the_next_iteration_carries_the_counts_on_and_starts_warm(train, tmp_path):

@@ -145,11 +145,12 @@ def warn_of_collapse(evidence: Evidence) -> list[str]:
     ious = final[(final["measure"] == "iou") & (final["protocol"] == "intact")]
     predicted = ious[ious["value"] > 0].groupby(CHAIN).size()
     collapsed = predicted[predicted == 1].reset_index().groupby(["arm", "threshold"], sort=False)["seed"]
-    return [
-        f"Collapsed: {arm}, top {threshold} %, predicts one class everywhere (seeds {', '.join(map(str, seeds))}); "
-        "a comparison with it says nothing."
-        for (arm, threshold), seeds in collapsed
+    named = [
+        f"{arm} at top {threshold} % (seeds {', '.join(map(str, seeds))})" for (arm, threshold), seeds in collapsed
     ]
+    if not named:
+        return []
+    return [f"Collapsed: {', '.join(named)} predict one class everywhere; a comparison with them says nothing."]
 
 
 def warn_of_mask_leak(evidence: Evidence, config: Mapping[str, Any]) -> list[str]:

@@ -5,11 +5,20 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from spatial_reduction.analysis.caveats import Evidence, find_caveats
 from spatial_reduction.analysis.decisions import EXPLORATORY, agree, deciding_place
 from spatial_reduction.analysis.ladder import BOTH, CONTENT, MASKING, TRAINING, Step, build_ladder
-from spatial_reduction.analysis.measures import DECISIONS, HYPOTHESES, LOSSES, MEASURES, PROTOCOLS, format_p
+from spatial_reduction.analysis.measures import (
+    DECISIONS,
+    HYPOTHESES,
+    LOSSES,
+    MEASURES,
+    PROTOCOLS,
+    format_p,
+    measured_group,
+)
 from spatial_reduction.analysis.statistics import LEVEL, MINIMUM_SEEDS
 from spatial_reduction.runtime.plain_text import as_markdown
 
@@ -96,16 +105,38 @@ def reach_verdict(evidence: Evidence, config: Mapping[str, Any]) -> Verdict:
     general, own = find_caveats(evidence, config)
     answers = [_answer(hypothesis, own[hypothesis], evidence, config) for hypothesis in HYPOTHESES]
     controls = [_control(control, evidence, config) for control in evaluation["controls"]]
-    shown = [report["method"], evaluation["comparators"][0]]
-    exploratory = table[(table["family"] == EXPLORATORY) & table["arm"].isin(shown)]
     return Verdict(
         answers=answers,
         controls=[each for each in controls if each.findings],
         ladder=build_ladder(table, evaluation, report),
-        exploratory=exploratory.to_dict("records"),
+        exploratory=_exploratory(table, evaluation, report),
         seeds=evidence.seeds,
         warnings=general,
     )
+
+
+def _exploratory(
+    table: pd.DataFrame, evaluation: Mapping[str, Any], report: Mapping[str, Any]
+) -> list[Mapping[str, Any]]:
+    """Return what stands beside the answers.
+
+    The method against the primary comparator in what else is measured, over the report's classes; and against all
+    others in what decides a hypothesis.
+    """
+    (primary, *_), group = evaluation["comparators"], report["class_group"]
+    deciding = [deciding_place(hypothesis, report) for hypothesis in HYPOTHESES]
+    found = table[(table["family"] == EXPLORATORY) & (table["arm"] == report["method"])].to_dict("records")
+    return [
+        row
+        for row in found
+        if (row["measure"], row["protocol"], row["class"]) in deciding
+        or (row["comparator"] == primary and row["class"] == measured_group(row["measure"], _grouped(row, group)))
+    ]
+
+
+def _grouped(row: Mapping[str, Any], group: str) -> str:
+    """Return the class group of a row's protocol: changed images and learning curves are measured over all classes."""
+    return group if row["protocol"] in ("intact", "self_masked", "label_masked") else "all"
 
 
 def _answer(hypothesis: str, warnings: list[str], evidence: Evidence, config: Mapping[str, Any]) -> Answer:
