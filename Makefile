@@ -5,7 +5,7 @@ BIN := .venv/bin
 # uv installs the same versions in about half the time; without it pip does.
 INSTALL := $(if $(shell command -v uv),uv pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet)
 
-.PHONY: env dev demo slurm-demo test test-slow benchmark benchmark-scale benchmark-gpu lint format clean
+.PHONY: env dev demo slurm-demo test test-slow simulate benchmark benchmark-scale benchmark-gpu lint format clean
 
 env: .venv/.installed
 

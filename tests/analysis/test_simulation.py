@@ -6,7 +6,7 @@ The full tables are printed by tests/benchmarks/simulate_statistics.py.
 import numpy as np
 import pytest
 
-from simulation import SHIPPED, Design, _draw, binomial_interval, simulate
+from simulation import SHIPPED, Design, _draw, binomial_interval, simulate, simulate_primary
 
 EXPERIMENTS = 400
 CONDITIONS = {
@@ -64,6 +64,13 @@ def test_more_seeds_and_larger_effects_are_seen_more_often():
     assert share(3, 2.0).mean() < share(6, 2.0).mean() < share(10, 2.0).mean()
     assert share(6, 0.5).mean() < share(6, 1.0).mean() < share(6, 5.0).mean()
     assert share(10, 5.0).mean() > 0.99
+
+
+def test_the_primary_family_alone_says_what_the_whole_verdict_says():
+    design = Design(5, effects={"H1": 2.0}, **SMALL)
+    alone = (simulate_primary(design, EXPERIMENTS, seed=4)[:, 0] == "supported").mean()
+    whole = simulate(design, EXPERIMENTS, seed=5).decided("H1", "supported").mean()
+    assert alone == pytest.approx(whole, abs=0.1)
 
 
 def test_a_claim_of_equivalence_needs_precise_runs():

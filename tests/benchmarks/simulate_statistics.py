@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from simulation import SHIPPED, Design, binomial_interval, simulate
+from simulation import SHIPPED, Design, binomial_interval, simulate, simulate_primary
 
 SEEDS = (3, 5, 10)
 CONDITIONS = {
@@ -78,13 +78,15 @@ def print_power(experiments: int) -> None:
     for name in ("demo", "ablation"):
         for seed_sd in (0.5, 1.0, 2.0):
             for seeds in (*SEEDS, 20):
-                common = {**shipped(name), "controls": 0, "seed_sd": seed_sd}
-                cells = []
-                for effect in EFFECTS:
-                    outcome = simulate(Design(seeds, **common, effects={"H1": effect}), experiments, seed=2)
-                    cells.append(f"{100 * outcome.decided('H1', 'supported').mean():.0f}")
-                none = simulate(Design(seeds, **common), experiments, seed=2).decided("H1", "equivalent")
-                print_row([name, f"{seed_sd:g}", seeds, *cells, f"{100 * none.mean():.0f}"])
+                said = [
+                    simulate_primary(
+                        Design(seeds, **shipped(name), seed_sd=seed_sd, effects={"H1": effect}), experiments, seed=2
+                    )
+                    for effect in (*EFFECTS, 0.0)
+                ]
+                shares = [(some[:, 0] == "supported").mean() for some in said[:-1]]
+                shares.append((said[-1][:, 0] == "equivalent").mean())
+                print_row([name, f"{seed_sd:g}", seeds, *(f"{100 * share:.0f}" for share in shares)])
 
 
 def main() -> None:
@@ -94,7 +96,7 @@ def main() -> None:
     arguments = parser.parse_args()
     print_false_claims(arguments.experiments)
     print_dependence(arguments.experiments // 2)
-    print_power(arguments.experiments // 8)
+    print_power(arguments.experiments)
 
 
 if __name__ == "__main__":
