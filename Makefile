@@ -39,6 +39,9 @@ test: dev # about 9 minutes on 2 cores; a file's tests stay in one process, as t
 test-slow: dev
 	$(BIN)/python -m pytest -m slow --numprocesses logical --maxprocesses 2 --dist loadfile
 
+simulate: dev # about 15 minutes on one core; how often a whole verdict claims what is not there, and sees what is
+	PYTHONPATH=scripts:tests $(BIN)/python tests/benchmarks/simulate_statistics.py
+
 benchmark: dev # about 10 minutes on 2 cores; prints a table of ratios with their spread
 	PYTHONPATH=scripts $(BIN)/python tests/benchmarks/benchmark.py
 
