@@ -45,10 +45,16 @@ def row(threshold, difference, decision, about="H1", arm="saliency", comparator=
     } | changes
 
 
-def evidence_of(rows, interaction=None, scores=None, ious=(0.6, 0.5, 0.4), steps=None, end=0.5, best=0.2):
+def evidence_of(rows, interaction=None, scores=None, ious=(0.6, 0.5, 0.4), steps=None, end=0.5, best=0.2, seeds=6):
     scores = {"saliency": 0.5, "restarts": 0.5} | (scores or {})
-    final = [(arm, "90", 1, "intact", "mean_iou", "all", value) for arm, value in scores.items()]
-    final += [("saliency", "90", 1, "intact", "iou", f"c{i}", value) for i, value in enumerate(ious)]
+    final = [
+        (arm, "90", seed, "intact", measure, group, value)
+        for seed in range(1, seeds + 1)
+        for arm, measure, group, value in (
+            *((arm, "mean_iou", "all", value) for arm, value in scores.items()),
+            *(("saliency", "iou", f"c{i}", value) for i, value in enumerate(ious)),
+        )
+    ]
     curves = [
         (arm, "90", seed, 1, (steps or {}).get(arm, 100) * epoch / 10, 360.0 * epoch, 0.5 if epoch < 10 else end)
         for arm in ("saliency", "restarts")
@@ -167,12 +173,12 @@ def test_a_training_that_arms_share_takes_its_time_once():
 
 
 def test_few_seeds_are_warned_of(settings):
-    few = verdict_of([row("90", 1.0, "undecided", n=4)], {**settings, "seeds": [1, 2, 3, 4]})
+    few = verdict_of([row("90", 1.0, "undecided", n=4)], settings, seeds=4)
     assert [warning for warning in few.warnings if "n = 4" in warning and "p = 0.125" in warning]
-    two = verdict_of([row("90", 1.0, "undecided", n=2)], {**settings, "seeds": [1, 2]})
+    two = verdict_of([row("90", 1.0, "undecided", n=2)], settings, seeds=2)
     assert any(warning.startswith("2 seeds: ") for warning in two.warnings)
     assert two.answers[0].headline == "Undecided: 2 seeds cannot tell; a claim needs at least 3."
-    one = verdict_of([row("90", 1.0, "undecided", n=1)], {**settings, "seeds": [1]})
+    one = verdict_of([row("90", 1.0, "undecided", n=1)], settings, seeds=1)
     assert any(warning.startswith("1 seed: no interval") for warning in one.warnings)
 
 
@@ -218,10 +224,9 @@ def test_what_is_wrong_with_the_data_is_named(settings):
 
 def test_a_run_that_predicts_one_class_everywhere_is_warned_of(settings):
     rows = [row("90", 1.0, "undecided")]
-    said = (
-        "Collapsed: saliency at top 90 % (seeds 1) predict one class everywhere; a comparison with them says nothing."
-    )
-    assert said in verdict_of(rows, settings, ious=(0.72, 0.0, 0.0)).warnings
+    said = "Collapsed: saliency at top 90 % (seeds 1, 2) predict one class everywhere; "
+    said += "a comparison with them says nothing."
+    assert said in verdict_of(rows, settings, ious=(0.72, 0.0, 0.0), seeds=2).warnings
     assert verdict_of(rows, settings, ious=(0.4, 0.3, 0.02)).warnings == []
 
 
