@@ -102,7 +102,11 @@ def check(instance, schema, key=""):
     error = best_match(Validator(schema).iter_errors(instance))
     if error:
         place = ".".join(filter(None, [key, *map(str, error.absolute_path)]))
-        refuse_unless(False, place or "top level", explain(error, place))
+        unknown = (
+            error.instance.keys() - error.schema["properties"] if error.validator == "additionalProperties" else []
+        )
+        line = next((PLACES[name] for name in map(str, sorted(unknown, key=str)) if not place and name in PLACES), None)
+        refuse_unless(False, f"{line}: top level" if line else place or "top level", explain(error, place))
 
 
 def check_names(names, known, key):

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 from snakemake.utils import update_config
 
+MOST_MILLION_WEIGHTS = 1000  # of float32, with gradients and two moments: 16 GB
 MOST_TRAININGS = 100_000  # Snakemake plans some 200 jobs a second
 # The keys of each network and of each schedule. Those of the others are dropped: to change them reruns nothing.
 NETWORK_KEYS = {
@@ -56,6 +57,9 @@ def refuse_wrong_arm(name, arm):
     if model["name"] == "file":
         refuse_wrong_own_network(name, arm)
     check_source(reduction["source"], f"arms.{name}.source")
+    millions = 30 * sum(width**2 for width in model["widths"]) // 10**6  # nine and eighteen weights a pair of channels
+    what = f"{model['widths']} makes some {millions:,} million weights; {MOST_MILLION_WEIGHTS:,} million at most"
+    refuse_unless(millions <= MOST_MILLION_WEIGHTS, f"arms.{name}.model.widths", what)
     is_padded = model["name"] == "unet" and model["padding"] == "same"
     stride = model["stride"] if model["name"] == "file" else 2 ** (len(model["widths"]) - 1) if is_padded else 1
     needs = "model.stride says" if model["name"] == "file" else f"{len(model['widths'])} widths need"
