@@ -243,7 +243,8 @@ def test_a_folder_below_a_file_is_refused(told, tmp_path):
 
 @pytest.mark.parametrize("folder", ["{x}", "a<b"])
 def test_a_checkout_below_a_folder_that_snakemake_takes_for_a_pattern_is_refused(checked, tmp_path, folder):
-    shutil.copytree(ROOT / "workflow/schemas", tmp_path / folder / "workflow/schemas")
+    for name in ("workflow/schemas", "config"):
+        shutil.copytree(ROOT / name, tmp_path / folder / name)
     with pytest.raises(SystemExit) as refused:
         checked({}, checkout=tmp_path / folder)
     assert refused.value.code.startswith("config: the folder of this workflow: ")

@@ -117,6 +117,9 @@ def check_names(names, known, key):
 def check_class_names(classes, named):
     """Refuse names of classes that there are not, those of all keys in one line: {key: names, or None}."""
     unknown = {key: sorted(set(names or ()) - set(classes)) for key, names in named.items()}
+    if sum(map(bool, unknown.values())) == 1:
+        for key, names in named.items():
+            check_names(names or (), classes, key)
     wrong = [located(key, ", ".join(names)).removeprefix("config: ") for key, names in unknown.items() if names]
     refuse_unless(not wrong, "dataset.classes", f"has {', '.join(classes)}, but these name others: {'; '.join(wrong)}")
 

@@ -119,6 +119,7 @@ def refuse_base_over_overlay(files, said):
 
 # Later files over earlier ones. The jobs of a run read what was checked when it began.
 if workflow.is_main_process and not IS_MODULE:
+    refuse_unknown_profile(sys.argv[1:])
     named = [str(path) for path in workflow.config_settings.configfiles]
     below = [DEFAULTS, *([OWN] if OWN else [])]
     said = {path: read_places(path) for path in [*below, *named]}

@@ -20,7 +20,8 @@ from spatial_reduction.runtime.files import written_whole
 from spatial_reduction.runtime.log import say
 
 LISTED = 50  # pairs that are left out, and groups of twins, that are named
-# Cost of the saliency of an image in forward passes of the network (docs/results.md, sources of saliency).
+# Cost of the saliency of an image in forward passes of the network (docs/results.md, sources of saliency); a source of
+# the user's own counts as one.
 PASSES = {
     "probability": 1.1,
     "entropy": 0.9,
@@ -291,7 +292,7 @@ def estimate_work(
         chains = seeds * arm["thresholds"]
         training = start + _training_seconds(arm, network, counts)
         trainings += [training] * (chains * (arm["iterations"] - 1) + (seeds if arm["is_first"] else 0))
-        mask = start + counts["train"] * network["image"] * PASSES[arm["source"]]
+        mask = start + counts["train"] * network["image"] * PASSES.get(arm["source"], 1.0)
         masks += [mask] * (chains * (arm["iterations"] - 1))
         views = sum(SEVERITIES.get(name, 1) for name in evaluation["protocols"] if name != "intact") * counts["test"]
         views += arm["iterations"] * sum(counts[split] for split in evaluation["splits"])
