@@ -58,7 +58,12 @@ def given_pictures():
 
 
 def pictures(wildcards):
-    """Digest of the pictures and labels that the layout uses; those that this workflow makes are inputs."""
+    """Digest of the pictures and labels that the layout uses; those that this workflow makes are inputs.
+
+    A plan asks it of every result, for all come of the data set; so here it looks whether all can be believed.
+    """
+    if workflow.is_main_process:
+        RECORDS.refuse_unknown()
     return given_pictures() if DATASET["root"] else ""
 
 

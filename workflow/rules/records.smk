@@ -6,6 +6,7 @@ nothing, and what differs (settings, code, pictures) is seen as ever. A result w
 """
 
 import base64
+import time
 
 METADATA = ".snakemake/metadata"  # one file per output: Snakemake's own place and form
 INCOMPLETE = ".snakemake/incomplete"
@@ -91,7 +92,7 @@ class Records:
                 is_timed = about.st_mtime_ns == entry["changed"]
                 if about.st_size != entry["size"] or not (is_timed or sample(file) == entry["sample"]):
                     continue
-                if not is_timed:
+                if not is_timed and entry["changed"] <= time.time_ns():  # else the clock was set back since
                     os.utime(file, ns=(about.st_atime_ns, entry["changed"]))
                 if path not in self.known:
                     target = record_path(METADATA, path)
@@ -106,7 +107,8 @@ class Records:
     def refuse_unknown(self):
         """Stop if there are results that nothing tells the origin of: they would be taken for those that are asked for."""
         known = self.known | recorded_paths(INCOMPLETE).keys()
-        found = [os.path.join(place, name) for place, _, names in os.walk(RESULTS) for name in names if name in COSTLY]
+        places = [entry for entry in os.walk(RESULTS) if not entry[0].startswith(f"{RESULTS}/preview")]
+        found = [os.path.join(place, name) for place, _, names in places for name in names if name in COSTLY]
         unknown = sorted(set(found) - known)
         names = f"{unknown[0]} and {len(unknown) - 1} more" if len(unknown) > 1 else "".join(unknown)
         what = f"nothing tells what made {names}; delete them, and they are made again"
@@ -141,11 +143,12 @@ refuse_foreign_library()
 if workflow.is_main_process:
     RECORDS = Records(f"{RESULTS}/records.json")
     RECORDS.bring_back()
-    RECORDS.refuse_unknown()
 
 
 def refuse_second_run():
-    """Stop if another run, from this folder or another, writes the same results."""
+    """Stop if another run, from this folder or another, writes the same results; what looks at a run goes beside it."""
+    if {"status", "preview", "preflight", "set_up_site"} >= set(workflow.dag_settings.targets) > set():
+        return
     other = library_module("runtime.sole_writer").hold_results(RESULTS)
     refuse_unless(
         other is None, "pathvars.results", f"{RESULTS} is being written by {other}; wait for it, or name another"
