@@ -20,6 +20,7 @@ pytestmark = pytest.mark.pipeline
 CLASSES, INTEREST, FRONT = ["ground", "disc", "rim"], [1, 2], ["disc", "rim"]
 GROUPS = {"without_rim": ["ground", "disc"]}
 SEEDS, THRESHOLD, ITERATIONS, PIXELS = (1, 2, 3), "70", 3, 256
+EPOCHS = 20  # enough to predict all three classes
 FAMILIES = ["noise", "blur", "brightness", "contrast", "jpeg", "occlusion"]
 EXPERIMENT = {
     "seeds": list(SEEDS),
@@ -31,7 +32,7 @@ EXPERIMENT = {
         "split": {"method": "random", "validation_share": 25, "test_share": 40},
     },
     "model": {"widths": [4, 8]},
-    "training": {"epochs": 3, "batch_size": 4, "learning_rate": 0.01, "schedule": {"monitor": "validation"}},
+    "training": {"epochs": EPOCHS, "batch_size": 4, "learning_rate": 0.01, "schedule": {"monitor": "validation"}},
     "reduction": {"thresholds": [70], "iterations": 3, "classes_of_interest": ["disc", "rim"]},
     "arms": {
         "equal_compute": None,
@@ -197,14 +198,14 @@ def test_a_training_step_by_step(run, arm, iteration):
     images, labels = run.data["train"]
     torch.manual_seed(seed)
     network = second.PlainUNet(3, 3, **REDUCING[arm]) if iteration == 1 else run.network(arm, seed, iteration - 1)
-    settings = {"epochs": 3, "batch_size": 4, "learning_rate": 0.01, "classes": 3, "flip": arm == "own"}
+    settings = {"epochs": EPOCHS, "batch_size": 4, "learning_rate": 0.01, "classes": 3, "flip": arm == "own"}
     seen = second.blacken(images, run.mask(arm, seed, iteration))
     rows = second.train(
         network, seen, labels, run.data["validation"], settings, seed, epochs_before=3 * (iteration - 1)
     )
     weights = load_file(run.folder(arm, seed, iteration) / "model.safetensors")
     for name, value in network.state_dict().items():
-        assert torch.allclose(weights[name], value, atol=2e-3), name
+        assert torch.allclose(weights[name], value, atol=1e-3), name
     table = run.table("history.csv")
     table = table[(table["arm"] == arm) & (table["seed"] == seed) & (table["iteration"] == iteration)]
     columns = ["train_loss", "validation_loss", "validation_mean_iou"]
