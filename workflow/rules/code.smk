@@ -45,7 +45,7 @@ class Remembered:
         return {}
 
     def told_by(self):
-        with open(os.path.join(workflow.basedir, "workflow/rules/code.smk"), "rb") as rules:
+        with open(os.path.join(CHECKOUT, "workflow/rules/code.smk"), "rb") as rules:
             return [platform.python_version(), sha256(rules.read()).hexdigest()]
 
     def keep(self):
