@@ -131,6 +131,8 @@ def test_a_cache_is_used_and_a_changed_file_is_read_again(rules, tmp_path, monke
     monkeypatch.chdir(tmp_path)
     (tmp_path / "scripts/spatial_reduction").mkdir(parents=True)
     (tmp_path / "scripts/spatial_reduction/__init__.py").touch()
+    (tmp_path / "workflow/rules").mkdir(parents=True)
+    (tmp_path / "workflow/rules/code.smk").write_text("version 1")
     script, module = tmp_path / "scripts/draw.py", tmp_path / "scripts/spatial_reduction/a.py"
     script.write_text("from spatial_reduction.a import f\nf()\n")
     module.write_text("def f(): return 1\n")
@@ -141,8 +143,13 @@ def test_a_cache_is_used_and_a_changed_file_is_read_again(rules, tmp_path, monke
     defined = rules(tmp_path)
     defined.source.function = None  # what is in the cache is not read
     assert defined.code_digest("draw") == first
+    (tmp_path / "workflow/rules/code.smk").write_text("version 2")
+    with pytest.raises(TypeError):  # what other rules told is asked again
+        defined = rules(tmp_path)
+        defined.source.function = None
+        defined.code_digest("draw")
     assert set(known) == {
-        "python",
+        "told_by",
         "scripts/draw.py",
         *(f"scripts/spatial_reduction/{n}.py" for n in ("__init__", "a")),
     }
