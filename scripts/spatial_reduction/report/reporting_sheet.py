@@ -59,7 +59,7 @@ def write_sheet(
     page.filters["as_markdown"] = as_markdown
     text = page.from_string(Path(template).read_text(encoding="utf-8")).render(
         config=config,
-        seeds=sorted(curves["seed"].unique()),
+        seeds=sorted({int(row["seed"]) for row in curves}),
         data=describe(dataset),
         digest=Dataset.open(dataset).digest,
         common=common,
