@@ -212,7 +212,12 @@ class Operations(TorchDispatchMode):
         return function(*args, **(kwargs or {}))
 
 
-@pytest.mark.parametrize("changes", [*CHANGES, {"augment": build_augmentation(ALL_AUGMENTATION, 16)}], ids=str)
+AUGMENTED = {"augment": build_augmentation(ALL_AUGMENTATION, 16)}
+
+
+@pytest.mark.parametrize(
+    "changes", [*CHANGES, AUGMENTED], ids=[*map(str, CHANGES), "augmented"]
+)  # no address in a name
 def test_no_step_asks_the_device_for_a_value_and_an_epoch_does_so_only_at_its_ends(changes):
     each = trainer(**changes)
     batch = next(each.train.batches(torch.arange(11), 4))
