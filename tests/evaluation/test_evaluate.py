@@ -171,7 +171,8 @@ def test_a_model_that_does_not_fit_the_data_is_refused_and_leaves_nothing(evalua
 
 def test_logits_that_are_not_finite_stop_the_job(evaluate, tmp_path):
     model = build_model(3, 3, {"name": "unet", "widths": [2, 4]}, seed=1)
-    torch.nn.init.constant_(model.head.bias, float("inf"))
+    for part in (model.head.weight, model.head.bias):  # finite, but not what they add up to
+        torch.nn.init.constant_(part, 3e38)
     save_model(tmp_path / "2.safetensors", model)
     with pytest.raises(InputError, match=r"2\.safetensors on validation, intact: the model's logits are not finite"):
         evaluate()

@@ -17,7 +17,7 @@ from spatial_reduction.report.reporting_sheet import (
 from spatial_reduction.runtime.files import create_hdf5
 
 ARM = {"model": {"name": "unet", "widths": [8]}, "training": {"epochs": 2}, "reduction": {"allow_growth": False}}
-STEPS = {"equal_compute": 20, "single_pass": 10}
+STEPS = {"restarts": 20, "single_pass": 10}
 
 
 def curve(arm, seed, steps, seconds):
@@ -65,13 +65,13 @@ def test_a_guard_says_whether_it_is_active(config):
     plain = "\n".join(list_guards(config, {"a": ARM}, STEPS))
     assert "background 40-90 %" in plain
     assert "Growing kept shares: refused." in plain
-    assert "equal_compute (20): all arms but single_pass (10)." in plain
+    assert "restarts (20): all arms but single_pass (10)." in plain
     loose = deepcopy(config)
     loose["dataset"]["on_error"], loose["report"]["least_baseline_iou"] = "skip", 0.68
     for entry in loose["dataset"]["classes"]:
         del entry["share"]
-    text = "\n".join(list_guards(loose, {"a": {**ARM, "reduction": {"allow_growth": True}}}, {"equal_compute": 20}))
-    for sentence in ("not bounded", "left out and listed", "allowed for a", "all arms.", "equal_compute: 0.68"):
+    text = "\n".join(list_guards(loose, {"a": {**ARM, "reduction": {"allow_growth": True}}}, {"restarts": 20}))
+    for sentence in ("not bounded", "left out and listed", "allowed for a", "all arms.", "restarts: 0.68"):
         assert sentence in text
 
 
