@@ -76,8 +76,10 @@ rule export:
         exported_model,
 
 
+refuse_closed_folders()
+
+
 onstart:
-    refuse_closed_folders()
     refuse_second_run()
     refuse_leftover_jobs()
     stand_before_slurm()

@@ -27,9 +27,10 @@ def error_lines(done):
 
 
 def files_of(folder):
-    """The bytes of all files of the results, by path."""
+    """The bytes of all files of the results, by path; without Snakemake's records, which hold dates."""
     results = folder / RESULTS
-    return {str(path.relative_to(results)): path.read_bytes() for path in results.rglob("*") if path.is_file()}
+    files = [path for path in results.rglob("*") if path.is_file() and path.name != "records.json"]
+    return {str(path.relative_to(results)): path.read_bytes() for path in files}
 
 
 def leftovers(folder):

@@ -251,8 +251,8 @@ def _corrupt(family, level, image, place, side):
         return to_bytes(ndimage.gaussian_filter(values, (sigma, sigma, 0), mode="mirror"))
     if family == "brightness":
         top = values.max(axis=2, keepdims=True)
-        raised = np.minimum(top + 255 * BRIGHTNESS[level], 255)
-        return to_bytes(np.where(top > 0, values * raised / np.maximum(top, 1), raised))
+        raised = np.minimum(top + np.float32(255 * BRIGHTNESS[level]), 255)
+        return to_bytes(np.where(top > 0, image * (raised / np.maximum(top, 1)), raised))  # order: rounding to bytes
     if family == "contrast":
         mean = values.mean(axis=(0, 1), keepdims=True)
         return to_bytes(mean + CONTRAST[level] * (values - mean))

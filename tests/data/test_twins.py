@@ -121,7 +121,7 @@ def test_a_split_that_was_given_parts_twins_and_it_is_told(tmp_path, section, ca
     data = describe(tmp_path / "dataset.h5")
     assert (data["parted_twins"], data["parted_twin_names"]) == (1, ["p3 (train), q3 (test)"])
     assert "in several splits: p3 (train), q3 (test)" in capfd.readouterr().err
-    warnings = warn_of_data(Evidence(None, None, None, {}, data["parted_twins"], data["absent_classes"]))
+    warnings = warn_of_data(Evidence(*[None] * 5, {}, data["parted_twins"], data["absent_classes"]))
     assert [warning.split(":")[0] for warning in warnings] == ["Twins"]
 
 
@@ -143,9 +143,9 @@ def test_a_class_that_a_split_lacks_is_told(tmp_path, section, capfd):
     data = describe(tmp_path / "dataset.h5")
     assert data["absent_classes"] == ["rare (validation)", "rare (test)"]
     assert "no test image has the class rare" in capfd.readouterr().err
-    warnings = warn_of_data(Evidence(None, None, None, {}, data["parted_twins"], data["absent_classes"]))
+    warnings = warn_of_data(Evidence(*[None] * 5, {}, data["parted_twins"], data["absent_classes"]))
     assert warnings == [
-        "Absent classes: no image has rare (validation), rare (test); measures of these classes say nothing there."
+        "Absent classes: no image has rare (validation), rare (test); means over classes leave them out there."
     ]
 
 

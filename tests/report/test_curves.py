@@ -144,7 +144,7 @@ def test_contrasts_of_every_decision_can_be_drawn(tmp_path, decisions):
         for measure, protocol, group in about
     ]
     pd.DataFrame(rows, columns=[*columns, "decision"]).to_csv(tmp_path / "contrasts.csv", index=False)
-    plot_contrasts(tmp_path / "contrasts.csv", "equal_compute", "mean_iou", "all", 0.5, [tmp_path / "a.png"])
+    plot_contrasts(tmp_path / "contrasts.csv", "equal_compute", "mean_iou", "all", [tmp_path / "a.png"])
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
 
 

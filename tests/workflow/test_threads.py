@@ -45,7 +45,5 @@ def test_snakemake_tells_the_libraries_of_a_script_how_many_threads_it_has(tmp_p
 )
 def test_a_script_that_runs_a_network_hands_on_its_threads(script):
     tree = ast.parse((ROOT / f"scripts/{script}.py").read_text())
-    given = {
-        keyword.arg: ast.unparse(keyword.value) for node in ast.walk(tree) for keyword in getattr(node, "keywords", [])
-    }
-    assert given["threads"] == "snakemake.threads"
+    machines = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and ast.unparse(node.func) == "Machine"]
+    assert [ast.unparse(machine.args[1]) for machine in machines] == ["snakemake.threads"]

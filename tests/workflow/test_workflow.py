@@ -229,14 +229,14 @@ def test_results_are_kept_over_a_change_of_code_that_the_user_knows_to_be_harmle
     assert job_counts(plan(moved)) == {}
     edit(moved / "scripts/spatial_reduction/training/epoch.py")
     assert job_counts(plan(moved)) == {**ALL_CHAINS, **EXAMPLES, **TABLES, **REPORT}
-    other = {"keep_code": True, "evaluation": {"margin": 1}}
+    other = {"keep_code": True, "evaluation": {"margins": {"default": 1}}}
     assert set(job_counts(plan(moved, other))) == {"compare_arms", "plot_contrasts", "write_sheet", *END}
 
 
 @pytest.mark.pipeline
 def test_an_edit_of_the_plotting_module_draws_again_and_computes_nothing(moved):
     edit(moved / "scripts/spatial_reduction/report/figure_style.py")
-    assert job_counts(plan(moved)) == {"plot_examples": 1, **REPORT}
+    assert job_counts(plan(moved)) == {"plot_examples": 1, "plot_labels": 1, **REPORT}
 
 
 @pytest.mark.pipeline

@@ -156,7 +156,9 @@ def check_folder(path, key):
 
 
 def refuse_closed_folders():
-    """Stop if a folder of `pathvars` that is written cannot be; Snakemake would stop with a traceback."""
+    """Stop if a folder of `pathvars` that is written cannot be; Snakemake would stop with a traceback. A plan writes none."""
+    if not workflow.is_main_process or workflow.output_settings.dryrun:
+        return
     for key in ("results", "logs", "benchmarks"):
         folder = existing_part(config["pathvars"][key])
         refuse_unless(os.access(folder, os.W_OK), f"pathvars.{key}", f"{folder} cannot be written")

@@ -25,7 +25,7 @@ def timed_networks():
 
 # Rules that a run of everything else asks nothing of.
 APART = {"all", "predict", "predict_images", "export", "export_model", "compare", "compare_experiments"}
-APART |= {"check", "time_networks", "check_requests", "check_node", "preflight"}
+APART |= {"check", "time_networks", "check_requests", "check_node", "preflight", "set_up_site", "status", "preview"}
 
 
 def planned_jobs():
@@ -48,6 +48,7 @@ def planned_jobs():
         "compute_saliency": len(masks),
         "shrink_mask": len(masks),
         "evaluate_model": len(CHAINS),
+        "decide_look": len(LOOKS),
     }
     names = [rule.name for rule in workflow.rules if rule.name not in APART]
     return {name: counts.get(name, 1) for name in names if counts.get(name, 1)}

@@ -119,9 +119,7 @@ def minutes(job):
 
     def asked(wildcards, attempt):
         is_first = job == "train_model" and "iteration" not in wildcards.keys()
-        travels = (
-            job in ITERATION and not is_first and workflow.group_settings.overwrite_groups.keys() >= set(ITERATION)
-        )
+        travels = job in ITERATION and not is_first and set(workflow.group_settings.overwrite_groups) >= set(ITERATION)
         if not travels:
             seconds = taken("train_single_pass" if is_first else job, wildcards.arm)
             return (ceil(MARGIN * seconds / 60) + WARNING) * attempt
