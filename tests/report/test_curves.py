@@ -139,11 +139,12 @@ def test_contrasts_of_every_decision_can_be_drawn(tmp_path, decisions):
     columns = ["arm", "threshold", "comparator", "protocol", "measure", "class", "n", "difference", "ci_low", "ci_high"]
     about = [("mean_iou", "intact", "all"), ("validation_area", "validation", "all")]
     rows = [
-        ("saliency", threshold, "equal_compute", protocol, measure, group, 2, 1.0, -1.0, 3.0, decision)
+        ("saliency", threshold, "equal_compute", protocol, measure, group, 2, 1.0, -1.0, 3.0, 0.5, False, decision)
         for threshold, decision in zip(("100", "70"), decisions, strict=False)
         for measure, protocol, group in about
     ]
-    pd.DataFrame(rows, columns=[*columns, "decision"]).to_csv(tmp_path / "contrasts.csv", index=False)
+    columns += ["margin", "less_to_lose", "decision"]
+    pd.DataFrame(rows, columns=columns).to_csv(tmp_path / "contrasts.csv", index=False)
     plot_contrasts(tmp_path / "contrasts.csv", "equal_compute", "mean_iou", "all", [tmp_path / "a.png"])
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
 
