@@ -157,7 +157,7 @@ def test_preflight_names_a_refused_request_and_a_gpu_that_is_not_there(cluster, 
     assert len(cluster.jobs("rule_")) == before
     without = run_snakemake(tmp_path, "preflight", *PROFILE, **options)
     assert without.returncode != 0
-    assert "--mem 8000 --requeue --cpus-per-task=1 --signal=TERM@30 --gpus=1 (chain saliency, chain" in without.stderr
+    assert "--mem 8000 --requeue --cpus-per-task=1 --signal=TERM@30 --gpus=1 (chain saliency)" in without.stderr
     assert "chain saliency at attempt 4" in without.stderr
     assert "would ask for memory in MB 32000, and 16000 is the most" in without.stderr
     assert "error: n1: a GPU was asked for" in without.stderr

@@ -230,7 +230,7 @@ def test_results_are_kept_over_a_change_of_code_that_the_user_knows_to_be_harmle
     edit(moved / "scripts/spatial_reduction/training/epoch.py")
     assert job_counts(plan(moved)) == {**ALL_CHAINS, **EXAMPLES, **TABLES, **REPORT}
     other = {"keep_code": True, "evaluation": {"margins": {"default": 1}}}
-    assert set(job_counts(plan(moved, other))) == {"compare_arms", "plot_contrasts", "write_sheet", *END}
+    assert set(job_counts(plan(moved, other))) == {"compare_arms", "plot_contrasts", "plot_ladder", "write_sheet", *END}
 
 
 @pytest.mark.pipeline
