@@ -56,7 +56,8 @@ lint: dev # 5 seconds; in a fresh clone the installation (5 GB, 2 to 5 minutes) 
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile workflow
-	$(BIN)/snakemake --lint
+	# A function that one rule alone needs stands beside it; where Slurm's configuration is, the cluster says.
+	! $(BIN)/snakemake --lint 2>&1 | grep '^    \* ' | grep -v -e 'Mixed rules and functions' -e 'Environment variable SLURM_CONF'
 
 format: dev
 	$(BIN)/ruff check --fix .
