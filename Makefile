@@ -21,7 +21,7 @@ dev: .venv/.developed # what tests, benchmarks and lint need beside
 	$(INSTALL) --requirement requirements-dev.txt
 	touch $@
 
-demo: env # about 3 minutes on 2 cores; ends with results/demo/report.html
+demo: env # about 4 minutes on 2 cores; ends with results/demo/report.html
 	$(BIN)/snakemake --cores $(CORES)
 	@echo "Open results/demo/report.html"
 
@@ -32,7 +32,7 @@ slurm-demo: env
 	  --set-threads train_model=1 train_single_pass=1 prepare_dataset=2
 	@echo "Open results/demo/report.html"
 
-test: dev # about 9 minutes on 2 cores; a file's tests stay in one process, as they share what they made
+test: dev # about 11 minutes on 2 cores; a file's tests stay in one process, as they share what they made
 	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 # About 8 minutes on 2 cores: a Slurm cluster goes through every fault, and the instrument is tested on real trainings.
