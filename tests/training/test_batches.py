@@ -8,7 +8,6 @@ from safetensors.torch import load_file
 
 from experiments import equal, training_arguments
 from spatial_reduction.masks.apply_mask import Removal, fill_removed, reduced_blocks
-from spatial_reduction.masks.mask_file import write_mask
 from spatial_reduction.masks.saliency_file import open_scores
 from spatial_reduction.masks.score_pixels import Scoring, compute_saliency
 from spatial_reduction.masks.shrink import write_intact_mask
@@ -52,15 +51,6 @@ ENCODER = {
 }
 
 TRAINING = {"epochs": 4, "precision": "float32"}
-
-
-@pytest.fixture
-def half(tmp_path):
-    """A mask of the 10 training images: rows 4 to 11 and columns 2 to 9 of 16 x 16 are kept."""
-    kept = np.zeros((10, 16, 16), dtype=bool)
-    kept[:, 4:12, 2:10] = True
-    write_mask(tmp_path / "half.h5", iter([kept]), (16, 16), {})
-    return tmp_path / "half.h5", kept
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ from safetensors.torch import load_file
 from experiments import training_arguments
 from spatial_reduction.data.dataset_file import Dataset
 from spatial_reduction.masks.apply_mask import Removal, fill_removed
-from spatial_reduction.masks.mask_file import write_mask
 from spatial_reduction.runtime.errors import InputError
 from spatial_reduction.training.batches import load_images
 from spatial_reduction.training.image_store import AHEAD, read_ahead
@@ -15,15 +14,6 @@ from spatial_reduction.training.train import train_model
 
 CPU = torch.device("cpu")
 TRAINING = {"epochs": 4, "precision": "float32"}
-
-
-@pytest.fixture
-def half(tmp_path):
-    """A mask of the 10 training images: rows 4 to 11 and columns 2 to 9 of 16 x 16 are kept."""
-    kept = np.zeros((10, 16, 16), dtype=bool)
-    kept[:, 4:12, 2:10] = True
-    write_mask(tmp_path / "half.h5", iter([kept]), (16, 16), {})
-    return tmp_path / "half.h5", kept
 
 
 @pytest.fixture
