@@ -290,3 +290,22 @@ def test_tables_and_figures_of_all_chains_travel_as_one_slurm_job():
     tail = {line.partition("=")[0] for line in groups if line.endswith("=tail")}
     early = {"plot_labels"}  # looked at before anything is trained
     assert tail == {name for name in RULES if re.match("plot_|measure_|collect_tables|compare_arms", name)} - early
+
+
+DOCUMENTS = [
+    *ROOT.glob("*.md"),
+    *(
+        path
+        for folder in ("config", "docs", "profiles", "workflow")
+        for path in (ROOT / folder).rglob("*")
+        if path.suffix in (".md", ".smk", ".yaml")
+    ),
+]
+
+
+def test_documented_commands_name_their_target_before_the_options_that_take_all_words_that_follow():
+    for path in DOCUMENTS:
+        for command in re.findall(r"snakemake [^`#|\\\n]*", path.read_text()):
+            options = re.split(r" --(?:configfiles?|config) ", command)[1:]
+            words = [word for option in options for word in re.sub(r'"[^"]*"', "", option.partition(" --")[0]).split()]
+            assert all("." in word or "=" in word or word.isupper() for word in words), (path, command)

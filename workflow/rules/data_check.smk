@@ -1,7 +1,7 @@
 """
 Raw pictures -> a page that says, before anything is trained, whether they are read rightly and what a run costs.
 
-    snakemake --configfile my.yaml check
+    snakemake check --configfile my.yaml
 
     inputs:  dataset.root, or the pictures that are drawn or downloaded
     outputs: <results>/check.html

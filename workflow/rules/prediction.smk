@@ -1,7 +1,7 @@
 """
 A trained model -> predictions of new images; the model in a format that other programs read.
 
-    snakemake --configfile config/oxford_pet.yaml --config "prediction={images: folder}" predict
+    snakemake predict --configfile config/oxford_pet.yaml --config "prediction={images: folder}"
 
     inputs:  prediction.images; model.safetensors of the arm, threshold, seed and iteration that `prediction` names
     outputs: <results>/predictions/{folder}/{arm}/top_{threshold}/seed_{seed}/iteration_{iteration}/

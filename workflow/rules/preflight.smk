@@ -2,9 +2,9 @@
 Before a thousand jobs are queued: is what they ask for accepted, and does a node offer what was promised? While they run: how
 far are they?
 
-    snakemake --workflow-profile profiles/slurm --configfile config/oxford_pet.yaml preflight
-    snakemake --nolock --configfile config/oxford_pet.yaml status
-    snakemake --nolock --configfile config/oxford_pet.yaml preview
+    snakemake preflight --workflow-profile profiles/slurm --configfile config/oxford_pet.yaml
+    snakemake status --nolock --configfile config/oxford_pet.yaml
+    snakemake preview --nolock --configfile config/oxford_pet.yaml
 
     inputs:  none
     outputs: none that stay; the findings are printed

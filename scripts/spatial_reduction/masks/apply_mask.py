@@ -129,7 +129,9 @@ def _filling(
         imputed = np.stack([impute(image, known, mean) for image, known in zip(images, kept, strict=True)])
         noise = np.stack([generator.standard_normal(images.shape[1:]) for generator in generators])
         return np.rint(imputed + 255 * LINEAR_NOISE * noise).clip(0, 255).astype(np.uint8)
-    return np.stack([generator.integers(0, 256, images.shape[1:], dtype=np.uint8) for generator in generators])
+    if fill == "noise":
+        return np.stack([generator.integers(0, 256, images.shape[1:], dtype=np.uint8) for generator in generators])
+    raise ValueError(f"fill: {fill!r} is none")
 
 
 def impute(image: np.ndarray, known: np.ndarray, mean: Sequence[float]) -> np.ndarray:
