@@ -38,8 +38,8 @@ def object_counts(
     * rand_error, variation_of_information, vi_split, vi_merge: the image's value and 1, see `rand_error` and
       `information`; 0 and 0 in an image without true objects. So the measure of a set is the mean over its images.
     * rand_error_thinned, variation_of_information_thinned: the same two after `thin_borders` of the found objects.
-    * warping_error: pixels that differ after warping (`warping_error.warp`), and labelled pixels. True objects that touch are
-      set apart by one pixel.
+    * warping_error: pixels that differ after `warping_error.warp`, and labelled pixels. True objects that touch are set
+      apart by one pixel.
     * pixel_error: labelled pixels whose class, of all classes, is wrong, and labelled pixels.
     * seg, object_f1, mean_object_f1: see `match_counts`.
 
