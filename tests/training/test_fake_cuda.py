@@ -5,6 +5,9 @@ pretended, too (PyTorch's engine asks for a real device), and the optimisers' fu
 rule for pretended tensors.
 """
 
+from types import SimpleNamespace
+
+import numpy as np
 import pytest
 import torch
 from torch._subclasses.fake_tensor import (
@@ -14,7 +17,7 @@ from torch._subclasses.fake_tensor import (
     unset_fake_temporarily,
 )
 
-from spatial_reduction.networks.inference import to_input
+from spatial_reduction.networks.inference import compute_logits, to_input
 from spatial_reduction.networks.model_file import build_model
 from spatial_reduction.saliency.entropy import score_entropy
 from spatial_reduction.saliency.grad_cam import map_activation
@@ -33,8 +36,15 @@ NETWORKS = {
     "padded": {"name": "unet", "widths": [2, 4]},
     "published": {"name": "unet", "widths": [2, 4], "padding": "valid", "dropout": 0.5, "initialisation": "he"},
     "sliding_window": {"name": "sliding_window", "widths": [2, 3, 4], "window": 13},
+    "encoder": {
+        "name": "encoder_unet",
+        "encoder": "tf_efficientnet_lite0",
+        "weights": None,
+        "widths": [4, 8],
+        "freeze_normalisation": False,
+    },
 }
-ON_WHOLE_IMAGES = ["padded", "published"]
+ON_WHOLE_IMAGES = ["padded", "published", "encoder"]
 # Those that compute on the device from end to end: where glimpses and further passes go depends on values.
 SOURCES = {
     "probability": lambda network, images: score_probability(network, images, [1, 2]),
@@ -117,6 +127,7 @@ def trainer(name, where=CUDA, weights=False, precision="float32", **changes):
         ("padded", {"optimizer": {"optimizer": "sgd"}}),
         ("padded", {"augment": True, "weights": True}),
         ("published", {"weights": True, "with_dice": True}),
+        ("encoder", {"augment": True, "with_dice": True}),
     ],
     ids=str,
 )
@@ -138,6 +149,23 @@ def test_a_validation_waits_for_its_sums_alone(cuda, name, where):
     each = trainer(name, where)
     with pytest.raises((DataDependentOutputException, RuntimeError), match=r"numpy\(\)"):
         each._validate()  # what goes to the program, at its end
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("side", [16, 61])
+def test_a_prediction_waits_for_the_check_that_its_logits_are_finite_alone(cuda, name, side, monkeypatch):
+    network = pretended(name).eval()
+    checked = []
+
+    def all_are(values):
+        checked.append((values.device, values.shape))
+        return True
+
+    monkeypatch.setattr(torch.Tensor, "isfinite", lambda logits: SimpleNamespace(all=lambda: all_are(logits)))
+    monkeypatch.setattr(torch, "from_numpy", lambda array: pictures(len(array), array.shape[1], "cpu"))
+    sides = side if NETWORKS[name]["name"] == "sliding_window" else side // network.stride * network.stride
+    logits = compute_logits(network, np.zeros((2, sides, sides, 3), np.uint8), CUDA)
+    assert checked == [(CUDA, (2, 3, sides, sides))] == [(logits.device, logits.shape)]
 
 
 def test_a_step_on_windows_asks_for_values_and_is_therefore_not_recorded(cuda):
