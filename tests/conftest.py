@@ -33,6 +33,17 @@ hypothesis.settings.register_profile("new", deadline=None)
 hypothesis.settings.load_profile("same")
 
 
+SECONDS = {"pipeline": 600, "slow": 1200}  # a test may take; any other what pyproject.toml says
+
+
+def pytest_collection_modifyitems(items):
+    """Let tests that run a whole workflow, and slow ones, take longer."""
+    for item in items:
+        for marker, seconds in SECONDS.items():
+            if item.get_closest_marker(marker):
+                item.add_marker(pytest.mark.timeout(seconds), append=False)
+
+
 @pytest.fixture(scope="session")
 def config():
     """The embedded configuration; a fresh copy is needed to change it."""

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
@@ -152,10 +153,22 @@ def start_snakemake(
         return subprocess.Popen(command, stdout=out, stderr=err, cwd=directory, env=environment)
 
 
+def await_that(is_so, process=None, seconds=300):
+    """Wait until it is so, as long as the process lives, and no longer than that many seconds."""
+    deadline = time.monotonic() + seconds
+    while not is_so():
+        assert process is None or process.poll() is None, "the process ended before"
+        assert time.monotonic() < deadline, f"not so after {seconds} s"
+        time.sleep(0.02)
+
+
 def run_snakemake(directory, *arguments, **options):
     """Run the workflow as `start_snakemake` does; return the finished process."""
     process = start_snakemake(directory, *arguments, **options)
-    process.wait(timeout=600)
+    try:
+        process.wait(timeout=600)
+    finally:
+        process.kill()  # does nothing where it has ended
     out, err = ((directory / f"{name}.txt").read_text() for name in ("stdout", "stderr"))
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 

@@ -41,7 +41,7 @@ def jobs(tmp_path):
 
     yield start
     for job in started:
-        job.communicate()
+        job.communicate(timeout=60)
 
 
 def test_jobs_take_a_gpu_each_then_share_evenly_and_give_back_what_they_had(jobs):
@@ -50,7 +50,7 @@ def test_jobs_take_a_gpu_each_then_share_evenly_and_give_back_what_they_had(jobs
     _, shared = jobs(3, "a,b,c")
     assert sorted(shared) == ["a", "b", "c"]
     first[1].kill()
-    first[1].wait()
+    first[1].wait(timeout=60)
     _, again = jobs(1, "a,b,c")
     assert again == [taken[1]]
 

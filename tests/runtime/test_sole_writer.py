@@ -33,7 +33,7 @@ def hold(path, seconds):
 
 def end(process):
     process.kill()
-    process.communicate()
+    process.communicate(timeout=60)
 
 
 def elsewhere(path, age=0.0, job=None):
@@ -57,7 +57,7 @@ def test_a_second_writer_waits_for_the_first_and_says_for_whom(path, capsys):
     begun = time.monotonic()
     with sole_writer(path):
         assert time.monotonic() - begun > 0.5
-        assert first.communicate() == ("", None)
+        assert first.communicate(timeout=60) == ("", None)
     assert f"process {first.pid} on" in capsys.readouterr().err
     assert list(path.parent.iterdir()) == []
 
@@ -72,7 +72,7 @@ def test_many_writers_that_find_a_dead_ones_lock_never_overlap(path):
     first = hold(path, seconds=60)
     others = [hold_later(path) for _ in range(4)]
     end(first)
-    spans = sorted(tuple(map(float, other.communicate()[0].split())) for other in others)
+    spans = sorted(tuple(map(float, other.communicate(timeout=60)[0].split())) for other in others)
     assert len(spans) == 4
     assert all(ended <= begun for (_, ended), (begun, _) in pairwise(spans))
 

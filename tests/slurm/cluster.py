@@ -254,9 +254,8 @@ def restart_controller(folder: Path, environment: dict[str, str]) -> None:
     """Kill slurmctld and start it again: it finds its state, the jobs go on."""
     _end(folder / "slurmctld.started", signal.SIGKILL)
     _launch(folder, environment, "slurmctld", "-D")
-    ping = ["scontrol", "ping"]
-    while "UP" not in subprocess.run(ping, env=environment, capture_output=True, text=True, check=False).stdout:
-        time.sleep(0.2)
+    ping = {"args": ["scontrol", "ping"], "env": environment, "capture_output": True, "text": True, "check": False}
+    _await(lambda: "UP" in subprocess.run(**ping).stdout, "slurmctld")
 
 
 def crash_node(folder: Path, node: str) -> None:

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from experiments import ROOT, run_snakemake, start_snakemake, two_arms
+from experiments import ROOT, await_that, run_snakemake, start_snakemake, two_arms
 from slurm.cluster import missing_commands, start, stop
-from slurm.test_slurm import await_that, jobs_of
+from slurm.test_slurm import jobs_of
 from spatial_reduction.data.synthetic_pets import draw_synthetic_pets
 
 MISSING = missing_commands(managed=True)

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from experiments import ROOT, run_snakemake, start_snakemake, two_arms
+from experiments import ROOT, await_that, run_snakemake, start_snakemake, two_arms
 from slurm.cluster import crash_node, missing_commands, restart_controller, start, start_node, stop
 
 pytestmark = [
@@ -50,13 +50,6 @@ def jobs_of(answer, comment):
     return [job for job in found if job.get("Comment", "").startswith(comment)]
 
 
-def await_that(is_so, process=None):
-    """Wait until it is so, as long as the process lives."""
-    while not is_so():
-        assert process is None or process.poll() is None
-        time.sleep(0.1)
-
-
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
     folder = tmp_path_factory.mktemp("slurm")
@@ -95,7 +88,7 @@ def test_a_run_through_every_fault_of_a_cluster_ends_with_the_same_numbers(clust
     # snakemake itself is killed: its jobs live on, and a second run beside them is refused.
     await_that(lambda: any(is_training(2, seed)() for seed in SEEDS), run)
     run.send_signal(signal.SIGKILL)
-    run.wait()
+    run.wait(timeout=30)
     live = [job["JobId"] for job in cluster.jobs("rule_") if job["JobState"] == "RUNNING"]
     cluster.ask("scancel", "--signal=STOP", *live)  # they wait for the assertions
     assert run_snakemake(tmp_path, "--unlock", **options).returncode == 0

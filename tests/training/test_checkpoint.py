@@ -7,7 +7,7 @@ import time
 import pandas as pd
 import pytest
 
-from experiments import ROOT, TRAINING, equal
+from experiments import ROOT, TRAINING, await_that, equal
 from spatial_reduction.networks.model_file import build_model, load_model, save_model
 from spatial_reduction.training import checkpoint
 from spatial_reduction.training import train as training
@@ -32,11 +32,9 @@ def test_a_stopped_training_resumes_and_ends_with_the_same_bits(train, dataset_p
     process = subprocess.Popen(
         [sys.executable, "-c", KILLED, arguments], env={"PYTHONPATH": f"{ROOT / 'scripts'}:{ROOT / 'tests'}"}
     )
-    while not (tmp_path / "killed.checkpoint").exists():
-        time.sleep(0.01)
-        assert process.poll() is None
+    await_that((tmp_path / "killed.checkpoint").exists, process)
     process.send_signal(number)
-    assert process.wait() == {signal.SIGKILL: -9, signal.SIGTERM: 128 + 15}[number]
+    assert process.wait(timeout=60) == {signal.SIGKILL: -9, signal.SIGTERM: 128 + 15}[number]
     assert not (tmp_path / "killed.safetensors").exists()
     so_far = pd.read_csv(tmp_path / "killed_so_far.csv")["epoch"].tolist()
     assert so_far == list(range(1, len(so_far) + 1)) != []

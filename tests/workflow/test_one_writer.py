@@ -39,7 +39,7 @@ def test_a_second_run_into_the_same_results_is_refused_until_the_first_has_ended
         assert not (results / "synthetic_pets").exists()
     finally:
         first.kill()
-        first.communicate()
+        first.communicate(timeout=60)
     done = run_snakemake(tmp_path / "second", target, overrides=overrides)
     assert done.returncode == 0, done.stderr
     assert not list(results.glob(".run*"))
