@@ -2,10 +2,15 @@
 
 from spatial_reduction.analysis.contrasts import compare_arms
 from spatial_reduction.analysis.looks import level_of
+from spatial_reduction.analysis.origins import Origins
 from spatial_reduction.runtime.log import logged
 
 if __name__ == "__main__":
     with logged(snakemake.log[0]):
+        origins = Origins(
+            snakemake.input.counts, snakemake.params.chains, snakemake.params.asked, snakemake.input.dataset
+        )
+        origins.require_tables("validation_counts", snakemake.input.validation_counts, snakemake.params.iterations)
         compare_arms(
             counts=snakemake.input.counts,
             chains=snakemake.params.chains,

@@ -20,4 +20,5 @@ if __name__ == "__main__":
             machine=Machine(snakemake.params.device, snakemake.threads, snakemake.params.deterministic),
             seed=int(snakemake.wildcards.seed),
             iteration=int(snakemake.wildcards.iteration),
+            origin={**snakemake.wildcards, **snakemake.params},
         )

@@ -22,5 +22,6 @@ if __name__ == "__main__":
             step=ReductionStep.from_settings(snakemake.params.reduction, chain.threshold),
             chain=chain,
             machine=Machine(snakemake.params.device, snakemake.threads, snakemake.params.deterministic),
+            origin={**snakemake.wildcards, **snakemake.params},
         )
         remove_checkpoints(snakemake.input.models)

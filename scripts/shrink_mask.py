@@ -17,4 +17,5 @@ if __name__ == "__main__":
             schedule=Schedule(**snakemake.params.reduction, threshold=snakemake.wildcards.threshold),
             iteration=int(snakemake.wildcards.iteration),
             seed=int(snakemake.wildcards.seed),
+            origin={**snakemake.wildcards, **snakemake.params},
         )

@@ -23,6 +23,6 @@ if __name__ == "__main__":
             start=snakemake.params.start,
             seed=int(snakemake.wildcards.seed) + training["seed_offset"],
             machine=Machine(training["device"], snakemake.threads, training["deterministic"]),
-            code=snakemake.params.code,
+            origin={**snakemake.wildcards, **snakemake.params},
             memory_mb=snakemake.resources.mem_mb,
         )

@@ -1,10 +1,12 @@
 """Write the report page."""
 
+from spatial_reduction.analysis.origins import Origins
 from spatial_reduction.report.page import TABLES, write_report
 from spatial_reduction.runtime.log import logged
 
 if __name__ == "__main__":
     with logged(snakemake.log[0]):
+        Origins(snakemake.input.counts, snakemake.params.chains, snakemake.params.asked, snakemake.input.dataset)
         write_report(
             tables={name: snakemake.input[name] for name in TABLES},
             sources=snakemake.input.sources,

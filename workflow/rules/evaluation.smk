@@ -1,7 +1,7 @@
 """
 Models -> measures -> tables of the whole experiment.
 
-    inputs:  model.safetensors, history.csv, kept_pixels.csv of every iteration
+    inputs:  <results>/dataset.h5; model.safetensors, history.csv, kept_pixels.csv of every iteration
     outputs: metrics.csv and counts.h5 of every chain;
              <results>/metrics.csv, history.csv, kept_pixels.csv, references.csv, convergence.csv, contrasts.csv,
              interactions.csv, racu.csv
@@ -56,6 +56,8 @@ rule evaluate_model:
 rule collect_tables:
     """Gather the tables of all chains: measures, learning curves, kept pixels."""
     input:
+        dataset="<results>/dataset.h5",
+        counts=chain_files("counts.h5"),
         metrics=chain_files("metrics.csv"),
         histories=iteration_files("history.csv"),
         kept_pixels=iteration_files("kept_pixels.csv", first=2),
@@ -73,6 +75,8 @@ rule collect_tables:
         mem_mb=4000,
     params:
         code=code("collect_tables"),
+        chains=chain_labels,
+        asked=asked_origins,
         history_labels=iteration_labels(),
         kept_labels=iteration_labels(first=2),
     script:
@@ -123,6 +127,7 @@ rule measure_convergence:
 rule compare_arms:
     """Compare every arm with the comparators, seed by seed, with intervals and tests."""
     input:
+        dataset="<results>/dataset.h5",
         counts=chain_files("counts.h5"),
         validation_counts=iteration_files("validation_counts.h5"),
         history="<results>/history.csv",
@@ -145,6 +150,7 @@ rule compare_arms:
     params:
         code=code("compare_arms"),
         chains=chain_labels,
+        asked=asked_origins,
         iterations=iteration_labels(),
         evaluation={**config["evaluation"], "class_groups": GROUPS},
         report={key: config["report"][key] for key in ("method", "measure", "class_group")},

@@ -1,7 +1,7 @@
 """
 Seeds that are added by looks: after each, is the method told from the primary comparator?
 
-    inputs:  counts.h5 of the method and the primary comparator
+    inputs:  <results>/dataset.h5; counts.h5 of the method and the primary comparator
     outputs: <results>/looks/after_{look}_seeds.json
 
 The other arms are trained for the seeds that the last look ends with.
@@ -33,6 +33,7 @@ def look_labels(wildcards):
 checkpoint decide_look:
     """Test the method against the primary comparator after some seeds, and say whether more are needed."""
     input:
+        dataset="<results>/dataset.h5",
         counts=look_counts,
         references="<results>/references.csv",
     output:
@@ -50,6 +51,7 @@ checkpoint decide_look:
     params:
         code=code("decide_look"),
         chains=look_labels,
+        asked=asked_origins,
         looks=LOOKS,
         evaluation={**EVALUATION, "class_groups": GROUPS},
         report={key: config["report"][key] for key in ("method", "measure", "class_group")},

@@ -59,6 +59,8 @@ rule write_report:
         "../../envs/analysis.yaml"
     params:
         code=code("write_report"),
+        chains=chain_labels,
+        asked=asked_origins,
         words=words_of("report.html.j2", *map(caption, figures())),
         template=template("report.html.j2"),
         captions=captions,
@@ -85,6 +87,8 @@ rule write_sheet:
         "../../envs/analysis.yaml"
     params:
         code=code("write_sheet"),
+        chains=chain_labels,
+        asked=asked_origins,
         words=words_of("sheet.md.j2"),
         template=template("sheet.md.j2"),
         benchmarks=config["pathvars"]["benchmarks"],

@@ -17,7 +17,6 @@ from spatial_reduction.analysis.counts_file import Key, measure_counts, pool, po
 from spatial_reduction.analysis.decisions import PRIMARY, SECONDARY, deciding_place, family_of, judge, plan_seeds
 from spatial_reduction.analysis.looks import look_levels
 from spatial_reduction.analysis.measures import HYPOTHESES, LOSSES, MEASURES, margin_of
-from spatial_reduction.analysis.origins import require_one_origin
 from spatial_reduction.analysis.racu import COLUMNS as AREA_COLUMNS
 from spatial_reduction.analysis.racu import RANDOM, area_weights, find_areas, relative_area
 from spatial_reduction.analysis.statistics import LEVEL, PairedSample, adjust_holm, image_weights
@@ -75,9 +74,8 @@ def compare_arms(
             last planned one, see `looks`. All else is tested at .05.
 
     Raises:
-        InputError: a file is damaged, holds other test images than the others, or models that were made otherwise.
+        InputError: a file is damaged, or holds other test images than the others.
     """
-    require_one_origin(counts, chains)
     history, kept = (pd.read_csv(tables[name], dtype={"threshold": str}) for name in ("history", "kept_pixels"))
     settings = list(dict.fromkeys((arm, threshold) for arm, threshold, _ in chains))
     differences = _Differences(settings, removed_shares(kept), evaluation, report, level)

@@ -1,7 +1,9 @@
 """What `counts.h5` holds, counts of each test image, and every measure of any resample of the images made from them."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -71,6 +73,21 @@ def recorded_machines(paths: Iterable[str | Path]) -> tuple[set[str], set[str]]:
             devices.add(str(file.attrs["device"]))
             software |= {str(name) for name in file.attrs["software"]}
     return devices, software
+
+
+def read_origin(path: str | Path) -> dict[str, Any]:
+    """Return what made the models of a chain and evaluated them, as its counts tell; {} if they do not.
+
+    Returns:
+        `data`: digest of the data set; `trainings`: what made each model, see `model_file.read_origin`, each once;
+        `evaluate_model`: what that job was asked for; `metrics`: digest of the table; `files`: of each iteration the
+        digests of `history`, `validation_counts` and, after the first, `kept_pixels`.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    with open_hdf5(path, "counts") as file, well_formed(path):
+        return json.loads(file["origin/json"][()]) if "origin" in file else {}
 
 
 def pool(counts: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

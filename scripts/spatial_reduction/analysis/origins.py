@@ -1,47 +1,97 @@
-"""What made the models of a chain, as `counts.h5` tells it: seeds of an arm that were made otherwise are no repeats."""
+"""What made the files that are joined, as they tell themselves: only what was made as asked for stands in one table.
+
+Snakemake's records say the same, but they may be lost, or overruled (`--touch`, `--rerun-triggers mtime`).
+"""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from spatial_reduction.analysis.counts_file import read_origin
+from spatial_reduction.data.dataset_file import Dataset
 from spatial_reduction.runtime.errors import InputError
-from spatial_reduction.runtime.files import open_hdf5, well_formed
+from spatial_reduction.runtime.files import file_digest, table_digest
+
+ABSENT = "nothing"
 
 
-def require_one_origin(counts: Sequence[str | Path], chains: Sequence[Sequence[str]]) -> None:
-    """Refuse to join chains of one arm and threshold that were trained with other settings or other code.
+class Origins:
+    """What made the files of some chains; they are all of one data set and were made as asked for.
 
     Args:
         counts: `counts.h5` of each chain.
         chains: (arm, threshold, seed) of each.
+        asked: {arm: {rule: its params}}, of the rules that make the files of a chain.
+        dataset: the data set file.
 
     Raises:
-        InputError: names two files and what differs.
+        InputError: names a file of counts that was made otherwise, what differs, and both values.
     """
-    first: dict[tuple[str, str], tuple[str | Path, list[Any]]] = {}
-    for path, (arm, threshold, _) in zip(counts, chains, strict=True):
-        with open_hdf5(path, "counts") as file, well_formed(path):
-            origins = [json.loads(text) for text in file.attrs.get("origins", ())]
-        other, expected = first.setdefault((arm, threshold), (path, origins))
-        if origins != expected:
-            raise InputError(
-                f"{path}: its models were not made as those of {other}: {_first_difference(origins, expected)}; "
-                "delete the older of the two with its models and run again"
-            )
+
+    def __init__(
+        self,
+        counts: Sequence[str | Path],
+        chains: Sequence[Sequence[str]],
+        asked: Mapping[str, Mapping[str, Mapping[str, Any]]],
+        dataset: str | Path,
+    ) -> None:
+        data = Dataset.open(dataset).digest
+        self.told: dict[tuple[str, ...], tuple[str | Path, dict[str, Any]]] = {}
+        for path, (arm, threshold, seed) in zip(counts, chains, strict=True):
+            told = read_origin(path)
+            self.told[arm, threshold, seed] = path, told
+            difference = next(_differences(told, asked[arm], {"threshold": threshold, "seed": seed}, data), None)
+            if difference:
+                way_out = "ask for that again, or delete its models and run again"
+                raise InputError(f"{path}: was not made as asked: {difference}; {way_out}")
+
+    def require_tables(self, name: str, paths: Sequence[str | Path], places: Sequence[Sequence[str | int]]) -> None:
+        """Refuse a file that is not the one that was written with the models of its chain.
+
+        Args:
+            name: `metrics`, `history`, `kept_pixels` or `validation_counts`.
+            places: (arm, threshold, seed) of each file, and the iteration, but for `metrics`.
+
+        Raises:
+            InputError: names the file.
+        """
+        digests: dict[str | Path, str] = {}
+        for path, (arm, threshold, seed, *iteration) in zip(paths, places, strict=True):
+            counts, told = self.told[arm, threshold, seed]
+            expected = told["files"][iteration[0] - 1][name] if iteration else told[name]
+            if path not in digests:
+                digests[path] = file_digest(path) if name == "validation_counts" else table_digest(path)
+            if digests[path] != expected:
+                raise InputError(
+                    f"{path}: is not the file that was written with the models of {counts}; delete both and run again"
+                )
 
 
-def _first_difference(found: Sequence[Mapping[str, Any]], expected: Sequence[Mapping[str, Any]]) -> str:
-    ours, theirs = ({f"{place}{name}": value for place, name, value in _settings(each)} for each in (found, expected))
-    name = next(key for key in [*theirs, *ours] if ours.get(key) != theirs.get(key))
-    return f"{name} is {ours.get(name)!r} here, {theirs.get(name)!r} there"
+def _differences(
+    told: Mapping[str, Any], asked: Mapping[str, Mapping[str, Any]], chain: Mapping[str, str], data: str
+) -> Iterator[str]:
+    """Yield, in words, how what made the files of a chain differs from what its rules are asked for."""
+    first, *later = told.get("trainings", ()) or [{}]
+    single_pass = {"train_model": {**asked["train_single_pass"], "seed": chain["seed"]}}
+    steps = {
+        rule: {**asked[rule], **chain} for rule in ("compute_saliency", "shrink_mask", "train_model") if rule in asked
+    }
+    places = [
+        ("", told, {"evaluate_model": {**asked["evaluate_model"], **chain}}),
+        ("iteration 1: ", first, single_pass),
+    ]
+    places += [("later iterations: ", each, steps) for each in (later or [{}] if steps else later)]
+    for place, found, wanted in places:
+        there, here = _flat(found), _flat({"data": data, **wanted})
+        for name in here:
+            if there.get(name, ABSENT) != here[name]:
+                yield f"{place}{name} was {there.get(name, ABSENT)!r}, {here[name]!r} is asked for"
 
 
-def _settings(origins: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str, Any]]:
-    """Yield (which iterations, dotted name, value) of all that made the models of a chain."""
-    for number, origin in enumerate(origins):
-        place = "later iterations: " if number else ""
-        yield place, "code", origin["code"]
-        for section, settings in origin["settings"].items():
-            named = settings.items() if isinstance(settings, Mapping) else [("", settings)]
-            yield from ((place, f"{section}.{key}".removesuffix("."), value) for key, value in named)
+def _flat(settings: Mapping[str, Any], place: str = "") -> dict[str, Any]:
+    """Return {dotted name: value} of nested settings, values as JSON keeps them."""
+    flat: dict[str, Any] = {}
+    for name, value in json.loads(json.dumps(settings)).items():
+        flat |= _flat(value, f"{place}{name}.") if isinstance(value, dict) and value else {f"{place}{name}": value}
+    return flat

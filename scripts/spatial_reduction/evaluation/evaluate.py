@@ -26,7 +26,7 @@ from spatial_reduction.networks.model_file import load_model, read_origin, requi
 from spatial_reduction.networks.test_time_augmentation import Predict, average_symmetries
 from spatial_reduction.runtime.device import Machine, device_name
 from spatial_reduction.runtime.errors import InputError
-from spatial_reduction.runtime.files import create_hdf5, write_table
+from spatial_reduction.runtime.files import create_hdf5, table_digest, write_table
 from spatial_reduction.runtime.log import progress, say
 
 Counts = dict[str, np.ndarray]  # per image: a sum over images gives the pooled measure
@@ -56,6 +56,7 @@ def evaluate_model(
     step: ReductionStep,
     chain: Chain,
     machine: Machine,
+    origin: Mapping[str, Any] | None = None,
 ) -> None:
     """Write every measure of every iteration's model, and the counts of every image that they are made from.
 
@@ -74,6 +75,7 @@ def evaluate_model(
             measured also `objects` float64 (..., M, 2) as in `objects.object_counts`, the names of the M measures in
             its attribute `measures`.
         step: how the arm masks images, for the protocols that do.
+        origin: what the job was asked for; the counts keep it with what made the models, see `counts_file.read_origin`.
 
     Raises:
         InputError: a file is damaged, a model does not fit the data, or a logit is not finite.
@@ -86,16 +88,30 @@ def evaluate_model(
         file.attrs["classes"] = data.classes
         file.attrs["device"] = device_name(where)
         file.attrs["software"] = [f"{name} {version(name)}" for name in ("torch", "numpy", "h5py", "safetensors")]
-        origins = dict.fromkeys(json.dumps(read_origin(path), sort_keys=True) for path in models)
-        file.attrs["origins"] = list(origins)  # once each: the later iterations have one
         for iteration, split, protocol, counted in _count_all(models, data, evaluation, views, where):
             _store(file, f"{protocol}/{split}", counted, iteration, len(models))
             place = {**chain._asdict(), "iteration": iteration, "split": split, "protocol": protocol}
             measured = _measure(counted, data.classes, evaluation.class_groups, evaluation.foreground)
             rows += [{**place, "measure": m, "class": c, "value": value} for m, c, value in measured]
-    write_table(metrics, rows)
+        write_table(metrics, rows)
+        file["origin/json"] = np.bytes_(json.dumps(_tell_origin(models, metrics, data, origin or {})))
     shown = ", ".join(evaluation.splits)
     say(f"{metrics}: {len(models)} models evaluated on {shown}, the last one by {1 + len(views)} protocols")
+
+
+def _tell_origin(
+    models: Sequence[str | Path], metrics: str | Path, data: Dataset, origin: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return what counts say of themselves: what made the models, what evaluated them, digests of the tables."""
+    trainings = [read_origin(path) for path in models]
+    files = [training.pop("files", {}) for training in trainings]
+    for training in trainings:
+        for asked in training.values():
+            if isinstance(asked, dict):
+                asked.pop("iteration", None)
+    once = [training for at, training in enumerate(trainings) if training not in trainings[:at]]
+    told = {"data": Dataset.open(data.path).digest, "evaluate_model": dict(origin), "metrics": table_digest(metrics)}
+    return {"trainings": once, "files": files, **told}
 
 
 def _count_all(

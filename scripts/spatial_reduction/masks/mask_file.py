@@ -1,6 +1,7 @@
 """The mask file: which pixels of each training image are kept."""
 
 import hashlib
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,6 +48,16 @@ def open_mask(path: str | Path, count: int, shape: tuple[int, int]) -> Iterator[
                 f"the data set has {count} training images of {tuple(shape)}"
             )
         yield mask
+
+
+def read_mask_origin(path: str | Path) -> dict[str, Any]:
+    """Return what made a mask, {rule: what its job was asked for}, and the digests of its `files`; {} if it is intact.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    with open_hdf5(path, "mask") as file, well_formed(path):
+        return json.loads(file.attrs.get("origin", "{}"))
 
 
 def write_mask(

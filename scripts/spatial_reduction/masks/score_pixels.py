@@ -1,8 +1,9 @@
 """Compute the scores of all training images with one source."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -75,6 +76,7 @@ def compute_saliency(
     machine: Machine,
     seed: int,
     iteration: int,
+    origin: Mapping[str, Any] | None = None,
 ) -> None:
     """Write `saliency.h5`: float32 scores (N_train, H, W), one block of images in memory at a time.
 
@@ -82,6 +84,7 @@ def compute_saliency(
         model, mask: of the iteration before.
         removal: what the model saw where a pixel was removed.
         iteration: that the scores are for.
+        origin: what the job was asked for, kept in the file.
 
     Raises:
         InputError: a file is damaged, or a score is not a number.
@@ -94,7 +97,7 @@ def compute_saliency(
     pairs = ((pixels, labels) for _, pixels, labels in blocks)
     stream = scoring.stream(pairs, scoring.context(data, model, machine, seed, iteration))
     done = 0
-    with create_scores(output, count, data.image_shape[:2], scoring.source) as scores:
+    with create_scores(output, count, data.image_shape[:2], scoring.source, origin) as scores:
         for block in progress(stream, data.block_count("train"), f"{scoring.source} saliency", "blocks"):
             if np.isnan(block).any():
                 raise InputError(f"{model}: {scoring.source} saliency is not a number in training images {done} and on")

@@ -1,6 +1,7 @@
 """Make the masks of one iteration from those of the last, and a table of what they keep."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from spatial_reduction.masks.mask_file import open_mask, write_mask
 from spatial_reduction.masks.ranking import Schedule
 from spatial_reduction.masks.saliency_file import open_scores
 from spatial_reduction.runtime.errors import InputError
-from spatial_reduction.runtime.files import file_digest, write_table
+from spatial_reduction.runtime.files import file_digest, table_digest, write_table
 from spatial_reduction.runtime.log import progress, say
 
 # Pixels that touch by a side or a corner are of one component; pixels of different images never are.
@@ -38,6 +39,7 @@ def shrink_masks(
     schedule: Schedule,
     iteration: int,
     seed: int | None = None,
+    origin: Mapping[str, Any] | None = None,
 ) -> None:
     """Make the mask that `iteration` trains on, and a table of what it keeps.
 
@@ -46,6 +48,7 @@ def shrink_masks(
         parent: mask of the previous iteration.
         model: that model's file; its digest is recorded.
         seed: whose training images these are, see `Dataset.open`.
+        origin: what the job was asked for; the mask file keeps it with that of the scores and the digest of the table.
 
     Raises:
         InputError: a file is damaged, or the files belong to different data.
@@ -56,6 +59,7 @@ def shrink_masks(
     tally = _Tally(data.classes)
     with open_scores(saliency, count, shape) as scores, open_mask(parent, count, shape) as before:
         recorded |= {"parent_digest": before.attributes["digest"], "model_digest": file_digest(model)}
+        made_by = {"compute_saliency": json.loads(scores.file.attrs.get("origin", "{}")), "shrink_mask": dict(origin or {})}
 
         def shrunk() -> Iterator[np.ndarray]:
             for block, _, labels in progress(
@@ -66,9 +70,11 @@ def shrink_masks(
                     kept = schedule.next_masks(scores[block], previous, iteration)
                 tally.add(kept, previous, labels)
                 yield kept
+            # Before the mask ends, so that it can hold the digest of the table.
+            write_table(table, tally.rows())
+            recorded["origin"] = json.dumps(made_by | {"files": {"kept_pixels": table_digest(table)}})
 
         write_mask(output, shrunk(), shape, recorded)
-    write_table(table, tally.rows())
     target = schedule.count(data.pixel_count, iteration)
     say(f"{output}: {target} of {data.pixel_count} pixels kept in each of {count} images")
 

@@ -62,18 +62,19 @@ def build_model(
 
 
 def save_model(path: str | Path, model: Network, origin: Mapping[str, Any] | None = None) -> None:
-    """Write the weights, with the architecture and what made them: settings and code, as `read_origin` returns them."""
+    """Write the weights, with the architecture and what made them, as `read_origin` returns it."""
     described = {"schema_version": SCHEMA_VERSION, "architecture": model.architecture, "origin": origin}
     save_tensors(path, model.state_dict(), described)
 
 
-def read_origin(path: str | Path) -> dict[str, Any] | None:
-    """Return what made a model: {"code": digest, "settings": {...}}; None if its file does not tell.
+def read_origin(path: str | Path) -> dict[str, Any]:
+    """Return what made a model: `data`, the digest of its data set; of each rule what its job was asked for (settings,
+    code, seed); `files`, the digests of what was written with it. {} if its file does not say.
 
     Raises:
         InputError: the file cannot be read.
     """
-    return read_description(path).get("origin")
+    return read_description(path).get("origin") or {}
 
 
 def load_model(path: str | Path, device: torch.device | str = "cpu") -> Network:

@@ -78,6 +78,7 @@ def write_report(
         config=config,
         seeds=sorted(measured["seed"].unique()),
         method=method,
+        chains=len(counts),
         configuration=yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True),
         verdict=reached,
         sureness=[line.removeprefix("- ") for line in explain(reached, config)],

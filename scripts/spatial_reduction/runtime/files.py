@@ -27,6 +27,7 @@ CHUNK_BYTES = 1 << 16
 # What HDF5 and NumPy raise where a file does not hold what it should.
 MALFORMED = (LookupError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError, MemoryError)
 MALFORMED += (OSError, SystemError)
+OF_MACHINE = ("cumulative_seconds", "gpu_memory_mb", "device")  # columns that differ when a run is repeated
 _cleared: set[Path] = set()
 
 
@@ -270,6 +271,16 @@ def require_whole_table(path: str | Path) -> None:
         file.seek(-1 if os.path.getsize(path) else 0, os.SEEK_END)
         if file.read() != b"\n":
             raise InputError(f"{path}: a table that was cut short; delete it and run again")
+
+
+def table_digest(path: str | Path) -> str:
+    """Return the SHA-256 of a CSV table without the columns that tell of the machine: equal runs have equal ones."""
+    require_whole_table(path)
+    with open(path, newline="", encoding="utf-8") as file:
+        rows = [
+            sorted((name, cell) for name, cell in row.items() if name not in OF_MACHINE) for row in csv.DictReader(file)
+        ]
+    return hashlib.sha256(repr(rows).encode()).hexdigest()
 
 
 def file_digest(path: str | Path) -> str:

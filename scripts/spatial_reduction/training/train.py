@@ -11,12 +11,20 @@ import torch
 
 from spatial_reduction.data.dataset_file import Dataset
 from spatial_reduction.masks.apply_mask import Removal
+from spatial_reduction.masks.mask_file import read_mask_origin
 from spatial_reduction.networks.base import Network
 from spatial_reduction.networks.model_file import build_model, load_model, require_architecture, save_model
 from spatial_reduction.networks.own_network import trust_network
 from spatial_reduction.runtime.device import Machine, device_name, memory_told
 from spatial_reduction.runtime.errors import InputError
-from spatial_reduction.runtime.files import append_row, create_hdf5, file_digest, require_whole_table, write_table
+from spatial_reduction.runtime.files import (
+    append_row,
+    create_hdf5,
+    file_digest,
+    require_whole_table,
+    table_digest,
+    write_table,
+)
 from spatial_reduction.runtime.log import progress, say
 from spatial_reduction.training.augmentation import build_augmentation
 from spatial_reduction.training.batches import Images, load_images
@@ -72,7 +80,7 @@ def train_model(
     start: str,
     seed: int,
     machine: Machine,
-    code: str = "",
+    origin: Mapping[str, Any] | None = None,
     memory_mb: float | None = None,
 ) -> None:
     """Train on the reduced training images, validate on intact ones after every epoch.
@@ -85,7 +93,9 @@ def train_model(
             counts of epochs, steps, images and seconds are carried on in any case.
         seed: determines the first weights and, with the cumulative epoch, the order of the images and every
             random draw; arms of equal seed see the same.
-        code: digest of what the training's code computes; a checkpoint of other code is not used.
+        origin: what the job was asked for, `code` (the digest of what its code computes) among it. The model file keeps
+            it with what made the mask and with the digests of its history and counts; a checkpoint of other code is not
+            used.
         memory_mb: of the job; images that take more than half of it are read from their files in every epoch.
 
     Raises:
@@ -111,7 +121,7 @@ def train_model(
             "encoder": files.encoder and file_digest(files.encoder),
             "settings": [model, training, start, asdict(removal), seed],
             "machine": [device.type, machine.threads, torch.__version__],
-            "code": code,
+            "code": (origin or {}).get("code", ""),
         }
     )
     what = f"a training of the network {model['name']} in batches of {training['batch_size']}; a smaller "
@@ -119,18 +129,25 @@ def train_model(
     with memory_told(device, what):
         state, weights, counts = _run(trainer, training, files, identity)
     network.load_state_dict(weights)
-    settings = {"model": dict(model), "training": dict(training), "start": start, "reduction": asdict(removal)}
-    save_model(files.model, network, origin={"code": code, "settings": settings})
     write_table(files.history, state.history)
     with create_hdf5(files.validation_counts, "validation_counts") as file:
         how = {"chunks": (1, *counts.shape[1:]), "compression": "gzip", "fletcher32": True}
         file.create_dataset("confusion", data=counts.numpy(), **how)
+    save_model(files.model, network, _tell_origin(files, origin or {}))
     files.history_so_far.unlink(missing_ok=True)
     end = state.history[-1]
     say(
         f"{files.model}: {end['epoch']} epochs on {device.type}, train loss {end['train_loss']:.4f}, "
         f"validation loss {end['validation_loss']:.4f}, mean IoU {end['validation_mean_iou']:.4f}"
     )
+
+
+def _tell_origin(files: TrainingFiles, origin: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a model file says of itself: its data, what made its mask and it, digests of the files beside it."""
+    mask = read_mask_origin(files.mask)
+    digests = mask.pop("files", {})
+    digests |= {"history": table_digest(files.history), "validation_counts": file_digest(files.validation_counts)}
+    return {"data": Dataset.open(files.dataset).digest, **mask, "train_model": dict(origin), "files": digests}
 
 
 def build_trainer(
