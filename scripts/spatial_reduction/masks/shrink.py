@@ -59,7 +59,8 @@ def shrink_masks(
     tally = _Tally(data.classes)
     with open_scores(saliency, count, shape) as scores, open_mask(parent, count, shape) as before:
         recorded |= {"parent_digest": before.attributes["digest"], "model_digest": file_digest(model)}
-        made_by = {"compute_saliency": json.loads(scores.file.attrs.get("origin", "{}")), "shrink_mask": dict(origin or {})}
+        scored_by = json.loads(scores.file.attrs.get("origin", "{}"))
+        made_by = {"compute_saliency": scored_by, "shrink_mask": dict(origin or {})}
 
         def shrunk() -> Iterator[np.ndarray]:
             for block, _, labels in progress(
