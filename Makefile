@@ -5,7 +5,7 @@ BIN := .venv/bin
 # uv installs the same versions in about half the time; without it pip does.
 INSTALL := $(if $(shell command -v uv),uv pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet)
 
-.PHONY: env dev demo slurm-demo test test-slow simulate benchmark benchmark-scale benchmark-gpu lint format clean
+.PHONY: env dev demo slurm-demo test test-slow mutants simulate benchmark benchmark-scale benchmark-gpu lint format clean
 
 env: .venv/.installed
 
@@ -38,6 +38,9 @@ test: dev # about 11 minutes on 2 cores; a file's tests stay in one process, as 
 # About 8 minutes on 2 cores: a Slurm cluster goes through every fault, and the instrument is tested on real trainings.
 test-slow: dev
 	$(BIN)/python -m pytest -m slow --numprocesses logical --maxprocesses 2 --dist loadfile
+
+mutants: dev # 2 to 5 minutes a change that nobody notices; goes on where it was stopped: make mutants MUTANTS="--wiring 50"
+	OMP_NUM_THREADS=1 nice $(BIN)/python tests/mutants.py $(MUTANTS)
 
 simulate: dev # about 15 minutes on one core; how often a whole verdict claims what is not there, and sees what is
 	PYTHONPATH=scripts:tests $(BIN)/python tests/benchmarks/simulate_statistics.py

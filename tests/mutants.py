@@ -6,7 +6,7 @@ for last, another split, another iteration, another field or parameter of the sa
 
 Each change is made in a copy of the tree. Its tests run in a process forked from this one, where torch and the others
 are imported already: those of its module, then of its package and of modules that import it, then the recomputation of
-a whole experiment. The outcomes are kept in a file of JSON lines, so that a run goes on where it was stopped; whoever
+whole experiments. The outcomes are kept in a file of JSON lines, so that a run goes on where it was stopped; whoever
 has added tests runs the survivors again (--survivors).
 """
 
@@ -33,6 +33,7 @@ LIBRARY = Path("scripts/spatial_reduction")
 PACKAGES = ("metrics", "masks", "training", "evaluation", "analysis", "saliency")
 QUICK = "not slow and not pipeline and not real_data"
 RECOMPUTED = "tests/recomputed"
+SIMULATION = "tests/analysis/test_simulation.py"  # tells how often something is claimed, within wide bounds
 LIMIT = 600  # seconds for a file of tests
 OPERATORS = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.FloorDiv: ast.Div}
 OPERATORS |= {ast.Mod: ast.Mult, ast.Pow: ast.Mult, ast.BitAnd: ast.BitOr, ast.BitOr: ast.BitAnd}
@@ -366,7 +367,6 @@ class Tests:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.files = sorted(str(path.relative_to(root)) for path in (root / "tests").glob("*/test_*.py"))
-        self.imports = {name: _imported(root / name) for name in self.files}
         self.library = {
             str(path.relative_to(root)): _imported(path) for path in sorted((root / LIBRARY).glob("*/*.py"))
         }
@@ -378,12 +378,22 @@ class Tests:
         own = f"tests/{package}/test_{name}.py"
         importers = [other for other, imported in self.library.items() if module in imported]
         near = {f"tests/{Path(each).parent.name}/test_{Path(each).stem}.py" for each in importers}
-        near |= {each for each in self.files if module in self.imports[each]}
         near |= {each for each in self.files if each.startswith(f"tests/{package}/")}
-        near = {each for each in near if each in self.files and not each.startswith(("tests/slurm/", RECOMPUTED))}
+        near = {each for each in near if each in self.files} - {SIMULATION}
         again = [each for each in self.files if each.startswith(RECOMPUTED)]
         nearest = [own] if own in self.files else []
-        return [(nearest, QUICK), (sorted(near - {own}), QUICK), (again, QUICK), (again, "pipeline")]
+        quick = [each for each in again if path in self._reached(_imported(self.root / each))]
+        return [(nearest, QUICK), (sorted(near - {own}), QUICK), (quick, QUICK), (again, "pipeline")]
+
+    def _reached(self, imported: set[str]) -> set[str]:
+        """Return the modules of the library that are imported with these, by their paths."""
+        left, found = set(imported), set()
+        while left:
+            path = str(LIBRARY.parent / f"{left.pop().replace('.', '/')}.py")
+            if path in self.library and path not in found:
+                found.add(path)
+                left |= self.library[path]
+        return found
 
 
 def _imported(path: Path) -> set[str]:
