@@ -9,6 +9,7 @@ if __name__ == "__main__":
         set_text_size(snakemake.params.text_size)
         plot_iterations(
             metrics=snakemake.input.metrics,
+            references=snakemake.input.references,
             measure=snakemake.params.measure,
             class_group=snakemake.params.class_group,
             arms=snakemake.params.arms,

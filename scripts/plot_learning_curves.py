@@ -9,6 +9,7 @@ if __name__ == "__main__":
         set_text_size(snakemake.params.text_size)
         plot_learning_curves(
             history=snakemake.input.history,
+            references=snakemake.input.references,
             arms=snakemake.params.arms,
             outputs=snakemake.output,
         )

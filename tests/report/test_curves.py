@@ -53,17 +53,29 @@ def tables(request, tmp_path):
     pd.DataFrame(metrics).to_csv(tmp_path / "metrics.csv", index=False)
     pd.DataFrame(history).to_csv(tmp_path / "history.csv", index=False)
     pd.DataFrame(kept, columns=columns).to_csv(tmp_path / "kept_pixels.csv", index=False)
+    write_references(tmp_path)
     return tmp_path
+
+
+def write_references(folder, **scores):
+    """Write references.csv: the mean IoU of the position prior on each of the splits."""
+    rows = [("position_prior", split, "mean_iou", "all", value) for split, value in scores.items()]
+    rows.append(("constant_background", "test", "mean_iou", "all", 0.9))  # another predictor: not drawn
+    pd.DataFrame(rows, columns=["predictor", "split", "measure", "class", "value"]).to_csv(
+        folder / "references.csv", index=False
+    )
+    return folder / "references.csv"
 
 
 def test_every_figure_can_be_drawn_of_every_design_twice_with_the_same_bytes(tables):
     scores = {"metrics": tables / "metrics.csv", "measure": "mean_iou", "class_group": "all", "arms": ARMS}
+    known = tables / "references.csv"
     for name in ("a", "b"):
         outputs = [[tables / f"{figure}_{name}.{kind}" for kind in ("png", "pdf")] for figure in range(5)]
-        plot_thresholds(**scores, outputs=outputs[0])
-        plot_iterations(**scores, outputs=outputs[1])
+        plot_thresholds(**scores, references=known, outputs=outputs[0])
+        plot_iterations(**scores, references=known, outputs=outputs[1])
         plot_cost(**scores, history=tables / "history.csv", outputs=outputs[2])
-        plot_learning_curves(tables / "history.csv", ARMS, outputs[3])
+        plot_learning_curves(tables / "history.csv", known, ARMS, outputs[3])
         plot_kept_pixels(tables / "kept_pixels.csv", ARMS, outputs[4])
     for path in tables.glob("*_a.*"):
         assert path.read_bytes() == path.with_name(path.name.replace("_a.", "_b.")).read_bytes()
@@ -77,7 +89,8 @@ def test_thresholds_stand_to_scale_with_the_mean_and_interval_of_their_seeds(tmp
         for seed, value in enumerate(values)
     ]
     pd.DataFrame(rows, columns=columns).to_csv(tmp_path / "metrics.csv", index=False)
-    figure = plot_thresholds(tmp_path / "metrics.csv", "mean_iou", "all", ARMS, [tmp_path / "a.png"])
+    known = write_references(tmp_path)
+    figure = plot_thresholds(tmp_path / "metrics.csv", known, "mean_iou", "all", ARMS, [tmp_path / "a.png"])
     (axes,) = figure.axes
     drawn = [(bars[0].get_xdata()[0], bars[0].get_ydata()[0], bars[2][0].get_segments()[0]) for bars in axes.containers]
     assert [(x, y) for x, y, _ in drawn] == [(90, pytest.approx(50)), (70, pytest.approx(30))]
@@ -104,12 +117,26 @@ def test_objects_are_drawn_in_their_unit(tmp_path):
     rows.append(("single_pass", "100", 1, 1, "test", "intact", "vi_split", "all", 0.75))
     pd.DataFrame(rows, columns=columns).to_csv(tmp_path / "metrics.csv", index=False)
     scores = {"metrics": tmp_path / "metrics.csv", "measure": "vi_split", "class_group": "all"}
-    plot_iterations(**scores, arms=ARMS, outputs=[tmp_path / "a.svg"])
-    plot_thresholds(**scores, arms=ARMS, outputs=[tmp_path / "b.svg"])
+    known = write_references(tmp_path, test=0.3)
+    plot_iterations(**scores, references=known, arms=ARMS, outputs=[tmp_path / "a.svg"])
+    plot_thresholds(**scores, references=known, arms=ARMS, outputs=[tmp_path / "b.svg"])
     plot_heat_map(**scores, arm="saliency", outputs=[tmp_path / "c.svg"])
     texts = [(tmp_path / f"{name}.svg").read_text() for name in "abc"]
     assert all("(bits," in text and "better)" in text for text in texts)
     assert ["after the last iteration alone" in text for text in texts] == [True, False, True]
+    assert not any("position prior" in text for text in texts)  # it finds no objects
+
+
+def test_the_position_prior_is_a_line_in_every_panel(tables):
+    known = write_references(tables, test=0.31, validation=0.27)
+    scores = {"metrics": tables / "metrics.csv", "references": known, "measure": "mean_iou", "class_group": "all"}
+    drawn = {31: [plot_thresholds(**scores, arms=ARMS, outputs=[]), plot_iterations(**scores, arms=ARMS, outputs=[])]}
+    drawn[27] = [plot_learning_curves(tables / "history.csv", known, ARMS, [])]
+    for score, figures in drawn.items():
+        for axes in (axes for figure in figures for axes in figure.axes if axes.get_visible()):
+            (line,) = (line for line in axes.lines if line.get_label().startswith("position prior"))
+            assert list(line.get_ydata()) == [pytest.approx(score)] * 2
+            assert axes.get_ylim()[0] < score < axes.get_ylim()[1]
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """
 Tables -> figures: one rule and its heirs; each names its script, its input and the settings that it depends on.
 
-    inputs:  <results>/metrics.csv, history.csv, kept_pixels.csv, contrasts.csv; counts.h5 of every chain;
+    inputs:  <results>/metrics.csv, references.csv, history.csv, kept_pixels.csv, contrasts.csv; counts.h5 of every chain;
              <results>/dataset.h5 and model.safetensors for the figures of pictures
     outputs: <results>/figures/*.png and *.pdf
 """
@@ -212,6 +212,7 @@ use rule plot_sources as plot_learning_curves with:
     """Draw validation scores against cumulative optimiser steps."""
     input:
         history="<results>/history.csv",
+        references="<results>/references.csv",
     output:
         report("<results>/figures/<figure>.png", caption="../report/learning_curves.rst", category="Figures"),
         expand("<results>/figures/<figure>.{suffix}", suffix=config["report"]["formats"]),
@@ -267,9 +268,10 @@ use rule plot_learning_curves as plot_reliability with:
 
 
 use rule plot_learning_curves as plot_thresholds with:
-    """Draw the final scores against threshold, beside the single pass and equal compute."""
+    """Draw the final scores against threshold, beside the arms that remove nothing and a predictor that sees no image."""
     input:
         metrics="<results>/metrics.csv",
+        references="<results>/references.csv",
     output:
         report("<results>/figures/<figure>.png", caption="../report/thresholds.rst", category="Figures"),
         expand("<results>/figures/<figure>.{suffix}", suffix=config["report"]["formats"]),

@@ -1,6 +1,7 @@
 """The figures over thresholds, iterations and steps: one function per figure, from the tables alone. No torch.
 
 `arms` is every arm of the experiment with its role, in order, so that an arm looks the same in every figure.
+`references` is `references.csv`: where a predictor that sees no image has the measure, its score is a line.
 """
 
 import textwrap
@@ -22,6 +23,7 @@ from spatial_reduction.report.figure_style import (
     at_threshold,
     display_name,
     draw_baseline,
+    draw_prior,
     draw_seeds,
     finish_figure,
     list_baselines,
@@ -29,18 +31,25 @@ from spatial_reduction.report.figure_style import (
     make_panels,
     mean_interval,
     read_metrics,
+    read_prior,
 )
 
 FEWEST_JOINED = 3  # means that a line may join: between two points it would claim a trend
 
 
 def plot_thresholds(
-    metrics: str | Path, measure: str, class_group: str, arms: Roles, outputs: Sequence[str | Path]
+    metrics: str | Path,
+    references: str | Path,
+    measure: str,
+    class_group: str,
+    arms: Roles,
+    outputs: Sequence[str | Path],
 ) -> Figure:
     """Draw the final test score against the threshold, to scale; arms that remove nothing as lines with intervals."""
     table = _last(read_metrics(metrics, measure, class_group))
     styles, thresholds = arm_styles(arms), list_thresholds(table)
     figure, axes = plt.subplots(figsize=(7.2, 4.2))
+    draw_prior(axes, read_prior(references, "test", measure, class_group))
     baselines = list_baselines(table)
     for arm in (name for name in arms if name in baselines):
         draw_baseline(axes, table[table["arm"] == arm]["value"], arm, styles[arm])
@@ -66,15 +75,21 @@ def plot_thresholds(
 
 
 def plot_iterations(
-    metrics: str | Path, measure: str, class_group: str, arms: Roles, outputs: Sequence[str | Path]
+    metrics: str | Path,
+    references: str | Path,
+    measure: str,
+    class_group: str,
+    arms: Roles,
+    outputs: Sequence[str | Path],
 ) -> Figure:
     """Draw the test score against the iteration, a panel per threshold; arms trained once as lines."""
     table = read_metrics(metrics, measure, class_group)
     styles, thresholds = arm_styles(arms), list_thresholds(table)
     figure, panels = make_panels(len(thresholds))
-    last = table["iteration"].max()
+    last, prior = table["iteration"].max(), read_prior(references, "test", measure, class_group)
     chains = table[table["iteration"] > 1]["arm"].unique()
     for axes, threshold in zip(panels, thresholds, strict=False):
+        draw_prior(axes, prior)
         shown = at_threshold(threshold, table)
         present = [arm for arm in arms if arm in set(shown["arm"])]
         for arm in present:
@@ -97,12 +112,16 @@ def plot_iterations(
     return finish_figure(figure, outputs, table, note + LAST_ONLY * MEASURES[measure].is_of_objects)
 
 
-def plot_learning_curves(history: str | Path, arms: Roles, outputs: Sequence[str | Path]) -> Figure:
+def plot_learning_curves(
+    history: str | Path, references: str | Path, arms: Roles, outputs: Sequence[str | Path]
+) -> Figure:
     """Draw validation mean IoU after every epoch against cumulative optimiser steps, a panel per threshold."""
     table = pd.read_csv(history, dtype={"threshold": str})
     styles, thresholds = arm_styles(arms), list_thresholds(table)
+    prior = read_prior(references, "validation", "mean_iou", "all")
     figure, panels = make_panels(len(thresholds))
     for axes, threshold in zip(panels, thresholds, strict=False):
+        draw_prior(axes, prior)
         shown = at_threshold(threshold, table)
         for arm in arms:
             runs = shown[shown["arm"] == arm]
@@ -122,7 +141,7 @@ def plot_learning_curves(history: str | Path, arms: Roles, outputs: Sequence[str
             axes.axvline(step, color="0.6", linewidth=0.8, linestyle=":")
         axes.set_title(f"top {threshold} %")
         axes.set_xlabel("cumulative optimiser steps")
-    seen = 100 * table["validation_mean_iou"]
+    seen = np.array([*(100 * table["validation_mean_iou"]), *([] if prior is None else [prior])])
     margin = 0.05 * (seen.max() - seen.min()) + 0.5
     panels[0].set_ylim(seen.min() - margin, seen.max() + margin)  # intervals of two seeds reach far beyond
     panels[0].set_ylabel("validation mean IoU (%)")

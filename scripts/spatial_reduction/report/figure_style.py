@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from scipy.special import stdtrit
 
 from spatial_reduction.analysis.measures import MEASURES, measured_group
+from spatial_reduction.evaluation.references import PRIOR
 from spatial_reduction.runtime.files import written_whole
 
 matplotlib.use("Agg")
@@ -24,6 +25,7 @@ FULL = "100"  # the threshold of arms that reduce nothing
 LABEL = 50  # characters of a line beside an axis
 LAST_ONLY = "; objects are measured after the last iteration alone"
 DASH = 4  # length of a baseline's dashes, in widths of its line
+PRIOR_LABEL = "position prior, sees no image"
 SMALL = 0.85  # of the text size: notes below a figure, ticks of dense axes
 
 Roles = Mapping[str, str]  # arm -> method, baseline, control or variant; the arms of the experiment in order
@@ -86,6 +88,17 @@ def read_metrics(path: str | Path, measure: str, class_group: str) -> pd.DataFra
     return table.assign(value=MEASURES[measure].scale * table["value"])[
         ["arm", "threshold", "seed", "iteration", "value"]
     ]
+
+
+def read_prior(references: str | Path, split: str, measure: str, class_group: str) -> float | None:
+    """Return what the position prior scores on a split's images, as printed; None in a measure that it has not.
+
+    With `dataset.split.per_seed` its training and validation images are those of `dataset.split.seed`.
+    """
+    table = pd.read_csv(references)
+    is_wanted = (table["predictor"] == PRIOR) & (table["split"] == split) & (table["measure"] == measure)
+    values = table[is_wanted & (table["class"] == measured_group(measure, class_group))]["value"].dropna()
+    return MEASURES[measure].scale * float(values.iloc[0]) if len(values) else None
 
 
 def arm_styles(roles: Roles) -> dict[str, dict[str, object]]:
@@ -182,6 +195,12 @@ def draw_baseline(axes: Axes, values: pd.Series, arm: str, style: Mapping[str, o
     axes.axhline(mean, label=display_name(arm), zorder=1.5, **look)
     edge = axes.get_yaxis_transform()
     axes.plot([0.015], [mean], marker=style["marker"], color=style["color"], transform=edge, markersize=5)
+
+
+def draw_prior(axes: Axes, score: float | None) -> None:
+    """Draw what a network must beat to have learnt anything, see `read_prior`: a thin line, or nothing."""
+    if score is not None:
+        axes.axhline(score, color="0.35", linestyle=(0, (1, 2)), linewidth=1.1, zorder=1, label=PRIOR_LABEL)
 
 
 def finish_figure(figure: Figure, outputs: Sequence[str | Path], table: pd.DataFrame, note: str) -> Figure:
