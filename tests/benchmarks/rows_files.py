@@ -12,8 +12,9 @@ from measuring import Row, alternate, divide, run_fresh, spread
 from stages import write_first_files
 
 from spatial_reduction.data.dataset_file import BLOCK_PIXELS
-from spatial_reduction.data.prepare import CHUNK_BYTES, prepare_dataset
+from spatial_reduction.data.prepare import prepare_dataset
 from spatial_reduction.masks.score_pixels import compute_saliency
+from spatial_reduction.runtime.files import CHUNK_BYTES
 
 SIDE, FEWER, TIMES = 128, 96, 8
 SHARES = (4, 48)  # per cent for validation and test: as much to evaluate as to score

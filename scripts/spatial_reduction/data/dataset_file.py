@@ -1,7 +1,7 @@
-"""The data set file: images and labels of all splits, read in blocks."""
+"""The data set file: images and labels of all splits, written image by image, read in blocks."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,11 +13,94 @@ import numpy as np
 from spatial_reduction.data.labels import IGNORED
 from spatial_reduction.data.splits import SPLITS, redraw
 from spatial_reduction.runtime.errors import InputError
-from spatial_reduction.runtime.files import open_hdf5, read_rows, well_formed
+from spatial_reduction.runtime.files import CHUNK_BYTES, open_hdf5, read_rows, well_formed
 
 Reader = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]  # positions -> images, labels
 
+WRITTEN_BYTES = 1 << 20  # at a time; of a chunk alone, two thirds of the time would be h5py's own
 BLOCK_PIXELS = 1 << 19  # at width 32 and float32, one feature map of a block takes 64 MiB
+
+
+class _Rows:
+    """A growing HDF5 array, written some chunks at a time: h5py keeps all threads waiting."""
+
+    def __init__(self, stored: h5py.Dataset) -> None:
+        self.stored = stored
+        self.waiting: list[np.ndarray] = []
+        self.count = 0
+        self.together = stored.chunks[0] * max(1, WRITTEN_BYTES // CHUNK_BYTES)
+
+    def add(self, row: np.ndarray) -> None:
+        self.waiting.append(row)
+        if len(self.waiting) == self.together:
+            self.write()
+
+    def write(self) -> None:
+        if self.waiting:
+            end = self.count + len(self.waiting)
+            self.stored[self.count : end] = np.stack(self.waiting)
+            self.count, self.waiting = end, []
+
+    def finish(self) -> None:
+        self.write()
+        self.stored.resize(self.count, axis=0)
+
+
+class DatasetWriter:
+    """A data set file that grows image by image.
+
+    Arrays, of N images: `images` uint8 (N, H, W, C), `labels` uint8 (N, H, W), `instances` uint16 (N, H, W) if objects
+    are told apart; text: `names`, `group` and `sha256` (N,), `left_out`; `split/SPLIT` int64 (n,), the rows of each
+    split; with splits per seed `image_mean` float64 (n, C) of the images that may train, and `twin` int64 (N,), the
+    number of the group of images that are alike, -1 for none.
+
+    Args:
+        file: see `create_hdf5`.
+        capacity: images at most.
+        shape: (H, W, C).
+    """
+
+    def __init__(self, file: h5py.File, capacity: int, shape: tuple[int, int, int], has_instances: bool) -> None:
+        self.file, self.has_instances = file, has_instances
+        chunk = max(1, min(capacity, CHUNK_BYTES // int(np.prod(shape))))
+
+        def grown(name: str, of_image: tuple[int, ...], kind: str, **how: Any) -> _Rows:
+            size = {"shape": (capacity, *of_image), "chunks": (chunk, *of_image), "maxshape": (None, *of_image)}
+            return _Rows(file.create_dataset(name, dtype=kind, **size, **how, fletcher32=True))
+
+        packed = {"compression": "gzip", "compression_opts": 1}
+        self.images = grown("images", shape, "uint8")
+        self.labels = grown("labels", shape[:2], "uint8", **packed)
+        self.instances = grown("instances", shape[:2], "uint16", **packed) if has_instances else None
+
+    def add(self, image: np.ndarray, labels: np.ndarray, instances: np.ndarray | None) -> None:
+        """Add an image uint8 (H, W, C), its labels uint8 (H, W) and its objects uint16 (H, W)."""
+        self.images.add(image)
+        self.labels.add(labels)
+        if self.instances is not None:
+            self.instances.add(instances)
+
+    def finish(self, members: Mapping[str, Sequence[int]], **texts: Sequence[str]) -> None:
+        """Write all that waits, the rows of each split, and text by name."""
+        for rows in filter(None, (self.images, self.labels, self.instances)):
+            rows.finish()
+        for name, values in texts.items():
+            self.file.create_dataset(name, data=np.array(values, dtype=object), dtype=h5py.string_dtype())
+        for split, indices in members.items():
+            self.file[f"split/{split}"] = np.array(indices, dtype=np.int64)
+
+    def image(self, position: int) -> np.ndarray:
+        """Return an image of a finished file, uint8 (H, W, C)."""
+        return self.images.stored[position]
+
+    def add_array(self, name: str, values: np.ndarray) -> None:
+        """Write an array."""
+        self.file[name] = values
+
+    def describe(self, **attributes: Any) -> None:
+        """Write attributes: those that `Dataset.open` and `describe` read, and `label_mapping`, `twins`."""
+        for name, value in attributes.items():
+            self.file.attrs[name] = value
 
 
 @dataclass(frozen=True)

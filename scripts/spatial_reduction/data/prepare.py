@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import h5py
 import numpy as np
 
+from spatial_reduction.data.dataset_file import DatasetWriter
 from spatial_reduction.data.decode import Decoded, decode_pair
 from spatial_reduction.data.instances import Objects
 from spatial_reduction.data.labels import IGNORED
@@ -21,7 +22,7 @@ from spatial_reduction.data.splits import DRAWN, SPLITS, split_pairs
 from spatial_reduction.data.twins import find_twins
 from spatial_reduction.runtime.allocation import keep_freed_memory
 from spatial_reduction.runtime.errors import InputError
-from spatial_reduction.runtime.files import CHUNK_BYTES, create_hdf5, written_whole
+from spatial_reduction.runtime.files import create_hdf5, written_whole
 from spatial_reduction.runtime.log import progress, say
 from spatial_reduction.runtime.plain_text import printable
 
@@ -31,7 +32,6 @@ LEAST_SPREAD = 1.0  # standard deviation of the training images, in levels of 25
 CORE = (0.001, 0.999)  # of the pixels; the others may be hot or dead
 FEWEST_LEVELS = 32  # of 256 that the core of images deeper than 8 bits must span: 12 bits in 16 span 16
 DECODED_AHEAD = 32  # pairs in flight per thread: bounds memory, keeps every thread busy
-WRITTEN_BYTES = 1 << 20  # at a time; of a chunk alone, two thirds of the time would be h5py's own
 
 
 def prepare_dataset(root: str | Path, output: str | Path, dataset: Mapping[str, Any], threads: int) -> None:
@@ -151,64 +151,17 @@ def _sum_up(decoded: Decoded) -> _Sums:
     )
 
 
-class _Rows:
-    """A growing HDF5 array, written some chunks at a time: h5py keeps all threads waiting."""
-
-    def __init__(self, stored: h5py.Dataset) -> None:
-        self.stored = stored
-        self.waiting: list[np.ndarray] = []
-        self.count = 0
-        self.together = stored.chunks[0] * max(1, WRITTEN_BYTES // CHUNK_BYTES)
-
-    def add(self, row: np.ndarray) -> None:
-        self.waiting.append(row)
-        if len(self.waiting) == self.together:
-            self.write()
-
-    def write(self) -> None:
-        if self.waiting:
-            end = self.count + len(self.waiting)
-            self.stored[self.count : end] = np.stack(self.waiting)
-            self.count, self.waiting = end, []
-
-    def finish(self) -> None:
-        self.write()
-        self.stored.resize(self.count, axis=0)
-
-
 class _Store:
-    """The growing data set file."""
+    """What is known of the images while the file grows, and what is refused of them together."""
 
     def __init__(self, file: h5py.File, capacity: int, dataset: Mapping[str, Any]) -> None:
         side, channels = dataset["image_size"], 3 if dataset["colour"] == "rgb" else 1
-        chunk = max(1, min(capacity, CHUNK_BYTES // (side * side * channels)))
-        self.file = file
+        self.file = DatasetWriter(file, capacity, (side, side, channels), dataset["instances"] is not None)
+        self.file.describe(label_mapping=[f"{entry['name']}: {entry['labels']}" for entry in dataset["classes"]])
         self.classes = dataset["classes"]
         self.place = dataset["root"] or dataset["source"]
         self.has_range = dataset["intensity_range"] is not None
         self.split = dataset["split"]
-        self.images = _Rows(
-            file.create_dataset(
-                "images",
-                (capacity, side, side, channels),
-                "uint8",
-                chunks=(chunk, side, side, channels),
-                maxshape=(None, side, side, channels),
-                fletcher32=True,
-            )
-        )
-        flat = {
-            "shape": (capacity, side, side),
-            "chunks": (chunk, side, side),
-            "maxshape": (None, side, side),
-            "compression": "gzip",
-            "compression_opts": 1,
-            "fletcher32": True,
-        }
-        self.labels = _Rows(file.create_dataset("labels", dtype="uint8", **flat))
-        has_instances = dataset["instances"] is not None
-        self.instances = _Rows(file.create_dataset("instances", dtype="uint16", **flat)) if has_instances else None
-        file.attrs["label_mapping"] = [f"{entry['name']}: {entry['labels']}" for entry in dataset["classes"]]
         self.members: dict[str, list[int]] = {split: [] for split in SPLITS}
         self.names: list[str] = []
         self.groups: list[str] = []
@@ -231,16 +184,14 @@ class _Store:
             return
         image, labels, digest, image_digest, instances, deep_range, palette, parts = result
         self._require_one_palette(palette, pair.labels)
-        self.images.add(image)
-        self.labels.add(labels)
+        self.file.add(image, labels, instances)
         self.members[split].append(len(self.names))
         self.names.append(pair.name)
         self.groups.append(pair.group)
         self.digests.append(digest)
         self.image_digests.append(image_digest)
         self.digest.update(split.encode() + image.tobytes() + labels.tobytes())
-        if self.instances is not None:
-            self.instances.add(instances)
+        if self.file.has_instances:
             self.digest.update(instances.tobytes())
             self.objects.append((int(instances.max()), parts))
         self.held[split][np.unique(labels)] = True
@@ -264,28 +215,17 @@ class _Store:
     def finish(self, on_error: str) -> None:
         if self.left_out and (on_error == "stop" or not all(self.members.values())):
             raise InputError(f"{len(self.left_out)} pairs cannot be used:\n  " + "\n  ".join(self.left_out))
-        for rows in filter(None, (self.images, self.labels, self.instances)):
-            rows.finish()
-        for key, values in {
-            "names": self.names,
-            "group": self.groups,
-            "left_out": self.left_out,
-            "sha256": self.digests,
-        }.items():
-            self.file.create_dataset(key, data=np.array(values, dtype=object), dtype=h5py.string_dtype())
-        for split, indices in self.members.items():
-            self.file[f"split/{split}"] = np.array(indices, dtype=np.int64)
+        self.file.finish(self.members, names=self.names, group=self.groups, left_out=self.left_out, sha256=self.digests)
         if self.split["per_seed"]:
-            self.file["image_mean"] = np.stack(self.means)
-            self.file.attrs["split_seed"] = self.split["seed"]
+            self.file.add_array("image_mean", np.stack(self.means))
+            self.file.describe(split_seed=self.split["seed"])
         self._describe()
         self._describe_twins()
         self._describe_absent_classes()
 
     def _describe_twins(self) -> None:
         """Find images that are there twice; start anew if the draw parted them, else note those that are parted."""
-        images = self.file["images"]
-        groups = find_twins(self.image_digests, lambda position: images[position], is_near=not self.is_sequence)
+        groups = find_twins(self.image_digests, self.file.image, is_near=not self.is_sequence)
         split_of = {index: split for split, indices in self.members.items() for index in indices}
         drawn = DRAWN.get(self.split["method"], ())
         if any(len({split_of[index] for index in group}.intersection(drawn)) > 1 for group in groups):
@@ -294,12 +234,10 @@ class _Store:
             twin = np.full(len(self.names), -1)
             for number, group in enumerate(groups):
                 twin[group] = number
-            self.file["twin"] = twin
+            self.file.add_array("twin", twin)
         parted = [group for group in groups if len({split_of[index] for index in group}) > 1]
         lines = [", ".join(f"{self.names[index]} ({split_of[index]})" for index in group[:TOLD]) for group in parted]
-        self.file.attrs["twins"] = sum(map(len, groups))
-        self.file.attrs["parted_twins"] = len(parted)
-        self.file.attrs["parted_twin_names"] = lines[:TOLD]
+        self.file.describe(twins=sum(map(len, groups)), parted_twins=len(parted), parted_twin_names=lines[:TOLD])
         for line in lines[:TOLD]:
             say(f"the same image, or nearly, in several splits: {line}")
 
@@ -307,7 +245,7 @@ class _Store:
         """Note the classes that no picture of a split has: a measure over classes leaves them out, or counts them 0."""
         names = [entry["name"] for entry in self.classes]
         absent = {split: [name for i, name in enumerate(names) if not self.held[split][i]] for split in SPLITS}
-        self.file.attrs["absent_classes"] = [f"{name} ({split})" for split in SPLITS for name in absent[split]]
+        self.file.describe(absent_classes=[f"{name} ({split})" for split in SPLITS for name in absent[split]])
         for split, missing in absent.items():
             if missing:
                 say(f"no {split} image has the class {', '.join(missing)}: what is measured there says nothing of it")
@@ -331,12 +269,14 @@ class _Store:
         values = np.arange(256) / 255
         shown = self.values / self.values.sum(axis=1, keepdims=True)
         mean = shown @ values
-        self.file.attrs["classes"] = [entry["name"] for entry in self.classes]
-        self.file.attrs["class_share"] = shares
-        self.file.attrs["channel_mean"] = mean
-        self.file.attrs["channel_std"] = np.sqrt(np.maximum(shown @ values**2 - mean**2, 0))
-        self.file.attrs["digest"] = self.digest.hexdigest()
-        self.file.attrs["source_digest"] = hashlib.sha256("".join(self.digests).encode()).hexdigest()
+        self.file.describe(
+            classes=[entry["name"] for entry in self.classes],
+            class_share=shares,
+            channel_mean=mean,
+            channel_std=np.sqrt(np.maximum(shown @ values**2 - mean**2, 0)),
+            digest=self.digest.hexdigest(),
+            source_digest=hashlib.sha256("".join(self.digests).encode()).hexdigest(),
+        )
 
     def _require_objects(self) -> None:
         """Refuse masks of one value where objects of a value each are wanted: all would be one object."""
