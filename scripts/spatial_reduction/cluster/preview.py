@@ -16,7 +16,7 @@ from spatial_reduction.runtime.log import say
 
 # Files of a chain, of an iteration, of an arm's first iteration, that tables and figures are made of.
 CHAIN_FILES = ("metrics.csv", "counts.h5", "examples.h5")
-ITERATION_FILES = ("model.safetensors", "history.csv", "kept_pixels.csv", "mask.h5")
+ITERATION_FILES = ("model.safetensors", "history.csv", "validation_counts.h5", "kept_pixels.csv", "mask.h5")
 RECORDS = "records.json"
 FINISHED = ("dataset.h5", "intact_mask.h5", "sources.h5", "sources.csv")
 
