@@ -2,12 +2,10 @@ import shutil
 
 import h5py
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 
 from experiments import PROTOCOLS, edited_hdf5
-from spatial_reduction.analysis.tables import collect_histories, collect_metrics
 from spatial_reduction.metrics.boundary_iou import boundary_counts, measure_boundaries
 from spatial_reduction.metrics.objects import OBJECT_MEASURES, measure_objects, object_counts
 from spatial_reduction.metrics.overlap import confusion_matrices, measure_all
@@ -183,20 +181,3 @@ def test_an_empty_cell_stands_for_a_measure_that_is_not_defined(evaluate, datase
     table = evaluate()
     assert table["value"].isna().sum() == (table["value"] != table["value"]).sum()
     assert table[table["measure"] == "absent_images"]["value"].between(0, 12).all()
-
-
-def test_tables_of_chains_are_labelled_and_joined(tmp_path):
-    (tmp_path / "a.csv").write_text("arm,threshold,seed,value\nx,92.5,1,0.5\n")
-    (tmp_path / "b.csv").write_text("arm,threshold,seed,value\ny,100,1,\n")
-    collect_metrics([tmp_path / "a.csv", tmp_path / "b.csv"], tmp_path / "all.csv")
-    assert (tmp_path / "all.csv").read_text() == "arm,threshold,seed,value\nx,92.5,1,0.5\ny,100,1,\n"
-
-
-def test_a_history_that_chains_share_is_listed_for_each_of_them(tmp_path):
-    (tmp_path / "first.csv").write_text("epoch,train_loss\n1,0.5\n2,0.25\n")
-    paths, labels = [tmp_path / "first.csv"] * 2, [["x", "90", "1", 1], ["y", "80", "1", 1]]
-    collect_histories(paths, labels, tmp_path / "history.csv")
-    table = pd.read_csv(tmp_path / "history.csv")
-    assert table["arm"].tolist() == ["x", "x", "y", "y"]
-    assert table["threshold"].tolist() == [90, 90, 80, 80]
-    assert table["train_loss"].tolist() == [0.5, 0.25] * 2

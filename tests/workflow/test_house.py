@@ -14,7 +14,8 @@ from packaging.utils import canonicalize_name
 from experiments import ROOT, RULES, code_rules, read_directives
 
 SCRIPTS = sorted((ROOT / "scripts").glob("*.py"))
-LIBRARY = sorted((ROOT / "scripts/spatial_reduction").rglob("*.py"))
+LIBRARY_FOLDER = ROOT / "scripts/spatial_reduction"
+LIBRARY = sorted(LIBRARY_FOLDER.rglob("*.py"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PRINTS = {"preflight", "status", "preview", "set_up_site"}  # or work beside the run: without output, so always run
 
@@ -77,6 +78,32 @@ def loaded():
 def library():
     """The function `library` of code.smk."""
     return code_rules(ROOT)["library"]
+
+
+# Modules whose tests stand with those of another module, which they are a part of.
+TESTED_WITH = {
+    "analysis/caveats": "analysis/test_verdict.py",
+    "cluster/check_node": "workflow/test_preflight.py",
+    "cluster/check_requests": "workflow/test_preflight.py",
+    "cluster/preview": "workflow/test_beside_a_run.py",
+    "cluster/slurm_site": "workflow/test_preflight.py",
+    "cluster/watch_jobs": "slurm/test_managed.py",
+    "data/labels": "metrics/test_overlap.py",
+    "data/pair": "data/test_layouts.py",
+    "data/picture_file": "data/test_matrix.py",
+    "data/shown_picture": "data/test_matrix.py",
+    "report/examples_figure": "report/test_curves.py",
+    "report/ladder_figure": "workflow/test_pipeline.py",
+    "report/sources_figure": "report/test_render_sources.py",
+    "report/verdict_figures": "report/test_curves.py",
+}
+
+
+def test_each_module_has_its_test_file_by_name():
+    modules = {str(path.relative_to(LIBRARY_FOLDER).with_suffix("")) for path in LIBRARY if path.stem != "__init__"}
+    own = {name for name in modules if (ROOT / "tests" / name).with_name(f"test_{Path(name).name}.py").is_file()}
+    assert modules - own == set(TESTED_WITH)
+    assert all((ROOT / "tests" / file).is_file() for file in TESTED_WITH.values())
 
 
 def script_of(rule):

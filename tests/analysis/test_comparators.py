@@ -1,0 +1,23 @@
+from spatial_reduction.analysis.comparators import pair_settings
+
+SETTINGS = [("base", "100"), ("method", "90"), ("method", "70"), ("shuffled", "90"), ("shuffled", "70")]
+
+
+def test_a_comparator_of_one_threshold_stands_beside_all():
+    assert list(pair_settings(SETTINGS, ["base"])) == [
+        ((arm, threshold), ("base", "100")) for arm, threshold in SETTINGS[1:]
+    ]
+
+
+def test_a_comparator_of_several_thresholds_stands_beside_the_same_alone():
+    pairs = list(pair_settings(SETTINGS, ["shuffled"]))
+    assert pairs == [(("method", "90"), ("shuffled", "90")), (("method", "70"), ("shuffled", "70"))]
+
+
+def test_a_control_is_compared_with_the_method_alone():
+    pairs = list(pair_settings([*SETTINGS, ("other", "90")], ["base"], ["shuffled"], "method"))
+    assert [pair for pair in pairs if pair[1][0] == "shuffled"] == [
+        (("method", "90"), ("shuffled", "90")),
+        (("method", "70"), ("shuffled", "70")),
+    ]
+    assert (("other", "90"), ("base", "100")) in pairs

@@ -1,0 +1,51 @@
+import pytest
+
+from spatial_reduction.analysis.measures import (
+    HYPOTHESES,
+    LOSSES,
+    MEASURES,
+    PROTOCOLS,
+    deciding_measures,
+    describe_determinism,
+    format_p,
+    format_whole,
+    margin_of,
+    measured_group,
+)
+
+
+def test_every_hypothesis_and_every_loss_names_measures_and_protocols_that_there_are():
+    deciding = deciding_measures("mean_iou")
+    assert deciding.keys() == HYPOTHESES.keys()
+    for measure, protocol in deciding.values():
+        assert measure in MEASURES
+        assert protocol in PROTOCOLS
+    assert LOSSES.keys() | set(LOSSES.values()) <= MEASURES.keys()
+    assert not any(MEASURES[loss].higher_is_better for loss in LOSSES)
+
+
+def test_a_margin_in_points_is_a_hundredth_in_nats():
+    assert margin_of("mean_iou", {"default": 0.5}) == 0.5
+    assert margin_of("nll", {"default": 0.5}) == 0.005
+    assert margin_of("nll", {"default": 0.5, "nll": 0.1}) == 0.1
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.0004, "< .001"), (0.05, ".050"), (1.0, "1.000"), (float("nan"), "not defined")]
+)
+def test_a_p_value_is_printed_without_its_leading_zero(value, text):
+    assert format_p(value) == text
+
+
+def test_only_means_over_classes_follow_the_class_group():
+    assert measured_group("mean_dice", "animals") == "animals"
+    assert measured_group("binary_iou", "animals") == "foreground"
+    assert measured_group("ece", "animals") == "all"
+    assert format_whole(1234567.4) == "1,234,567"
+    assert format_whole(float("nan")) == ""
+
+
+def test_determinism_is_promised_where_it_holds():
+    assert describe_determinism(False, ["cpu (x)"]).startswith("not needed on a CPU")
+    assert "another run may differ" in describe_determinism(False, ["cpu (x)", "a GPU"])
+    assert describe_determinism(True, ["a GPU"]).endswith("ran on a GPU")
