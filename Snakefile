@@ -81,12 +81,7 @@ refuse_closed_folders()
 
 
 onstart:
-    refuse_second_run()
-    refuse_leftover_jobs()
-    stand_before_slurm()
-    share_gpus()
-    KEPT_CODE.note_run()
-    RECORDS.keep()
+    begin_run()
 
 
 onsuccess:

@@ -19,6 +19,13 @@ def lay_over_defaults(given):
     given |= filled | {"pathvars": {key: placed(f"<{key}>") for key in filled["pathvars"]}}
 
 
+def in_order(settings):
+    """Return settings with their keys sorted: in which order a file names them reruns nothing."""
+    if not isinstance(settings, dict):
+        return settings
+    return {key: in_order(settings[key]) for key in sorted(settings)}
+
+
 def outside(path):
     """Return a file that no rule makes so that a module's prefix leaves it alone."""
     return os.path.abspath(path) if IS_MODULE else path
@@ -69,8 +76,7 @@ for share, meaning in {"validation_share": "validates", "test_share": "tests"}.i
 LOOKS = config["seeds"]["looks"] if isinstance(config["seeds"], dict) else []
 refuse_unless(LOOKS == sorted(LOOKS), "seeds.looks", f"{LOOKS} do not rise")
 SEEDS = list(range(1, LOOKS[-1] + 1)) if LOOKS else config["seeds"]
-# What a report is about: new images must not make it anew, nor other requests to a cluster, nor pictures that were moved.
-EXPERIMENT = {
-    section: value for section, value in config.items() if section not in ("prediction", "keep_code", "cluster")
-}
+# What a report is about: new images must not make it anew, nor other requests to a cluster, nor moved pictures or results.
+ELSEWHERE = ("prediction", "keep_code", "cluster", "pathvars")
+EXPERIMENT = {section: value for section, value in config.items() if section not in ELSEWHERE}
 EXPERIMENT["dataset"] = {key: value for key, value in DATASET.items() if key != "root"}

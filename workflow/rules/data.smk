@@ -18,7 +18,7 @@ def dataset_section(wildcards, input):
 def dataset_settings():
     """What a data set depends on beside its files."""
     settings = {key: value for key, value in DATASET.items() if key not in ("root", "synthetic")}
-    return {**settings, "split": {key: value for key, value in DATASET["split"].items() if key != "lists"}}
+    return in_order(settings | {"split": {key: value for key, value in DATASET["split"].items() if key != "lists"}})
 
 
 def listed_names(wildcards):
@@ -60,10 +60,11 @@ def given_pictures():
 def pictures(wildcards):
     """Digest of the pictures and labels that the layout uses; those that this workflow makes are inputs.
 
-    A plan asks it of every result, for all come of the data set; so here it looks whether all can be believed.
+    A plan asks it of every result, for all come of the data set, and once all rules are known; so what looks at the
+    whole plan stands here.
     """
     if workflow.is_main_process:
-        RECORDS.refuse_unknown()
+        look_at_plan()
     return given_pictures() if DATASET["root"] else ""
 
 

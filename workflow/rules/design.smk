@@ -150,7 +150,7 @@ def resolve_arm(arm):
     # Not the number of iterations: a chain that gets longer computes its first ones no second time.
     intact = reduction["iterations"] if is_chain and reduction["finish"] == "intact" else None
     reduction = {**reduction, "thresholds": thresholds, "intact_iteration": intact}
-    return {"model": model, "training": training, "reduction": reduction}
+    return {"model": in_order(model), "training": in_order(training), "reduction": reduction}
 
 
 WRITTEN = {name: lay_over(overrides) for name, overrides in config["arms"].items() if overrides is not None}

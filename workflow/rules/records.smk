@@ -10,8 +10,8 @@ import time
 
 METADATA = ".snakemake/metadata"  # one file per output: Snakemake's own place and form
 INCOMPLETE = ".snakemake/incomplete"
+BESIDE = ("status", "preview", "preflight", "set_up_site")  # rules that look at a run, with the prefix of a module
 SAMPLE = 1 << 16  # bytes at both ends of a file: they hold a model's first weights, a table's last row
-COSTLY = {"dataset.h5", "model.safetensors", "history.csv", "mask.h5", "kept_pixels.csv", "counts.h5"}
 
 
 def longest_name(folder):
@@ -24,6 +24,12 @@ def record_path(folder, path):
     name, longest = base64.urlsafe_b64encode(path.encode()).decode(), longest_name(folder)
     parts = [name[start : start + longest] for start in range(0, len(name), longest)]
     return os.path.join(folder, *(f"@{part}" for part in parts[:-1]), parts[-1])
+
+
+def write_mark(path, text):
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w") as file:
+        file.write(text)
 
 
 def recorded_paths(folder):
@@ -73,7 +79,9 @@ def sample(path):
 
 
 class Records:
-    """The records of these results, {output by path variable: {size, changed, sample, record}}."""
+    """The records of these results, {output by path variable: {size, changed, sample, record}}; None for an output whose
+    job had not ended when the run did.
+    """
 
     def __init__(self, place):
         self.place, self.stored, self.written, self.known = place, {}, 0, set(recorded_paths(METADATA))
@@ -86,6 +94,10 @@ class Records:
         brought = 0
         for name, entry in self.stored.items():
             path = by_path(name)
+            if entry is None:
+                if path not in self.known and os.path.exists(path):
+                    write_mark(record_path(INCOMPLETE, path), "{}")
+                continue
             with suppress(FileNotFoundError, NotADirectoryError):
                 file = timed_file(path)
                 about = os.stat(file)
@@ -95,21 +107,23 @@ class Records:
                 if not is_timed and entry["changed"] <= time.time_ns():  # else the clock was set back since
                     os.utime(file, ns=(about.st_atime_ns, entry["changed"]))
                 if path not in self.known:
-                    target = record_path(METADATA, path)
-                    os.makedirs(os.path.dirname(target), exist_ok=True)
-                    with open(target, "w") as record:
-                        json.dump(with_paths(entry["record"], by_path), record)
+                    write_mark(record_path(METADATA, path), json.dumps(with_paths(entry["record"], by_path)))
                 brought += path not in self.known or not is_timed
                 self.known.add(path)
         if brought:
             print(f"{RESULTS}: {brought} files were copied or moved here, and their records with them", file=sys.stderr)
 
+    def unrecorded(self):
+        """Yield the files and folders of results without a record; what lies in a folder that has one is recorded."""
+        known = self.known | recorded_paths(INCOMPLETE).keys()
+        for place, folders, names in os.walk(RESULTS):
+            yield from (path for name in folders + names if (path := os.path.join(place, name)) not in known)
+            folders[:] = [name for name in folders if os.path.join(place, name) not in known]
+
     def refuse_unknown(self):
         """Stop if there are results that nothing tells the origin of: they would be taken for those that are asked for."""
-        known = self.known | recorded_paths(INCOMPLETE).keys()
-        places = [entry for entry in os.walk(RESULTS) if not entry[0].startswith(f"{RESULTS}/preview")]
-        found = [os.path.join(place, name) for place, _, names in places for name in names if name in COSTLY]
-        unknown = sorted(set(found) - known)
+        outputs = [output for rule in workflow.rules for output in rule.output]
+        unknown = sorted(path for path in self.unrecorded() if any(output.match(path) for output in outputs))
         names = f"{unknown[0]} and {len(unknown) - 1} more" if len(unknown) > 1 else "".join(unknown)
         what = f"nothing tells what made {names}; delete them, and they are made again"
         refuse_unless(not unknown, "pathvars.results", what)
@@ -120,17 +134,20 @@ class Records:
         for path, record in recorded_paths(METADATA).items():
             name = by_variable(path)
             with suppress(OSError, ValueError):
-                if name is None or (name in self.stored and os.path.getmtime(record) < self.written):
+                if name is None or (self.stored.get(name) and os.path.getmtime(record) < self.written):
                     continue
                 with open(record) as file:
                     told = with_paths(json.load(file), by_variable)
-                if self.stored.get(name, {}).get("record") == told:
+                if (self.stored.get(name) or {}).get("record") == told:
                     continue
                 file = timed_file(path)
                 about = os.stat(file)
                 version = {"size": about.st_size, "changed": about.st_mtime_ns, "sample": sample(file)}
                 self.stored[name], new = {**version, "record": told}, new + 1
-        if new:
+        marked = set(map(by_variable, recorded_paths(INCOMPLETE))) - {None}
+        unfinished = {name for name in marked if self.stored.get(name, "") is not None}
+        self.stored |= dict.fromkeys(unfinished)
+        if new or unfinished:
             with suppress(OSError):
                 os.makedirs(RESULTS, exist_ok=True)
                 partial = f"{self.place}.{platform.node()}-{os.getpid()}"
@@ -147,9 +164,41 @@ if workflow.is_main_process:
 
 def refuse_second_run():
     """Stop if another run, from this folder or another, writes the same results; what looks at a run goes beside it."""
-    if {"status", "preview", "preflight", "set_up_site"} >= set(workflow.dag_settings.targets) > set():
+    targets = [str(target) for target in workflow.dag_settings.targets]
+    if targets and all(target.endswith(BESIDE) for target in targets):
         return
     other = library_module("runtime.sole_writer").hold_results(RESULTS)
     refuse_unless(
         other is None, "pathvars.results", f"{RESULTS} is being written by {other}; wait for it, or name another"
     )
+
+
+@cache
+def begin_run():
+    """Do what precedes the first job of a run: refuse what would disturb it, and note its code."""
+    refuse_second_run()
+    refuse_leftover_jobs()
+    stand_before_slurm()
+    share_gpus()
+    KEPT_CODE.note_run()
+    RECORDS.keep()
+
+
+@cache
+def look_at_plan():
+    """Do once what needs all rules, those of the caller of this module too, and precedes all jobs."""
+    RECORDS.refuse_unknown()
+    if IS_MODULE:  # Snakemake runs the handlers of the main Snakefile alone
+        for handler, own in {"onstart": begin_run, "onsuccess": RECORDS.keep, "onerror": RECORDS.keep}.items():
+            getattr(workflow, handler)(followed_by(own, workflow.globals.get(handler)))
+
+
+def followed_by(own, callers):
+    """Return a handler that calls one without arguments, then the caller's, if there is any."""
+
+    def handle(log):
+        own()
+        if callers:
+            callers(log=log)
+
+    return handle
