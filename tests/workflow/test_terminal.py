@@ -85,6 +85,22 @@ def test_a_failure_is_one_line_that_names_rule_file_and_log(run):
     assert line.in_terminal == expected
 
 
+def test_what_a_job_has_said_of_its_failure_is_not_said_again(run):
+    terminal, _ = run
+    text = 'RuleException:\nCalledProcessError in file "rules/reduction.smk", line 4:\n'
+    text += "Command 'set -euo pipefail;  python train_model.py' returned non-zero exit status {}."
+    said = {status: record(text.format(status), event=LogEvent.ERROR, level=logging.ERROR) for status in (1, 137)}
+    assert not terminal.filter(said[1])
+    assert terminal.filter(said[137])  # killed: the job could say nothing
+    assert said[137].in_terminal.startswith(
+        "The process of a job ended with signal 9; the machine may have had too little"
+    )
+    end = "WorkflowError:\nAt least one job did not complete successfully."
+    assert not terminal.filter(record(end, event=LogEvent.ERROR, level=logging.ERROR))
+    other = 'MissingInputException in rule a in file "Snakefile", line 1:\nMissing input files for rule a'
+    assert terminal.filter(record(other, event=LogEvent.ERROR, level=logging.ERROR))
+
+
 @pytest.mark.parametrize("text", ["Select jobs to execute...", "Removing temporary output a.h5."])
 def test_what_nobody_can_act_on_is_not_printed(run, text):
     assert not run[0].filter(record(text))

@@ -4,16 +4,22 @@ Snakemake's own lines (its log file below `.snakemake/log` keeps them all) come 
 """
 
 import logging
+import re
 import time
 from collections import Counter, defaultdict
 
 from snakemake_interface_logger_plugins.common import LogEvent
 
 EVERY = 10.0  # seconds between two lines of progress
-# What no user can act on, by its beginning. A script's own message of an error stands above Snakemake's.
+# What no user can act on, by its beginning.
 TALK = ("Select jobs to execute...", "Building DAG of jobs...", "Using shell:", "host: ", "Assuming unrestricted")
 TALK += ("Removing temporary output", "Conda environments: ignored", "Singularity containers: ignored")
-TALK += ("RuleException:\nCalledProcessError in file",)
+# What Snakemake says of the process of a job that failed. With status 1 the job itself has said why, above; one that was
+# killed has said nothing.
+ENDED = re.compile(r"RuleException:\nCalledProcessError in file .*non-zero exit status (\d+)\.", re.DOTALL)
+AT_THE_END = "WorkflowError:\nAt least one job did not complete successfully."  # it stands above: "Failed: ..."
+KILLED = 128 + 9  # by SIGKILL, as the shell has it
+MEMORY = "; the machine may have had too little memory: fewer --cores"
 
 
 class RunProgress:
@@ -96,6 +102,13 @@ class Terminal(logging.Filter):
             logs = f"; its log: {', '.join(record.log)}" if record.log else ""
             made = f", which makes {record.output[0]}" if record.output else ""
             record.in_terminal = f"Failed: {record.rule_name}{made}{logs}"
+        elif event == LogEvent.ERROR and (ended := ENDED.match(str(record.msg))):
+            status = int(ended[1])
+            how = f"signal {status - 128}" if status > 128 else f"exit status {status}"
+            record.in_terminal = f"The process of a job ended with {how}{MEMORY * (status == KILLED)}"
+            return status != 1
+        elif event == LogEvent.ERROR and str(record.msg).startswith(AT_THE_END):
+            return False
         elif event in (LogEvent.WORKFLOW_STARTED, LogEvent.GROUP_INFO, LogEvent.SHELLCMD, LogEvent.RESOURCES_INFO):
             return False
         return event is not None or not str(record.msg).startswith(TALK)
