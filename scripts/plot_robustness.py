@@ -9,6 +9,8 @@ if __name__ == "__main__":
         set_text_size(snakemake.params.text_size)
         plot_robustness(
             metrics=snakemake.input.metrics,
+            contrasts=snakemake.input.contrasts,
+            comparator=snakemake.params.comparator,
             arms=snakemake.params.arms,
             outputs=snakemake.output,
         )

@@ -180,7 +180,7 @@ def test_what_was_not_evaluated_is_refused_where_it_would_be_drawn(changed_image
     table = pd.read_csv(changed_images)
     table[table["protocol"] == "intact"].to_csv(changed_images, index=False)
     with pytest.raises(InputError, match="no corruption and no change of background was evaluated"):
-        plot_robustness(changed_images, ARMS, [tmp_path / "robustness.png"])
+        plot_robustness(changed_images, write_losses(tmp_path), "restarts", ARMS, [tmp_path / "robustness.png"])
     with create_hdf5(tmp_path / "counts.h5", "counts") as file:
         file.attrs["classes"] = ["background", "pet"]
         file["intact/test/confusion"] = np.ones((1, 3, 2, 2))
@@ -188,8 +188,26 @@ def test_what_was_not_evaluated_is_refused_where_it_would_be_drawn(changed_image
         plot_reliability([tmp_path / "counts.h5"], [["saliency", "90", "1"]], ARMS, [tmp_path / "reliability.png"])
 
 
+def write_losses(folder, *rows):
+    """Write contrasts.csv: (comparator, measure, whether saliency at top 90 % has less to lose)."""
+    table = pd.DataFrame(rows, columns=["comparator", "measure", "less_to_lose"])
+    table = table.assign(arm="saliency", threshold="90", decision="")
+    table.to_csv(folder / "contrasts.csv", index=False)
+    return folder / "contrasts.csv"
+
+
+def test_robustness_marks_who_has_less_to_lose_than_the_comparator(changed_images, tmp_path):
+    rows = [("restarts", "corruption_drop", True), ("restarts", "background_swapped_drop", False)]
+    rows.append(("single_pass", "background_swapped_drop", True))
+    contrasts = write_losses(tmp_path, *rows)
+    figure = plot_robustness(changed_images, contrasts, "restarts", ARMS, [tmp_path / "robustness.png"])
+    faces = [axes.containers[0][0].get_markerfacecolor() for axes in figure.axes]
+    assert faces == ["white", figure.axes[0].containers[0][0].get_color()]
+
+
 def test_robustness_draws_the_mean_loss_of_every_family(changed_images, tmp_path):
-    figure = plot_robustness(changed_images, ARMS, [tmp_path / "robustness.png"])
+    contrasts = write_losses(tmp_path)
+    figure = plot_robustness(changed_images, contrasts, "restarts", ARMS, [tmp_path / "robustness.png"])
     noise, swapped = figure.axes
     assert (noise.get_title(), swapped.get_title()) == ("noise", "background\nswapped")
     assert [axes.containers[0][0].get_xdata().tolist() for axes in figure.axes] == [

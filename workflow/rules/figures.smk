@@ -242,6 +242,7 @@ use rule plot_learning_curves as plot_robustness with:
     """Draw what the arms lose on corrupted images and changed backgrounds."""
     input:
         metrics="<results>/metrics.csv",
+        contrasts="<results>/contrasts.csv",
     output:
         report("<results>/figures/<figure>.png", caption="../report/robustness.rst", category="Figures"),
         expand("<results>/figures/<figure>.{suffix}", suffix=config["report"]["formats"]),
@@ -250,6 +251,7 @@ use rule plot_learning_curves as plot_robustness with:
     params:
         drawn_by="plot_robustness",
         code=code("plot_robustness"),
+        comparator=config["evaluation"]["comparators"][0],
 
 
 use rule plot_learning_curves as plot_reliability with:

@@ -33,7 +33,7 @@ def collect_kept_pixels(paths: Sequence[str | Path], labels: Sequence[Sequence[s
 
 def read_contrasts(path: str | Path) -> pd.DataFrame:
     """Return `contrasts.csv`, thresholds as text; the decision of a contrast that decides nothing is ""."""
-    table = _read(path, {"threshold": str, "comparator_threshold": str})
+    table = _read(path, {"threshold": str, "comparator_threshold": str, "decision": str})
     return table.fillna({"decision": ""}).astype({"less_to_lose": bool})
 
 

@@ -101,8 +101,12 @@ def plot_heat_map(
     return finish_figure(figure, outputs, table, "mean over the seeds" + note)
 
 
-def plot_robustness(metrics: str | Path, arms: Roles, outputs: Sequence[str | Path]) -> Figure:
+def plot_robustness(
+    metrics: str | Path, contrasts: str | Path, comparator: str, arms: Roles, outputs: Sequence[str | Path]
+) -> Figure:
     """Draw the loss of test IoU under every family of corruption and change of background, a column each.
+
+    Hollow where `contrasts.csv` says that the arm has less to lose than the comparator.
 
     Raises:
         InputError: no corruption and no change of background was evaluated.
@@ -113,6 +117,9 @@ def plot_robustness(metrics: str | Path, arms: Roles, outputs: Sequence[str | Pa
             f"{metrics}: no corruption and no change of background was evaluated; see evaluation.protocols"
         )
     families, styles = list(losses.columns[3:]), arm_styles(arms)
+    table = read_contrasts(contrasts)
+    table = table[(table["comparator"] == comparator) & table["less_to_lose"]]
+    lower = set(zip(table["measure"], table["arm"], table["threshold"], strict=True))
     settings = list(dict.fromkeys(zip(losses["arm"], losses["threshold"], strict=True)))
     settings.sort(key=lambda setting: (list(arms).index(setting[0]), -float(setting[1])))
     size = (2.2 + 1.6 * len(families), 1.2 + 0.24 * len(settings))
@@ -122,6 +129,8 @@ def plot_robustness(metrics: str | Path, arms: Roles, outputs: Sequence[str | Pa
             values = losses[(losses["arm"] == arm) & (losses["threshold"] == threshold)][family]
             mean, half = mean_interval(values)
             look = {"color": styles[arm]["color"], "marker": styles[arm]["marker"], "markersize": 5}
+            drop = f"{family}_drop" if family in BACKGROUNDS else "corruption_drop"
+            look["markerfacecolor"] = "white" if (drop, arm, threshold) in lower else look["color"]
             axes.scatter(values, np.full(len(values), y), s=7, alpha=0.45, color=look["color"], linewidths=0)
             axes.errorbar([mean], [y], xerr=None if np.isnan(half) else [half], linestyle="none", **look)
         axes.axvline(0, color="0.3", linewidth=0.8)
@@ -131,7 +140,7 @@ def plot_robustness(metrics: str | Path, arms: Roles, outputs: Sequence[str | Pa
     row[0][0].set_ylim(len(settings) - 0.5, -0.5)
     note = (
         "loss of mean IoU, over severities, and of foreground IoU for backgrounds; small points: seeds; marks: mean; "
-        "bars: 95 % interval;\nless is better only where the score on intact images is as high"
+        f"bars: 95 % interval;\nhollow: scores lower on intact images than {display_name(comparator)}, so less to lose"
     )
     return finish_figure(figure, outputs, losses, note)
 
