@@ -22,4 +22,5 @@ if __name__ == "__main__":
             report=snakemake.params.report,
             outputs={name: snakemake.output[name] for name in ("contrasts", "interactions", "racu")},
             level=level_of(snakemake.input.look),
+            seen=snakemake.output.seen,
         )

@@ -10,6 +10,7 @@ if __name__ == "__main__":
         write_report(
             tables={name: snakemake.input[name] for name in TABLES},
             sources=snakemake.input.sources,
+            seen=snakemake.input.seen,
             dataset=snakemake.input.dataset,
             counts=snakemake.input.counts,
             figures=dict(zip(snakemake.input.figures, snakemake.params.captions, strict=True)),

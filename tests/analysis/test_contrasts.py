@@ -7,6 +7,7 @@ from statsmodels.stats.multitest import multipletests
 from learning_curves import write_all_counts
 from spatial_reduction.analysis.contrasts import COLUMNS, compare_arms
 from spatial_reduction.analysis.counts_file import measure_counts, pool, pool_resamples, read_counts
+from spatial_reduction.analysis.looks import read_earlier_looks
 from spatial_reduction.analysis.tables import read_contrasts
 from spatial_reduction.runtime.errors import InputError
 from spatial_reduction.runtime.files import create_hdf5
@@ -60,7 +61,8 @@ def run_comparison(folder, paths, chains, evaluation, report=REPORT, reference=0
     pd.DataFrame([references | {"value": reference}]).to_csv(folder / "references.csv", index=False)
     tables = {name: folder / f"{name}.csv" for name in ("history", "kept_pixels", "references")}
     outputs = {name: folder / f"{name}.csv" for name in ("contrasts", "interactions", "racu")}
-    compare_arms(paths, chains, write_all_counts(folder, history), tables, evaluation, report, outputs)
+    validation, seen = write_all_counts(folder, history), folder / "seeds_seen.json"
+    compare_arms(paths, chains, validation, tables, evaluation, report, outputs, seen=seen)
     return read_contrasts(outputs["contrasts"])
 
 
@@ -168,6 +170,21 @@ def test_arms_are_compared_with_random_over_all_thresholds(compare, tmp_path):
     # 7/13 - 1/4, 3/7 - 1/4, 0.
     start, middle = 7 / 13 - 1 / 4, 3 / 7 - 1 / 4
     assert row["racu"] == pytest.approx((20 * 1 / 12 / 2) / (10 * (start + middle) / 2 + 20 * middle / 2))
+
+
+def test_a_comparison_of_more_seeds_knows_the_one_before(compare, tmp_path):
+    design = {
+        ("base", "100"): [0.8, 0.81, 0.82, 0.8],
+        ("arm", "90"): [0.7, 0.72, 0.71, 0.7],
+        ("other", "90"): [0.6] * 4,
+    }
+    for count, known in ((3, []), (3, []), (4, [3])):
+        compare({setting: values[:count] for setting, values in design.items()})
+        assert read_earlier_looks(tmp_path / "seeds_seen.json") == known
+    compare(design | {("other", "90"): [0.5] * 4})  # an arm that decides nothing is another now
+    assert read_earlier_looks(tmp_path / "seeds_seen.json") == [3]
+    compare(design | {("arm", "90"): [0.71] * 5, ("base", "100"): [0.8] * 5, ("other", "90"): [0.6] * 5})
+    assert read_earlier_looks(tmp_path / "seeds_seen.json") == []
 
 
 def test_an_experiment_of_one_arm_has_a_table_without_rows(compare):

@@ -6,7 +6,15 @@ import pytest
 from scipy import stats
 
 from spatial_reduction.analysis.contrasts import decide_look
-from spatial_reduction.analysis.looks import level_of, look_levels, spent_level
+from spatial_reduction.analysis.looks import (
+    claims_where_nothing_is,
+    level_of,
+    look_levels,
+    read_earlier_looks,
+    remember_comparison,
+    spent_level,
+)
+from spatial_reduction.runtime.errors import InputError
 from spatial_reduction.runtime.files import create_hdf5
 
 
@@ -38,6 +46,45 @@ def test_all_looks_together_claim_as_often_as_the_level_allows(seeds):
         claimed |= 2 * stats.norm.sf(np.abs(sums[:, count - 1]) / np.sqrt(count)) < level
     assert claimed.mean() == pytest.approx(0.05, abs=4 * np.sqrt(0.05 * 0.95 / runs))
     assert levels == sorted(levels)
+
+
+@pytest.mark.parametrize(
+    ("looks", "published"), [(1, 0.05), (2, 0.083), (3, 0.107), (4, 0.126), (5, 0.142), (10, 0.193)]
+)
+def test_tests_at_the_plain_level_claim_as_often_as_is_published(looks, published):
+    """Armitage, McPherson and Rowe 1969, table 2: looks at equal steps, .05 two-sided each time."""
+    assert claims_where_nothing_is(range(1, looks + 1)) == pytest.approx(published, abs=6e-4)
+    assert claims_where_nothing_is([4 * look for look in range(1, looks + 1)]) == pytest.approx(published, abs=6e-4)
+
+
+def scores(seeds, **changes):
+    return {str(seed): {"saliency 90": seed / 7, "restarts 100": seed / 9} | changes for seed in seeds}
+
+
+def test_a_list_of_seeds_that_grew_is_seen(tmp_path):
+    seen = tmp_path / "seen.json"
+    for last, found in ((3, []), (5, [3]), (5, [3]), (8, [3, 5])):
+        remember_comparison(seen, scores(range(1, last + 1)))
+        assert read_earlier_looks(seen) == found
+    assert len(json.loads(seen.read_text())) == 3
+    remember_comparison(seen, scores(range(1, 4)))
+    assert read_earlier_looks(seen) == []  # fewer seeds than before: nothing was added
+
+
+def test_results_that_are_others_now_are_no_look(tmp_path):
+    seen = tmp_path / "seen.json"
+    remember_comparison(seen, scores([1, 2, 3], **{"saliency 90": 0.5}))
+    remember_comparison(seen, scores([4, 5]))
+    remember_comparison(seen, scores([1, 2, 3, 6]))  # trained otherwise
+    assert read_earlier_looks(seen) == []
+    remember_comparison(seen, scores([1, 2, 3, 4, 5, 6], **{"saliency 70": 0.1}))  # and one threshold more
+    assert read_earlier_looks(seen) == [2, 4]
+
+
+def test_a_damaged_list_of_comparisons_is_refused_by_name(tmp_path):
+    (tmp_path / "seen.json").write_text('[{"1": {"sal')
+    with pytest.raises(InputError, match=r"seen\.json: is damaged; delete it"):
+        remember_comparison(tmp_path / "seen.json", scores([1]))
 
 
 def test_looks_that_do_not_rise_are_refused():

@@ -182,6 +182,16 @@ def test_few_seeds_are_warned_of(settings):
     assert any(warning.startswith("1 seed: no interval") for warning in one.warnings)
 
 
+def test_seeds_that_were_added_after_a_look_are_told_with_the_level_that_holds(settings):
+    evidence = evidence_of([row("90", 1.0, "undecided")], seeds=6)
+    verdict = reach_verdict(Evidence(**{**vars(evidence), "earlier_looks": [3]}), settings)
+    (found,) = (line for line in verdict.warnings if line.startswith("Seeds were added"))
+    assert "compared with 3 seeds before, now with 6." in found
+    assert "about 8 % of such experiments" in found
+    assert "something in 8 of 100 experiments at most" in write_verdict(verdict, settings)
+    assert "in 5 of 100 experiments at most" in write_verdict(reach_verdict(evidence, settings), settings)
+
+
 def test_unequal_compute_is_warned_of_where_it_matters(settings):
     rows = [row("90", 1.0, "supported", about) for about in PLACES]
     verdict = verdict_of(rows, settings, steps={"saliency": 300})

@@ -4,7 +4,7 @@ Models -> measures -> tables of the whole experiment.
     inputs:  <results>/dataset.h5; model.safetensors, history.csv, kept_pixels.csv of every iteration
     outputs: metrics.csv and counts.h5 of every chain;
              <results>/metrics.csv, history.csv, kept_pixels.csv, references.csv, convergence.csv, contrasts.csv,
-             interactions.csv, racu.csv
+             interactions.csv, racu.csv, seeds_seen.json
 """
 
 
@@ -138,6 +138,7 @@ rule compare_arms:
         contrasts=report("<results>/contrasts.csv", caption="../report/contrasts_table.rst", category="Tables"),
         interactions=report("<results>/interactions.csv", caption="../report/interactions.rst", category="Tables"),
         racu=report("<results>/racu.csv", caption="../report/racu.rst", category="Tables"),
+        seen=update("<results>/seeds_seen.json"),  # what was compared before stays in it
     log:
         "<logs>/compare_arms.log",
     benchmark:

@@ -39,6 +39,7 @@ rule write_report:
         contrasts="<results>/contrasts.csv",
         interactions="<results>/interactions.csv",
         references="<results>/references.csv",
+        seen="<results>/seeds_seen.json",
         history="<results>/history.csv",
         costs="<results>/costs.csv",
         slurm_jobs="<results>/slurm_jobs.csv",

@@ -9,8 +9,9 @@ import pandas as pd
 
 from spatial_reduction.analysis.convergence import SCORE, STEPS
 from spatial_reduction.analysis.decisions import deciding_place
+from spatial_reduction.analysis.looks import claims_where_nothing_is
 from spatial_reduction.analysis.measures import LOSSES, MEASURES, margin_of
-from spatial_reduction.analysis.statistics import FEWEST_SEEDS, MINIMUM_SEEDS
+from spatial_reduction.analysis.statistics import FEWEST_SEEDS, LEVEL, MINIMUM_SEEDS
 from spatial_reduction.analysis.tables import CHAIN
 
 
@@ -27,6 +28,7 @@ class Evidence:
         class_share: {class: per cent of the training pixels}.
         parted_twins: how many groups of images that are the same, or nearly, lie in several splits.
         absent_classes: "class (split)" where no image of a split has a class.
+        earlier_looks: numbers of seeds with which the same was compared before, see `looks.read_earlier_looks`.
     """
 
     contrasts: pd.DataFrame
@@ -37,11 +39,17 @@ class Evidence:
     class_share: Mapping[str, float]
     parted_twins: int = 0
     absent_classes: Sequence[str] = ()
+    earlier_looks: Sequence[int] = ()
 
     @property
     def seeds(self) -> int:
         """Number of seeds that the experiment ended with."""
         return int(self.final["seed"].nunique())
+
+    @property
+    def false_claims(self) -> float:
+        """Share of experiments without any effect in which the primary question claims one, by all looks together."""
+        return claims_where_nothing_is([*self.earlier_looks, self.seeds]) if self.earlier_looks else LEVEL
 
     @property
     def steps(self) -> pd.DataFrame:
@@ -60,7 +68,7 @@ class Evidence:
 def find_caveats(evidence: Evidence, config: Mapping[str, Any]) -> tuple[list[str], dict[str, list[str]]]:
     """Return the warnings that touch all answers, and those of each hypothesis."""
     method, primary = config["report"]["method"], config["evaluation"]["comparators"][0]
-    general = warn_of_few_seeds(evidence.seeds) + tell_looks(evidence, config)
+    general = warn_of_few_seeds(evidence.seeds) + tell_looks(evidence, config) + warn_of_added_seeds(evidence)
     general += warn_of_weak_baseline(evidence, primary, config["report"]["least_baseline_iou"])
     general += warn_of_nothing_learnt(evidence, config) + warn_of_collapse(evidence)
     general += warn_of_data(evidence) + warn_of_still_improving(evidence, primary, config)
@@ -83,6 +91,20 @@ def tell_looks(evidence: Evidence, config: Mapping[str, Any]) -> list[str]:
             f"Looks planned after {planned} seeds; it ended after {evidence.seeds}. Primary contrasts are tested at "
             f"{level:.4f} there, their intervals cover {100 * (1 - level):.2f} %: all looks together claim an effect "
             "that is not there in 5 % of experiments at most."
+        )
+    ]
+
+
+def warn_of_added_seeds(evidence: Evidence) -> list[str]:
+    """Warn of a list of seeds that grew after its results were there: who looks often sees what is not there."""
+    if not evidence.earlier_looks:
+        return []
+    before = ", ".join(map(str, evidence.earlier_looks))
+    return [
+        (
+            f"Seeds were added: the same was compared with {before} seeds before, now with {evidence.seeds}. Tests at "
+            f"{LEVEL:g} each time claim an effect that is not there in about {100 * evidence.false_claims:.0f} % of "
+            "such experiments. `seeds: {looks: [...]}` plans looks that keep to 5 %."
         )
     ]
 

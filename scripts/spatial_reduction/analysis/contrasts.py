@@ -15,7 +15,7 @@ from spatial_reduction.analysis.comparators import Setting, pair_settings
 from spatial_reduction.analysis.convergence import Iterations, compare_convergence, read_curves
 from spatial_reduction.analysis.counts_file import Key, measure_counts, pool, pool_resamples, read_counts
 from spatial_reduction.analysis.decisions import PRIMARY, SECONDARY, deciding_place, family_of, judge, plan_seeds
-from spatial_reduction.analysis.looks import look_levels
+from spatial_reduction.analysis.looks import look_levels, remember_comparison
 from spatial_reduction.analysis.measures import HYPOTHESES, LOSSES, MEASURES, margin_of
 from spatial_reduction.analysis.racu import COLUMNS as AREA_COLUMNS
 from spatial_reduction.analysis.racu import RANDOM, area_weights, find_areas, relative_area
@@ -47,6 +47,7 @@ def compare_arms(
     report: Mapping[str, Any],
     outputs: Mapping[str, str | Path],
     level: float = LEVEL,
+    seen: str | Path | None = None,
 ) -> None:
     """Write what every arm at every threshold differs by from the comparators, and what the method does from controls.
 
@@ -72,6 +73,7 @@ def compare_arms(
         outputs: {"contrasts", "interactions", "racu"}: files to write.
         level: of the tests of the primary family, whose intervals cover 1 - level; less than .05 at a look before the
             last planned one, see `looks`. All else is tested at .05.
+        seen: remembers with which seeds this was compared, see `looks.remember_comparison`.
 
     Raises:
         InputError: a file is damaged, or holds other test images than the others.
@@ -88,6 +90,8 @@ def compare_arms(
     for name, written in (("contrasts", table[COLUMNS]), ("interactions", between), ("racu", areas)):
         with written_whole(outputs[name]) as partial:
             written.to_csv(partial, index=False)
+    if seen is not None:
+        remember_comparison(seen, differences.deciding_scores(list(dict.fromkeys(seed for *_, seed in chains))))
     say(f"{outputs['contrasts']}: {len(table)} contrasts")
 
 
@@ -164,8 +168,8 @@ class _Differences:
         self.evaluation, self.report, self.removed, self.level = evaluation, report, removed, level
         method, self.primary = report["method"], evaluation["comparators"][0]
         self.pairs = list(pair_settings(settings, evaluation["comparators"], evaluation["controls"], method))
-        main = [pair for pair in self.pairs if (pair[0][0], pair[1][0]) == (method, self.primary)]
-        self.crossed = list(combinations(main, 2))
+        self.main = [pair for pair in self.pairs if (pair[0][0], pair[1][0]) == (method, self.primary)]
+        self.crossed = list(combinations(self.main, 2))
         self.deciding = [deciding_place(hypothesis, report) for hypothesis in HYPOTHESES]
         self.areas = find_areas(settings, removed)
         self.samples: dict[Any, PairedSample] = {}
@@ -192,6 +196,19 @@ class _Differences:
                 for weight, at in zip(weights, thresholds, strict=True)
             ]
             self._add(arm, terms, scores)
+
+    def deciding_scores(self, seeds: Sequence[str]) -> dict[str, dict[str, float]]:
+        """Return {seed: {setting: score}} of the method and the primary comparator, in what decides hypothesis 1.
+
+        Args:
+            seeds: in the order in which they were added.
+        """
+        measure, protocol, group = self.deciding[0]
+        sides = dict.fromkeys(side for pair in self.main for side in pair)
+        found = {f"{arm} {at}": self.scores.get(((arm, at), (protocol, measure, group)), []) for arm, at in sides}
+        return {
+            seed: {name: values[place] for name, values in found.items() if values} for place, seed in enumerate(seeds)
+        }
 
     def _terms(
         self, scores: Mapping[Setting, tuple[int, Scores]], pair: tuple[Setting, Setting], key: Key

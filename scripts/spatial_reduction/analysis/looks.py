@@ -5,7 +5,9 @@ an effect that is not there in more than 5 % of experiments; spending the level 
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,6 +16,8 @@ from scipy.optimize import brentq
 from scipy.special import ndtr, ndtri
 
 from spatial_reduction.analysis.statistics import LEVEL
+from spatial_reduction.runtime.errors import InputError
+from spatial_reduction.runtime.files import written_whole
 
 POINTS = 801  # of the grid on which the density of the statistic is carried from look to look
 REACH = 8.0  # standard deviations that the grid spans
@@ -46,24 +50,101 @@ def look_levels(seeds: Sequence[int], level: float = LEVEL) -> list[float]:
     fractions = [count / seeds[-1] for count in seeds]
     allowed = np.diff([0.0, *(spent_level(fraction, level) for fraction in fractions)])
     levels: list[float] = []
-    grid, density = np.zeros(1), np.ones(1)  # of the Brownian motion among the paths that made no claim yet
-    before = 0.0
+    unclaimed = _Unclaimed()
     for fraction, share in zip(fractions, allowed, strict=True):
-        deviation, width = np.sqrt(fraction - before), np.sqrt(fraction)
-
-        def claims(bound: float, deviation=deviation, width=width, grid=grid, density=density) -> float:
-            above = ndtr((grid - bound * width) / deviation) + ndtr((-bound * width - grid) / deviation)
-            return float((density * above).sum())
-
-        bound = brentq(lambda z, claims=claims, share=share: claims(z) - share, 0.0, REACH + 2)
+        bound = brentq(partial(_excess, unclaimed, fraction, share), 0.0, REACH + 2)
         levels.append(float(2 * ndtr(-bound)))
-        inside = np.linspace(-bound * width, bound * width, POINTS)
-        spread = np.exp(-0.5 * ((inside[:, None] - grid[None, :]) / deviation) ** 2) / (deviation * np.sqrt(2 * np.pi))
-        step = inside[1] - inside[0]
-        weights = np.full(POINTS, step)
-        weights[[0, -1]] = step / 2
-        grid, density, before = inside, (spread @ density) * weights, fraction
+        unclaimed = unclaimed.after(fraction, bound)
     return levels
+
+
+def claims_where_nothing_is(seeds: Sequence[int], level: float = LEVEL) -> float:
+    """Return the share of experiments that claim an effect which is not there, if they are tested at `level` each time.
+
+    Args:
+        seeds: numbers of seeds at which the same growing data were tested, rising. Five equal steps at .05 claim
+            14.2 % (Armitage, McPherson and Rowe 1969, table 2).
+    """
+    unclaimed, bound, claimed = _Unclaimed(), float(-ndtri(level / 2)), 0.0
+    for count in seeds:
+        claimed += unclaimed.claims(count / seeds[-1], bound)
+        unclaimed = unclaimed.after(count / seeds[-1], bound)
+    return claimed
+
+
+@dataclass(frozen=True)
+class _Unclaimed:
+    """The Brownian motion at a fraction of the seeds, among the paths that made no claim yet: weights on a grid."""
+
+    grid: np.ndarray = field(default_factory=lambda: np.zeros(1))
+    weights: np.ndarray = field(default_factory=lambda: np.ones(1))
+    fraction: float = 0.0
+
+    def claims(self, fraction: float, bound: float) -> float:
+        """Return the share of all paths that first exceed a bound, in standard deviations, at a later fraction."""
+        deviation, edge = np.sqrt(fraction - self.fraction), bound * np.sqrt(fraction)
+        beyond = ndtr((self.grid - edge) / deviation) + ndtr((-edge - self.grid) / deviation)
+        return float((self.weights * beyond).sum())
+
+    def after(self, fraction: float, bound: float) -> "_Unclaimed":
+        """Return the paths that do not exceed it there."""
+        deviation, edge = np.sqrt(fraction - self.fraction), bound * np.sqrt(fraction)
+        inside = np.linspace(-edge, edge, POINTS)
+        steps = (inside[:, None] - self.grid[None, :]) / deviation
+        density = np.exp(-0.5 * steps**2) / (deviation * np.sqrt(2 * np.pi)) @ self.weights
+        widths = np.full(POINTS, inside[1] - inside[0])
+        widths[[0, -1]] /= 2
+        return _Unclaimed(inside, density * widths, fraction)
+
+
+def _excess(unclaimed: _Unclaimed, fraction: float, share: float, bound: float) -> float:
+    return unclaimed.claims(fraction, bound) - share
+
+
+def remember_comparison(path: str | Path, scores: Mapping[str, Mapping[str, float]]) -> None:
+    """Add a comparison to those that were made in these results: JSON, a list of {seed: {setting: score}}.
+
+    One that is there already is not added: made again with the same scores, it is no other look.
+
+    Args:
+        scores: {seed: {setting: score that decides hypothesis 1}}, of the method and the primary comparator.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    made = _read_comparisons(path) if Path(path).exists() else []
+    if scores in made:
+        made.remove(scores)  # today's stands last
+    with written_whole(path) as file:
+        file.write_text(json.dumps([*made, scores], indent=1), encoding="utf-8")
+
+
+def read_earlier_looks(path: str | Path) -> list[int]:
+    """Return the numbers of seeds, rising, with which the last comparison was made before, by the file that
+    `remember_comparison` writes.
+
+    That is every comparison of fewer seeds whose scores are among those of the last one. After another training they
+    are others, and nobody has looked at them.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    *earlier, last = _read_comparisons(path)
+    return sorted({len(scores) for scores in earlier if _is_part(scores, last)})
+
+
+def _is_part(scores: Mapping[str, Mapping[str, float]], whole: Mapping[str, Mapping[str, float]]) -> bool:
+    return len(scores) < len(whole) and all(
+        seed in whole and found.keys() & whole[seed].keys() and (found | whole[seed]) == (whole[seed] | found)
+        for seed, found in scores.items()
+    )
+
+
+def _read_comparisons(path: str | Path) -> list[dict[str, dict[str, float]]]:
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError:
+        raise InputError(f"{path}: is damaged; delete it: it says which comparisons were made here") from None
 
 
 def level_of(look: Sequence[str | Path]) -> float:

@@ -80,6 +80,7 @@ class Verdict:
     ladder: see `ladder.build_ladder`.
     exploratory: rows of `contrasts.csv` of the method that decide nothing.
     seeds: how many.
+    false_claims: see `caveats.Evidence`.
     warnings: what touches all answers, to be read before them.
     """
 
@@ -88,6 +89,7 @@ class Verdict:
     ladder: list[Step]
     exploratory: list[Mapping[str, Any]]
     seeds: int
+    false_claims: float
     warnings: list[str]
 
 
@@ -111,6 +113,7 @@ def reach_verdict(evidence: Evidence, config: Mapping[str, Any]) -> Verdict:
         ladder=build_ladder(table, evaluation, report),
         exploratory=_exploratory(table, evaluation, report),
         seeds=evidence.seeds,
+        false_claims=evidence.false_claims,
         warnings=general,
     )
 
@@ -291,8 +294,9 @@ def explain(verdict: Verdict, config: Mapping[str, Any]) -> list[str]:
         ),
         (
             f"- H1 against {primary} is the primary question; H1b, H2, H3 are secondary; each control is a question of "
-            "its own. Where nothing is to be found, the first claims something in 5 of 100 experiments at most, the "
-            "second likewise, and so does each control (p-values are adjusted by Holm's method)."
+            f"its own. Where nothing is to be found, the first claims something in {100 * verdict.false_claims:.0f} of "
+            "100 experiments at most, the second likewise, and so does each control (p-values are adjusted by Holm's "
+            "method)."
         ),
     ]
     return [*lines, f"- {words}."] if words else lines

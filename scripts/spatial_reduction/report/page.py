@@ -12,6 +12,7 @@ import yaml
 
 from spatial_reduction.analysis.caveats import Evidence
 from spatial_reduction.analysis.counts_file import recorded_machines
+from spatial_reduction.analysis.looks import read_earlier_looks
 from spatial_reduction.analysis.measures import (
     MEASURES,
     PROTOCOLS,
@@ -35,6 +36,7 @@ TABLES = ("metrics", "contrasts", "interactions", "references", "history", "cost
 def write_report(
     tables: Mapping[str, str | Path],
     sources: Sequence[str | Path],
+    seen: str | Path,
     dataset: str | Path,
     counts: Sequence[str | Path],
     figures: Mapping[str | Path, str | Path],
@@ -48,6 +50,7 @@ def write_report(
     Args:
         tables: the CSV files of TABLES; `costs` and `slurm_jobs` say what the rules asked for and used, the second may
             have no rows.
+        seen: with which seeds this was compared, see `looks.remember_comparison`.
         sources: the table that goes with the figure of that name, or none.
         counts: `counts.h5` of the chains; they record device and software.
         figures: PNG files, embedded in this order; of each the file of its caption, a paragraph of plain text.
@@ -62,7 +65,7 @@ def write_report(
     compared, rules = read_contrasts(tables["contrasts"]), pd.read_csv(tables["costs"])
     final, data = last_test_rows(measured), describe(dataset)
     known = pd.read_csv(tables["references"])
-    facts = (data["class_share"], data["parted_twins"], data["absent_classes"])
+    facts = (data["class_share"], data["parted_twins"], data["absent_classes"], read_earlier_looks(seen))
     evidence = Evidence(compared, between, known, final, curves, *facts)
     reached = reach_verdict(evidence, config)
     intact = final[final["protocol"] == "intact"]
