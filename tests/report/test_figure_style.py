@@ -1,8 +1,19 @@
+import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from scipy import stats
 
-from spatial_reduction.report.figure_style import LOOKS, SHIPPED, arm_styles, display_name, mean_interval
+from spatial_reduction.report.figure_style import (
+    LOOKS,
+    SHIPPED,
+    arm_styles,
+    display_name,
+    finish_figure,
+    mean_interval,
+    set_text_size,
+)
 
 ALL = {name: role for role, names in SHIPPED.items() for name in names}
 
@@ -41,3 +52,21 @@ def test_an_interval_is_that_of_student():
 
 def test_names_are_printed_without_underscores():
     assert display_name("single_pass") == "single pass"
+
+
+@pytest.mark.parametrize("points", [7, 12])
+def test_what_stands_below_a_figure_makes_it_no_wider(tmp_path, points):
+    set_text_size(points)
+    figure = plt.figure(figsize=(3, 2))
+    table, note = (
+        pd.DataFrame({"seed": range(1, 11)}),
+        "small points: seeds; marks and lines: mean; bars: 95 % interval",
+    )
+    finish_figure(figure, [tmp_path / "a.png"], table, note)
+    set_text_size(9)
+    (text,) = figure.texts
+    assert (
+        text.get_text().replace("\n", " ").endswith("Small points: seeds; marks and lines: mean; bars: 95 % interval.")
+    )
+    reach = text.get_window_extent(FigureCanvasAgg(figure).get_renderer())
+    assert 0.6 * figure.bbox.width < reach.width < figure.bbox.width

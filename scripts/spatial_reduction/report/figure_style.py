@@ -1,5 +1,6 @@
 """What all figures share: the look of the arms, intervals, panels, how a figure is written. No torch."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
@@ -26,6 +27,7 @@ LABEL = 50  # characters of a line beside an axis
 LAST_ONLY = "; objects are measured after the last iteration alone"
 DASH = 4  # length of a baseline's dashes, in widths of its line
 PRIOR_LABEL = "position prior, sees no image"
+CHARACTER = 0.56  # mean width of a character of the figures' font, in text sizes
 SMALL = 0.85  # of the text size: notes below a figure, ticks of dense axes
 
 Roles = Mapping[str, str]  # arm -> method, baseline, control or variant; the arms of the experiment in order
@@ -216,9 +218,10 @@ def finish_figure(figure: Figure, outputs: Sequence[str | Path], table: pd.DataF
     figure.tight_layout(rect=(0, 0.03, 1, 1))
     if entries:
         rows = -(-len(entries) // max(3, int(figure.get_figwidth() / 1.4)))
-        look = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "frameon": False}
+        look = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "frameon": False, "handlelength": 3.2}
         figure.legend(entries.values(), entries.keys(), ncols=-(-len(entries) // rows), **look)
     text = f"{name_seeds(table)}. {note[0].upper()}{note[1:]}."
+    text = textwrap.fill(text, int(figure.get_figwidth() * 72 / (CHARACTER * text_size(SMALL))))
     figure.text(0.01, 0.0, text, fontsize=text_size(SMALL), color="0.35", va="top")
     sns.despine(figure)
     return save_figure(figure, outputs)

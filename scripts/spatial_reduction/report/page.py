@@ -9,6 +9,7 @@ from typing import Any
 import jinja2
 import pandas as pd
 import yaml
+from PIL import Image
 
 from spatial_reduction.analysis.caveats import Evidence
 from spatial_reduction.analysis.counts_file import recorded_machines
@@ -87,7 +88,7 @@ def write_report(
         sureness=[line.removeprefix("- ") for line in explain(reached, config)],
         measures=MEASURES,
         protocols=PROTOCOLS,
-        figures={Path(path).stem: (_caption(words), _embedded(path)) for path, words in figures.items()},
+        figures={Path(path).stem: (_caption(words), _embedded(path), _inches(path)) for path, words in figures.items()},
         sources=[row for path in sources for row in source_table(pd.read_csv(path, dtype={"threshold": str}))],
         scores=score_table(intact, config["evaluation"]["measures"]),
         contrasts=compared[(compared["measure"] == measure) & (compared["class"] == group)].to_dict("records"),
@@ -174,6 +175,12 @@ def cost_table(curves: pd.DataFrame) -> list[dict[str, Any]]:
 
 def _caption(path: str | Path) -> str:
     return " ".join(Path(path).read_text(encoding="utf-8").split())
+
+
+def _inches(path: str | Path) -> float:
+    """Return the width of a figure at its own size: shown at that, all figures have text of one size."""
+    with Image.open(path) as image:
+        return round(image.width / image.info["dpi"][0], 2)
 
 
 def _embedded(path: str | Path) -> str:

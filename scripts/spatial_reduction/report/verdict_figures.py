@@ -67,7 +67,7 @@ def plot_contrasts(
     row[0][0].set_yticks(range(len(settings)), [name_setting(*setting) for setting in settings])
     row[0][0].set_ylim(len(settings) - 0.5, -0.5)
     note = (
-        f"arm minus {display_name(comparator)}, lines: 95 % intervals; grey band: no difference that matters;\nhollow: "
+        f"arm minus {display_name(comparator)}, lines: 95 % intervals; grey band: no difference that matters; hollow: "
         "lower on intact images, so less to lose; exploratory: not adjusted, decides nothing"
     )
     return finish_figure(figure, outputs, table, note)
@@ -140,7 +140,7 @@ def plot_robustness(
     row[0][0].set_ylim(len(settings) - 0.5, -0.5)
     note = (
         "loss of mean IoU, over severities, and of foreground IoU for backgrounds; small points: seeds; marks: mean; "
-        f"bars: 95 % interval;\nhollow: scores lower on intact images than {display_name(comparator)}, so less to lose"
+        f"bars: 95 % interval; hollow: scores lower on intact images than {display_name(comparator)}, so less to lose"
     )
     return finish_figure(figure, outputs, losses, note)
 
