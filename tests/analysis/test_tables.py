@@ -6,6 +6,7 @@ from spatial_reduction.analysis.tables import (
     collect_kept_pixels,
     collect_metrics,
     last_test_rows,
+    read_contrasts,
     removed_shares,
 )
 from spatial_reduction.runtime.errors import InputError
@@ -54,3 +55,15 @@ def test_what_is_removed_is_what_the_last_iteration_lacks():
     rows += [("b", "80", 2, "kept_share", 80.0), ("b", "80", 3, "kept_share", 100.0)]  # ends on intact images
     kept = pd.DataFrame(rows, columns=["arm", "threshold", "iteration", "measure", "value"])
     assert removed_shares(kept) == {("a", "90"): 19.0}
+
+
+def test_contrasts_are_read_with_thresholds_as_text_and_empty_decisions(tmp_path):
+    (tmp_path / "contrasts.csv").write_text(
+        "threshold,comparator_threshold,decision,less_to_lose,p_holm\n90,100,supported,True,0.01\n70,100,,False,\n"
+    )
+    found = read_contrasts(tmp_path / "contrasts.csv")
+    assert found["threshold"].tolist() == ["90", "70"]
+    assert found["comparator_threshold"].tolist() == ["100", "100"]
+    assert found["decision"].tolist() == ["supported", ""]
+    assert found["less_to_lose"].tolist() == [True, False]
+    assert found["p_holm"].isna().tolist() == [False, True]

@@ -7,7 +7,7 @@ from scipy.fft import dctn, idctn
 from torchvision.transforms.v2 import functional
 
 from spatial_reduction.evaluation import corruptions
-from spatial_reduction.evaluation.corruptions import CORRUPTIONS, SEVERITIES, STRENGTHS, find_strength
+from spatial_reduction.evaluation.corruptions import CORRUPTIONS, SEVERITIES, find_strength
 
 # Quantisation of brightness at quality 50: ITU-T T.81, table K.1.
 LUMINANCE = """
@@ -60,8 +60,22 @@ def test_corruptions_are_as_strong_as_their_authors_make_them_for_that_size(side
     assert found == pytest.approx([noise, blur, quality])
 
 
-def test_every_size_has_every_corruption():
-    assert all(set(strengths) == set(CORRUPTIONS) for strengths in STRENGTHS.values())
+# Severities 1, 3 and 5 of the authors' programs: make_imagenet_c.py, make_tinyimagenet_c.py, make_cifar_c.py.
+PUBLISHED = {
+    224: {"noise": (0.08, 0.18, 0.38), "blur": (1, 3, 6), "jpeg": (25, 15, 7), "contrast": (0.4, 0.2, 0.05)},
+    64: {"noise": (0.04, 0.12, 0.18), "blur": (0.5, 1, 1.5), "jpeg": (65, 50, 25), "contrast": (0.4, 0.2, 0.05)},
+    32: {"noise": (0.04, 0.08, 0.1), "blur": (0.4, 0.7, 1), "jpeg": (80, 58, 40), "contrast": (0.75, 0.4, 0.15)},
+}
+PUBLISHED[224]["brightness"] = PUBLISHED[64]["brightness"] = (0.1, 0.3, 0.5)
+PUBLISHED[32]["brightness"] = (0.05, 0.15, 0.3)
+
+
+@pytest.mark.parametrize("side", PUBLISHED)
+def test_every_strength_is_the_published_one(side):
+    found = {family: tuple(find_strength(family, level, side) for level in (1, 2, 3)) for family in PUBLISHED[side]}
+    assert found == PUBLISHED[side]
+    assert [find_strength("occlusion", level, side) for level in (1, 2, 3)] == [0.25, 0.375, 0.5]
+    assert {*PUBLISHED[side], "occlusion"} == set(CORRUPTIONS)
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -140,20 +140,20 @@ def test_intact_images_keep_the_labels_that_reduced_ones_lose(dataset, half):
 
 
 def test_all_intact_is_a_training_on_intact_images(train, dataset_path, tmp_path):
-    write_intact_mask(dataset_path, tmp_path / "intact.h5")
-    assert equal(train("all", removal={"intact_share": 100}), train("intact", mask=tmp_path / "intact.h5"))
+    write_intact_mask(dataset_path, tmp_path / "intact_mask.h5")
+    assert equal(train("all", removal={"intact_share": 100}), train("intact", mask=tmp_path / "intact_mask.h5"))
 
 
 @pytest.mark.parametrize(("network", "mode"), EVERY_MODE)
 def test_every_mode_trains_differently_and_changes_nothing_on_an_intact_mask(
     network, mode, train, dataset_path, tmp_path
 ):
-    write_intact_mask(dataset_path, tmp_path / "intact.h5")
+    write_intact_mask(dataset_path, tmp_path / "intact_mask.h5")
     monitored = {"epochs": 2, "schedule": {"kind": "plateau", "monitor": "training", "factor": 0.5, "patience": 0}}
     plain = {**network, "training": {**monitored, **network.get("training", {})}}
     assert not equal(train("plain", **plain), train("mode", **plain, **MODES[mode]))
     assert pd.read_csv(tmp_path / "mode.csv")["cumulative_steps"].tolist() == [3, 6]  # 10 images in batches of 4
-    intact = {**plain, "mask": tmp_path / "intact.h5"}
+    intact = {**plain, "mask": tmp_path / "intact_mask.h5"}
     assert equal(train("plain_intact", **intact), train("mode_intact", **intact, **MODES[mode]))
 
 

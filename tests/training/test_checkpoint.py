@@ -1,17 +1,25 @@
+import copy
 import json
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from experiments import ROOT, TRAINING, await_that, equal
+from experiments import ROOT, TRAINING, await_that, equal, training_arguments
+from spatial_reduction.data.prepare import prepare_dataset
+from spatial_reduction.masks.mask_file import write_mask
+from spatial_reduction.masks.shrink import write_intact_mask
 from spatial_reduction.networks.model_file import build_model, load_model, save_model
+from spatial_reduction.runtime.device import Machine
 from spatial_reduction.training import checkpoint
 from spatial_reduction.training import train as training
 from spatial_reduction.training.checkpoint import Pace
+from spatial_reduction.training.train import train_model
 
 KILLED = """
 import json, sys
@@ -93,3 +101,55 @@ def test_a_damaged_or_foreign_checkpoint_is_not_used(train, tmp_path, content, c
     begun, _ = train("foreign")
     assert equal(begun, expected)
     assert "training begins at the first epoch" in capfd.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def other_dataset(pets, config, tmp_path_factory):
+    """A data set of as many images of the same size, other ones."""
+    section = copy.deepcopy(config["dataset"]) | {"image_size": 16}
+    section["split"]["seed"] += 1
+    for entry in section["classes"]:
+        del entry["share"]
+    path = tmp_path_factory.mktemp("other") / "dataset.h5"
+    prepare_dataset(pets, path, section, threads=1)
+    return path
+
+
+CHANGES = {
+    "data": {},
+    "mask": {"mask": "half.h5"},
+    "previous model": {"previous": "second"},
+    "encoder": {"encoder": "half.h5"},
+    "training": {"training": {"epochs": 1, "learning_rate": 0.02}},
+    "start": {"start": "scratch"},
+    "removal": {"removal": {"fill": "mean"}},
+    "seed": {"seed": 2},
+    "machine": {"machine": Machine("cpu", 2)},
+    "code": {"origin": {"code": "other"}},
+}
+
+
+@pytest.mark.parametrize("part", [None, *CHANGES])
+def test_a_checkpoint_of_a_training_that_differs_in_any_part_is_not_used(
+    part, dataset_path, other_dataset, tmp_path, capfd
+):
+    write_intact_mask(dataset_path, tmp_path / "mask.h5")
+    half = np.zeros((10, 16, 16), dtype=bool)
+    half[:, :8] = True
+    write_mask(tmp_path / "half.h5", iter([half]), (16, 16), {})
+    plain = {"model": {"name": "unet", "widths": [2, 4], "dropout": 0.0}, "training": {"epochs": 1}}
+
+    def train(name="this", dataset=dataset_path, previous=None, encoder=None, mask="mask.h5", **changes):
+        arguments = training_arguments(dataset, tmp_path, name, previous=previous, **plain | changes)
+        files = {"mask": tmp_path / mask, "encoder": encoder and tmp_path / encoder}
+        arguments["files"] = replace(arguments["files"], **files)
+        capfd.readouterr()
+        train_model(**arguments)
+        return capfd.readouterr().err
+
+    for number, name in enumerate(("first", "second")):
+        train(name, training={"epochs": 1 + number})
+    train(previous="first")
+    again = train(**{"previous": "first", **({"dataset": other_dataset} if part == "data" else CHANGES.get(part, {}))})
+    assert ("resuming after epoch 1" in again) == (part is None)
+    assert ("checkpoint of another training" in again) == (part is not None)
