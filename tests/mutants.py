@@ -5,9 +5,9 @@ right type from the wrong place: swapped arguments, a neighbouring index, a drop
 for last, another split, another iteration, another field or parameter of the same type.
 
 Each change is made in a copy of the tree. Its tests run in a process forked from this one, where torch and the others
-are imported already: those of its module, then of its package and of modules that import it, then the recomputation of
-whole experiments. The outcomes are kept in a file of JSON lines, so that a run goes on where it was stopped; whoever
-has added tests runs the survivors again (--survivors).
+are imported already: those of its module, then the recomputation of drawn experiments and of a chain, then those of its
+package and of modules that import it, then the recomputation of a whole experiment. The outcomes are kept in a file of
+JSON lines, so that a run goes on where it was stopped; whoever has added tests runs the survivors again (--survivors).
 """
 
 import argparse
@@ -34,7 +34,7 @@ PACKAGES = ("metrics", "masks", "training", "evaluation", "analysis", "saliency"
 QUICK = "not slow and not pipeline and not real_data"
 RECOMPUTED = "tests/recomputed"
 SIMULATION = "tests/analysis/test_simulation.py"  # tells how often something is claimed, within wide bounds
-LIMIT = 600  # seconds for a file of tests
+LIMIT = 300  # seconds for a file of tests
 OPERATORS = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.FloorDiv: ast.Div}
 OPERATORS |= {ast.Mod: ast.Mult, ast.Pow: ast.Mult, ast.BitAnd: ast.BitOr, ast.BitOr: ast.BitAnd}
 COMPARISONS = {ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq}
@@ -383,7 +383,7 @@ class Tests:
         again = [each for each in self.files if each.startswith(RECOMPUTED)]
         nearest = [own] if own in self.files else []
         quick = [each for each in again if path in self._reached(_imported(self.root / each))]
-        return [(nearest, QUICK), (sorted(near - {own}), QUICK), (quick, QUICK), (again, "pipeline")]
+        return [(nearest, QUICK), (quick, QUICK), (sorted(near - {own}), QUICK), (again, "pipeline")]
 
     def _reached(self, imported: set[str]) -> set[str]:
         """Return the modules of the library that are imported with these, by their paths."""

@@ -13,6 +13,7 @@ import pytest
 
 import second_implementation as second
 import second_statistics as again
+from recomputed_chain import CONTRAST, check_table
 from spatial_reduction.analysis.caveats import Evidence
 from spatial_reduction.analysis.contrasts import compare_arms
 from spatial_reduction.analysis.convergence import measure_convergence
@@ -311,31 +312,10 @@ def both(tmp_path_factory):
     return cache(lambda name: Both(name, tmp_path_factory.mktemp(name)))
 
 
-def same(found, expected):
-    """Whether two cells agree: words and truths exactly, numbers to what float32 counts leave."""
-    if isinstance(expected, str | bool | np.bool_):
-        return found == expected
-    return found == pytest.approx(expected, rel=2e-3, abs=2e-4, nan_ok=True)
-
-
-def check(table, keys, expected, columns):
-    """A table holds the expected rows, no other, and every cell agrees."""
-    found = {tuple(row[key] for key in keys): row for row in table.to_dict("records")}
-    assert set(found) == set(expected)
-    wrong = {
-        (*place, column): (found[place][column], row.get(column, np.nan))
-        for place, row in expected.items()
-        for column in columns
-        if not same(found[place][column], row.get(column, np.nan))
-    }
-    assert not wrong
-
-
 @pytest.mark.parametrize("name", DESIGNS)
 def test_every_contrast(both, name):
-    keys = ["arm", "threshold", "comparator", "comparator_threshold", "protocol", "measure", "class"]
-    columns = [each for each in both(name).contrasts.columns if each not in keys]
-    check(both(name).contrasts, keys, both(name).rows, columns)
+    columns = [each for each in both(name).contrasts.columns if each not in CONTRAST]
+    check_table(both(name).contrasts, CONTRAST, both(name).rows, columns)
 
 
 @pytest.mark.parametrize("name", DESIGNS)
@@ -343,14 +323,14 @@ def test_every_other_table(both, name):
     run = both(name)
     columns = ["n", "difference", "ci_low", "ci_high", "p_value", "p_holm", "family"]
     keys = ["measure", "protocol", "class", "threshold", "other_threshold"]
-    check(run.tables["interactions"], keys, run.crossed, columns)
+    check_table(run.tables["interactions"], keys, run.crossed, columns)
     columns = ["target", "steps", "images", "seconds", "comparator_steps", "area", "final"]
     expected = again.convergence(run.experiment, run.curves)
-    check(run.tables["convergence"], ["arm", "threshold", "seed", "level"], expected, columns)
+    check_table(run.tables["convergence"], ["arm", "threshold", "seed", "level"], expected, columns)
     areas = again.relative_areas(run.experiment, run.scored)
     expected = {(arm,): row | {"area_over_random": row["difference"]} for arm, row in areas.items()}
     columns = ["n", "thresholds", "area_over_random", "ci_low", "ci_high", "racu"]
-    check(run.tables["racu"], ["arm"], expected, columns)
+    check_table(run.tables["racu"], ["arm"], expected, columns)
 
 
 @pytest.mark.parametrize("name", DESIGNS)
