@@ -116,7 +116,8 @@ class Run:
                 details = [file[f"intact/test/{name}"][-1] for name in ("boundary", "reliability", "nll")]
             validation = {}
             for iteration in curve["iteration"].unique():
-                folder = self.folder(arm, seed, iteration)
+                later = self.results / f"{arm}/top_{threshold}/seed_{seed}/iteration_{iteration}"
+                folder = later if iteration > 1 else self.folder(arm, seed, 1)
                 with h5py.File(folder / "validation_counts.h5") as file:
                     validation[iteration] = file["confusion"][:]
             columns = [
