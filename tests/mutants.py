@@ -326,15 +326,14 @@ def _name(function: ast.expr) -> str:
 
 
 def find_mutants(root: Path, packages: Sequence[str]) -> list[Mutant]:
-    """Return every change of the packages that is still Python."""
+    """Return every change of the packages."""
     trees = {path: ast.parse(path.read_bytes()) for path in sorted((root / LIBRARY).glob("*/*.py"))}
     signatures, found = Signatures(list(trees.values())), []
     for path, tree in trees.items():
         if path.parent.name in packages:
             finder = Finder(str(path.relative_to(root)), path.read_text(encoding="utf-8"), signatures)
             finder.visit(tree)
-            source = path.read_bytes()
-            found += [each for each in dict.fromkeys(finder.found) if _is_python(each.applied(source))]
+            found += dict.fromkeys(finder.found)
     return found
 
 
@@ -347,7 +346,7 @@ def _is_python(source: bytes) -> bool:
 
 
 def choose(found: Sequence[Mutant], package: str, family: str, count: int, seed: int) -> list[Mutant]:
-    """Draw changes of a package: of the wiring ones as many of each kind as there are."""
+    """Draw changes of a package that are still Python: of the wiring ones as many of each kind as there are."""
     rng = random.Random(f"{seed} {package} {family}")
     by_kind: dict[str, list[Mutant]] = defaultdict(list)
     for each in found:
@@ -357,7 +356,8 @@ def choose(found: Sequence[Mutant], package: str, family: str, count: int, seed:
         rng.shuffle(each)
     chosen: list[Mutant] = []
     while len(chosen) < count and any(by_kind.values()):
-        chosen += [each.pop() for each in by_kind.values() if each]
+        drawn = [each.pop() for each in by_kind.values() if each]
+        chosen += [each for each in drawn if _is_python(each.applied((ROOT / each.path).read_bytes()))]
     return chosen[:count]
 
 
