@@ -169,6 +169,7 @@ def run_snakemake(directory, *arguments, **options):
         process.wait(timeout=600)
     finally:
         process.kill()  # does nothing where it has ended
+        process.wait()
     out, err = ((directory / f"{name}.txt").read_text() for name in ("stdout", "stderr"))
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 

@@ -110,9 +110,12 @@ def laid_over(overrides):
 
 
 def assert_names_a_key(message, overrides):
-    """One short line, and the key is one that was changed, or that a change left without what it names."""
-    assert re.fullmatch(r"config: [\w.]+( [\w.]+)*: .{1,1500}", str(message)), message
-    top = message.removeprefix("config: ").partition(":")[0].partition(".")[0]
+    """One short line, after its place if it is in a file, and the key is one that was changed, or that a change left
+    without what it names.
+    """
+    found = re.fullmatch(r"config: (?:\S*\.yaml:\d+: )?(\w+)[\w.]*( [\w.]+)*: .{1,1500}", str(message))
+    assert found, message
+    top = found[1] if found[1] != "top" else "top level"
     assert top in {*SCHEMA["properties"], *overrides, "top level"}, message
 
 

@@ -73,8 +73,9 @@ def test_time_limits_are_read_in_minutes(time, minutes):
 
 def test_equal_requests_are_judged_once_and_refusals_are_all_told(slurm, tmp_path):
     small, large = "-p gpu --cpus-per-task=1", "-p gpu --cpus-per-task=9"
-    said = findings(tmp_path, request("a", small), request("b", small), request("c", small, minutes=5))
-    assert "Slurm accepts -t 60 -p gpu --cpus-per-task=1 (a, b)" in said
+    later = request("a", small, attempt=4), request("c", small, attempt=4)
+    said = findings(tmp_path, request("a", small), request("b", small), request("c", small, minutes=5), *later)
+    assert "Slurm accepts -t 60 -p gpu --cpus-per-task=1 (a, b, c at attempt 4)" in said
     problem = {"name": "d", "problem": "its jobs disagree"}
     with pytest.raises(InputError, match=r"of d: its jobs disagree; c \(sbatch .*--cpus-per-task=9: too much\)"):
         findings(tmp_path, request("a", small), request("c", large), problem, problem)

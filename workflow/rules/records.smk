@@ -85,12 +85,17 @@ class Records:
 
     def __init__(self, place):
         self.place, self.stored, self.written, self.known = place, {}, 0, set(recorded_paths(METADATA))
+        self.is_changed = False  # beside what Snakemake records
         with suppress(OSError, ValueError), open(place) as file:
             self.stored = json.load(file)
             self.written = os.path.getmtime(place)
 
     def bring_back(self):
-        """Give Snakemake the records that it lacks, and recorded files the times of their records."""
+        """Give Snakemake the records that it lacks, and recorded files the times of their records.
+
+        If a record is of a time to come, the clock was set back since: then the times of the files are recorded.
+        """
+        is_set_back = any(entry["changed"] > time.time_ns() for entry in self.stored.values() if entry)
         brought = 0
         for name, entry in self.stored.items():
             path = by_path(name)
@@ -104,7 +109,9 @@ class Records:
                 is_timed = about.st_mtime_ns == entry["changed"]
                 if about.st_size != entry["size"] or not (is_timed or sample(file) == entry["sample"]):
                     continue
-                if not is_timed and entry["changed"] <= time.time_ns():  # else the clock was set back since
+                if is_set_back:
+                    entry["changed"], self.is_changed = about.st_mtime_ns, True
+                elif not is_timed:
                     os.utime(file, ns=(about.st_atime_ns, entry["changed"]))
                 if path not in self.known:
                     write_mark(record_path(METADATA, path), json.dumps(with_paths(entry["record"], by_path)))
@@ -147,7 +154,7 @@ class Records:
         marked = set(map(by_variable, recorded_paths(INCOMPLETE))) - {None}
         unfinished = {name for name in marked if self.stored.get(name, "") is not None}
         self.stored |= dict.fromkeys(unfinished)
-        if new or unfinished:
+        if new or unfinished or self.is_changed:
             with suppress(OSError):
                 os.makedirs(RESULTS, exist_ok=True)
                 partial = f"{self.place}.{platform.node()}-{os.getpid()}"

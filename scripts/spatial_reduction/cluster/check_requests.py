@@ -43,7 +43,7 @@ def check_requests(requests: Sequence[Request], output: str | Path, jobs: int | 
     limits = read_limits() if asked else {}
     findings = []
     for options, alike in kinds.items():
-        names = ", ".join(dict.fromkeys(_named(each) for each in alike))
+        names = _names(alike)
         given, is_first = options_of(options), any(each["attempt"] == 1 for each in alike)
         over = {
             option: most
@@ -97,8 +97,11 @@ def _own_options(command: Sequence[str]) -> list[str]:
     return own
 
 
-def _named(request: Request) -> str:
-    return request["name"] if request["attempt"] == 1 else f"{request['name']} at attempt {request['attempt']}"
+def _names(alike: Sequence[Request]) -> str:
+    """Return the names of requests that ask for the same; an attempt, where the first differs."""
+    first = {each["name"]: each["name"] for each in alike if each["attempt"] == 1}
+    later = {each["name"]: f"{each['name']} at attempt {each['attempt']}" for each in alike}
+    return ", ".join((later | first).values())
 
 
 def _limited_by(given: Mapping[str, str]) -> str:

@@ -74,7 +74,10 @@ def read_origin(path: str | Path) -> dict[str, Any]:
     Raises:
         InputError: the file cannot be read.
     """
-    return read_description(path).get("origin") or {}
+    try:
+        return read_description(path).get("origin") or {}
+    except InputError as error:
+        raise InputError(f"{error}; delete it and run again") from error
 
 
 def load_model(path: str | Path, device: torch.device | str = "cpu") -> Network:
