@@ -21,7 +21,7 @@ dev: .venv/.developed # what tests, benchmarks and lint need beside
 	$(INSTALL) --requirement requirements-dev.txt
 	touch $@
 
-demo: env # about 4 minutes on 2 cores; ends with results/demo/report.html
+demo: env # about 3 minutes on 2 cores; ends with results/demo/report.html
 	$(BIN)/snakemake --cores $(CORES)
 	@echo "Open results/demo/report.html"
 

@@ -29,12 +29,12 @@ PROTOCOLS = ["intact", "self_masked", "label_masked", "noise", "background_swapp
 # Laid over config/config.yaml: saliency has one reduction; it shares iteration 1 with single_pass.
 TINY = {
     "seeds": [1],
-    "dataset": {"image_size": 16, "synthetic": {"images": 24, "side": 32}},
-    "model": {"widths": [2, 4]},
-    "training": {"epochs": 1, "batch_size": 4},
+    "dataset": {"image_size": 16, "split": {"test_share": 50}, "synthetic": {"images": 24, "side": 32, "spread": 10}},
+    "model": {"widths": [2, 4], "initialisation": "default"},
+    "training": {"epochs": 1, "batch_size": 4, "learning_rate": 0.005},
     "reduction": {"thresholds": [50], "iterations": 2},
-    "arms": {"restarts": None, "shuffled": None},
-    "evaluation": {"resamples": 100, "comparators": ["equal_compute", "single_pass"], "controls": []},
+    "arms": {"restarts": None, "equal_compute": {"iterations": 1, "train_for": "chain"}},
+    "evaluation": {"resamples": 100, "comparators": ["equal_compute", "single_pass"]},
     "report": {"images": 2},
 }
 

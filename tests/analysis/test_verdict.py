@@ -17,7 +17,8 @@ HISTORY = ["arm", "threshold", "seed", "iteration", "cumulative_steps", "cumulat
 
 @pytest.fixture
 def settings(config):
-    return {**config, "seeds": [1, 2, 3, 4, 5, 6]}
+    evaluation = {**config["evaluation"], "controls": ["shuffled"]}
+    return {**config, "seeds": [1, 2, 3, 4, 5, 6], "evaluation": evaluation}
 
 
 def row(threshold, difference, decision, about="H1", arm="saliency", comparator="restarts", **changes):

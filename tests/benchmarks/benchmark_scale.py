@@ -25,7 +25,7 @@ from measuring import run_fresh
 IMAGES, SIDE, WIDTHS = 128, 64, (8, 16, 32)
 SHARES = (10, 40)  # per cent for validation and test
 SWEEPS = {"images": (256, 1024, 4096), "side, pixels": (32, 64, 128, 256), "first width": (8, 16, 32)}
-SEEDS = (2, 8, 32)  # of the demo, about 60 jobs each
+SEEDS = (8, 32, 120)  # of the demo, 14 jobs each
 STAGES = ("prepare", "saliency", "mask", "train", "evaluate")
 # Runs a command from a process that is itself small: a child's ru_maxrss begins with its parent's memory.
 WATCH = """

@@ -86,3 +86,14 @@ def test_the_border_separates_pet_from_background(trimaps):
         for first, second in ((trimap[1:], trimap[:-1]), (trimap[:, 1:], trimap[:, :-1])):
             assert not ((first == PET) & (second == BACKGROUND)).any()
             assert not ((first == BACKGROUND) & (second == PET)).any()
+
+
+@pytest.mark.parametrize(("spread", "most", "least"), [(0, 10, 0), (40, 30, 12)])
+def test_animals_stand_as_far_from_the_middle_as_is_asked_for(tmp_path, spread, most, least):
+    """A place drawn evenly within 40 % on both sides of the middle has a standard deviation of 80 / sqrt(12) = 23 %."""
+    draw_synthetic_pets(tmp_path / "pets", images=48, side=32, test_share=50, seed=0, spread=spread)
+    animals = [np.asarray(Image.open(path)) == PET for path in (tmp_path / "pets").rglob("*.png")]
+    middles = np.array([np.argwhere(animal).mean(axis=0) for animal in animals if animal.any()])
+    deviation = 100 * middles.std(axis=0) / 32
+    assert (least < deviation).all()
+    assert (deviation < most).all()

@@ -114,11 +114,11 @@ def test_oxford_pet_without_a_folder_downloads_it(snakemake):
 
 
 def test_an_arm_set_to_null_is_left_out(snakemake):
-    without = {"arms": {"shuffled": None}, "evaluation": {"controls": []}}
+    without = {"arms": {"restarts": None}, "evaluation": {"comparators": ["single_pass"]}}
     process = snakemake("--dry-run", overrides={"seeds": [1], **without})
     assert process.returncode == 0, process.stderr
     assert "results/demo/saliency/" in process.stdout
-    assert "results/demo/shuffled/" not in process.stdout
+    assert "results/demo/restarts/" not in process.stdout
 
 
 @pytest.mark.parametrize(
@@ -240,14 +240,20 @@ def test_a_wrong_value_is_refused_by_its_key(refusal, key, value):
         (nested("arms.saliency.training", {"epochs": 0}), "arms.saliency.training.epochs: "),
         (nested("arms.saliency.classes_of_interest", ["cat"]), "arms.saliency.classes_of_interest: "),
         (nested("arms.saliency.classes_of_interest", ["pet", "border", "background"]), "arms.saliency.classes_of"),
-        (nested("arms.saliency.model", {"widths": [2, 2, 2, 2, 2]}), "dataset.image_size: 40 is not divisible by 16"),
+        (
+            {"dataset": {"image_size": 40}} | nested("arms.saliency.model", {"widths": [2, 2, 2, 2, 2]}),
+            "dataset.image_size: 40 is not divisible by 16",
+        ),
         (
             {"model": {**WINDOWS, "window": 11}},
             "model.window: 11 is below 13, the least for 3 widths (arm single_pass)",
         ),
         ({"model": WINDOWS, "arms": {"crop": {"crop": True}}}, "arms.crop.crop: "),
         (nested("arms.saliency", {"schedule": "additive", "step": 5}), "arms.saliency.step: "),
-        (nested("arms.saliency", {"schedule": "additive", "step": -70}), "arms.saliency.step: the kept share falls"),
+        (
+            nested("arms.saliency", {"iterations": 3, "schedule": "additive", "step": -70}),
+            "arms.saliency.step: the kept share falls",
+        ),
         (nested("reduction", {"schedule": "additive", "step": 5}), "reduction.step: "),
         (nested("arms.saliency", {"crop": True, "intact_share": 50}), "arms.saliency.intact_share: "),
         (nested("dataset", {"source": "folder", "split": {"method": "random"}}), "dataset.root: "),
@@ -322,7 +328,8 @@ def test_a_set_of_arms_is_complete_and_shares_iteration_1(checked, name, expecte
 
 
 def test_equal_compute_trains_as_long_as_a_whole_chain(checked):
-    arms = checked({"training": {"epochs": 8}, "reduction": {"iterations": 3}})["ARMS"]
+    arm = {"equal_compute": {"iterations": 1, "train_for": "chain"}}
+    arms = checked({"arms": arm, "training": {"epochs": 8}, "reduction": {"iterations": 3}})["ARMS"]
     assert arms["equal_compute"]["training"]["epochs"] == 8 * 3
     assert arms["saliency"]["training"]["epochs"] == 8
 
@@ -342,9 +349,9 @@ def test_an_unpadded_network_takes_images_of_any_size(checked):
 
 def test_the_model_that_predicts_is_the_last_of_the_primary_comparator_unless_another_is_named(checked):
     chosen = checked({})["CHOSEN"]
-    assert vars(chosen) == {"arm": "restarts", "threshold": "100", "seed": "1", "iteration": 3}
-    chosen = checked({"prediction": {"arm": "saliency", "threshold": 70.0, "seed": 2, "iteration": 2}})["CHOSEN"]
-    assert vars(chosen) == {"arm": "saliency", "threshold": "70", "seed": "2", "iteration": 2}
+    assert vars(chosen) == {"arm": "restarts", "threshold": "100", "seed": "1", "iteration": 2}
+    chosen = checked({"prediction": {"arm": "saliency", "threshold": 50.0, "seed": 2, "iteration": 1}})["CHOSEN"]
+    assert vars(chosen) == {"arm": "saliency", "threshold": "50", "seed": "2", "iteration": 1}
 
 
 def test_every_key_is_described():

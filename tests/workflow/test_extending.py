@@ -78,7 +78,7 @@ def test_a_network_of_an_installed_package_goes_through_a_whole_chain(snakemake,
         ),
         ({"class": None}, "arms.single_pass.model.class: None: name a class"),
         ({"stride": None}, "arms.single_pass.model.stride: say by what the sides of its images must be divisible"),
-        ({"stride": 7}, "dataset.image_size: 40 is not divisible by 7, as model.stride says"),
+        ({"stride": 7}, "dataset.image_size: 32 is not divisible by 7, as model.stride says"),
     ],
     ids=str,
 )

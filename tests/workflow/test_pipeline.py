@@ -26,7 +26,10 @@ TWO_SEEDS = tiny(seeds=[1, 2])
 
 
 # Trained long enough to have learnt something: what the golden values below are of.
-LEARNT = TWO_SEEDS | {"model": {"widths": [4, 8]}, "training": {"epochs": 30, "batch_size": 4, "learning_rate": 0.01}}
+LEARNT = TWO_SEEDS | {
+    "model": {"widths": [4, 8], "initialisation": "default"},
+    "training": {"epochs": 30, "batch_size": 4, "learning_rate": 0.01},
+}
 
 
 def failed_line(done):

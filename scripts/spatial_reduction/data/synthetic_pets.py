@@ -29,6 +29,7 @@ def draw_synthetic_pets(
     side: int,
     test_share: float,
     seed: int,
+    spread: float = 10,
     shortcut: float | None = None,
     shortcut_in_test: bool = False,
 ) -> None:
@@ -38,16 +39,25 @@ def draw_synthetic_pets(
         output: folder to create; appears whole or not at all.
         test_share: per cent of the pictures of each breed that the official test list holds.
         seed: picture i depends on (seed, i) alone, but for the colour of its background where a shortcut is planted.
+        spread: how far the middle of the body may lie from that of the picture, across and down, per cent of the side;
+            the less it is, the more a predictor that sees no image knows.
         shortcut: per cent of the trainval pictures of each breed whose background is tied to the animal, see
             `shortcut.draw_tints`; in all others its colour is drawn. None leaves all pictures in natural colours.
         shortcut_in_test: the test pictures hold the shortcut in the same share; otherwise in none.
     """
     with folder_written_whole(output) as partial:
-        _draw_all(partial, images, side, test_share, seed, shortcut, shortcut_in_test)
+        _draw_all(partial, images, side, test_share, seed, spread, shortcut, shortcut_in_test)
 
 
 def _draw_all(
-    folder: Path, images: int, side: int, test_share: float, seed: int, shortcut: float | None, shortcut_in_test: bool
+    folder: Path,
+    images: int,
+    side: int,
+    test_share: float,
+    seed: int,
+    spread: float,
+    shortcut: float | None,
+    shortcut_in_test: bool,
 ) -> None:
     (folder / "images").mkdir(parents=True)
     (folder / "annotations" / "trimaps").mkdir(parents=True)
@@ -64,7 +74,7 @@ def _draw_all(
             # All breeds of one number go to the same list: its length counts the pictures of each breed.
             is_tied = _is_chosen(len(lists[part]) // 6, share)
             tints = draw_tints(np.random.default_rng((seed, index, 1)), is_tied)
-        picture, trimap = draw_pet(np.random.default_rng((seed, index)), side, species, fur, tints)
+        picture, trimap = draw_pet(np.random.default_rng((seed, index)), side, species, fur, spread, tints)
         picture.save(folder / "images" / f"{name}.jpg", quality=92)
         trimap.save(folder / "annotations" / "trimaps" / f"{name}.png")
         lists[part].append(f"{name} {breed + 1} {breed % 2 + 1} {breed // 2 + 1}")
@@ -78,13 +88,15 @@ def _is_chosen(number: int, share: float) -> bool:
 
 
 def draw_pet(
-    rng: np.random.Generator, side: int, species: str, fur: str, tints: Tints | None = None
+    rng: np.random.Generator, side: int, species: str, fur: str, spread: float, tints: Tints | None = None
 ) -> tuple[Image.Image, Image.Image]:
     """Return an RGB picture and its trimap (mode L), both `side` x `side`, in natural colours or in `tints`."""
     animal, blobs, ground = tints or (None, None, None)
     canvas = side * OVERSAMPLING
     outline = (
-        _outline(rng, canvas, species).resize((side, side), Image.Resampling.LANCZOS).point(lambda v: 255 * (v > 127))
+        _outline(rng, canvas, species, spread)
+        .resize((side, side), Image.Resampling.LANCZOS)
+        .point(lambda v: 255 * (v > 127))
     )
     picture = tint(_background(rng, side), ground)
     for _ in range(
@@ -103,12 +115,12 @@ def draw_pet(
     return picture, Image.fromarray(trimap)
 
 
-def _outline(rng: np.random.Generator, canvas: int, species: str) -> Image.Image:
+def _outline(rng: np.random.Generator, canvas: int, species: str, spread: float) -> Image.Image:
     """Draw the animal's silhouette in white on black: a random pose, size, place and tilt."""
     mask = Image.new("L", (canvas, canvas), 0)
     draw = ImageDraw.Draw(mask)
     unit = canvas * rng.uniform(0.2, 0.3)  # half the length of the body
-    x, y = canvas * rng.uniform(0.4, 0.6, size=2)
+    x, y = canvas * rng.uniform(0.5 - spread / 100, 0.5 + spread / 100, size=2)
     length, height = unit, unit * rng.uniform(0.5, 0.7)
     draw.ellipse((x - length, y - height, x + length, y + height), fill=255)
     for at in (-0.7, -0.35, 0.35, 0.7):  # legs
