@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from statsmodels.stats.multitest import multipletests
 
-from spatial_reduction.analysis.decisions import agree, deciding_place, family_of, judge, plan_seeds
+from spatial_reduction.analysis.decisions import agree, deciding_score, family_of, judge, plan_seeds
 
 EVALUATION = {"comparators": ["restarts", "single_pass"], "controls": ["shuffled", "random"]}
 REPORT = {"method": "saliency", "measure": "mean_iou", "class_group": "pets"}
@@ -27,12 +27,12 @@ H1 = ("intact", "mean_iou", "pets")
     ],
 )
 def test_a_contrast_is_of_one_family(arm, comparator, place, family):
-    assert family_of(arm, comparator, *place, EVALUATION, REPORT) == family
+    assert family_of(arm, comparator, place, EVALUATION, REPORT) == family
 
 
 def test_a_hypothesis_is_decided_at_one_place():
-    assert deciding_place("H1", REPORT) == ("mean_iou", "intact", "pets")
-    assert deciding_place("H3", REPORT) == ("background_swapped_drop", "background_swapped", "foreground")
+    assert deciding_score("H1", REPORT) == ("intact", "mean_iou", "pets")
+    assert deciding_score("H3", REPORT) == ("background_swapped", "background_swapped_drop", "foreground")
 
 
 ROW = {"family": "primary", "comparator": "restarts", "measure": "mean_iou", "n": 5, "difference": 2.0}

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from spatial_reduction.analysis.convergence import SCORE, STEPS
-from spatial_reduction.analysis.decisions import deciding_place
+from spatial_reduction.analysis.decisions import deciding_score
 from spatial_reduction.analysis.looks import claims_where_nothing_is
 from spatial_reduction.analysis.measures import LOSSES, MEASURES, margin_of
 from spatial_reduction.analysis.statistics import FEWEST_SEEDS, LEVEL, MINIMUM_SEEDS
@@ -200,7 +200,7 @@ def warn_of_mask_leak(evidence: Evidence, config: Mapping[str, Any]) -> list[str
 
 def warn_of_low_start(evidence: Evidence, hypothesis: str, config: Mapping[str, Any]) -> list[str]:
     """Warn where the method scores lower on intact images: a smaller loss may come from having less to lose."""
-    measure, protocol, group = deciding_place(hypothesis, config["report"])
+    protocol, measure, group = deciding_score(hypothesis, config["report"])
     table, method = evidence.contrasts, config["report"]["method"]
     rows = table[(table["arm"] == method) & (table["comparator"] == config["evaluation"]["comparators"][0])]
     rows = rows[(rows["measure"] == measure) & (rows["protocol"] == protocol) & (rows["class"] == group)]

@@ -1,8 +1,14 @@
 """Which arm at which threshold is compared with which."""
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
-Setting = tuple[str, str]  # arm, threshold
+
+class Setting(NamedTuple):
+    """What is compared: an arm at a threshold, as written in the configuration."""
+
+    arm: str
+    threshold: str
 
 
 def pair_settings(
@@ -19,4 +25,4 @@ def pair_settings(
             against = threshold if threshold in thresholds else thresholds[0]
             is_asked = comparator in comparators or arm == method
             if is_asked and arm != comparator and (against == threshold or len(thresholds) == 1):
-                yield (arm, threshold), (comparator, against)
+                yield Setting(arm, threshold), Setting(comparator, against)

@@ -13,10 +13,10 @@ import pandas as pd
 
 from spatial_reduction.analysis.comparators import Setting, pair_settings
 from spatial_reduction.analysis.convergence import Iterations, compare_convergence, read_curves
-from spatial_reduction.analysis.counts_file import Key, measure_counts, pool, pool_resamples, read_counts
-from spatial_reduction.analysis.decisions import PRIMARY, SECONDARY, deciding_place, family_of, judge, plan_seeds
+from spatial_reduction.analysis.counts_file import measure_counts, pool, pool_resamples, read_counts
+from spatial_reduction.analysis.decisions import PRIMARY, SECONDARY, deciding_score, family_of, judge, plan_seeds
 from spatial_reduction.analysis.looks import look_levels, remember_comparison
-from spatial_reduction.analysis.measures import HYPOTHESES, LOSSES, MEASURES, margin_of
+from spatial_reduction.analysis.measures import HYPOTHESES, LOSSES, MEASURES, Score, margin_of
 from spatial_reduction.analysis.racu import COLUMNS as AREA_COLUMNS
 from spatial_reduction.analysis.racu import RANDOM, area_weights, find_areas, relative_area
 from spatial_reduction.analysis.statistics import LEVEL, PairedSample, adjust_holm, image_weights
@@ -33,9 +33,9 @@ COLUMNS += ["p_equivalence", "p_equivalence_holm", "probability_better", "seed_s
 COLUMNS += ["start_difference", "level_difference", "less_to_lose", "decision", "seeds_needed"]
 INTERACTION = ["family", "measure", "protocol", "class", "threshold", "other_threshold"]
 INTERACTION += ["n", "difference", "ci_low", "ci_high", "p_value", "p_holm"]
-MEAN_IOU = ("intact", "mean_iou", "all")
-Scores = Mapping[Key, tuple[float, np.ndarray]]  # of one model: on the images as they are, and on resamples, (B,)
-Term = tuple[float, Setting, Key]  # a difference is the sum of factors times scores
+MEAN_IOU = Score("intact", "mean_iou", "all")
+Scores = Mapping[Score, tuple[float, np.ndarray]]  # of one model: on the images as they are, and on resamples, (B,)
+Term = tuple[float, Setting, Score]  # a difference is the sum of factors times scores
 
 
 def compare_arms(
@@ -79,7 +79,7 @@ def compare_arms(
         InputError: a file is damaged, or holds other test images than the others.
     """
     history, kept = (pd.read_csv(tables[name], dtype={"threshold": str}) for name in ("history", "kept_pixels"))
-    settings = list(dict.fromkeys((arm, threshold) for arm, threshold, _ in chains))
+    settings = list(dict.fromkeys(Setting(arm, threshold) for arm, threshold, _ in chains))
     differences = _Differences(settings, removed_shares(kept), evaluation, report, level)
     for scores in _score_seeds(counts, chains, evaluation):
         differences.add(scores)
@@ -119,7 +119,7 @@ def decide_look(
     """
     level = look_levels(looks)[list(looks).index(seeds)]
     only = {**evaluation, "comparators": evaluation["comparators"][:1], "controls": []}
-    settings = list(dict.fromkeys((arm, threshold) for arm, threshold, _ in chains))
+    settings = list(dict.fromkeys(Setting(arm, threshold) for arm, threshold, _ in chains))
     differences = _Differences(settings, {}, only, report, level)
     for scores in _score_seeds(counts, chains, evaluation):
         differences.add(scores)
@@ -141,8 +141,10 @@ def _judged(rows: Iterable[Mapping[str, Any]], differences: "_Differences", refe
     table = pd.DataFrame(rows, columns=[*COLUMNS, "is_same", "is_learnt"])
     table["margin"] = [margin_of(measure, evaluation["margins"]) for measure in table["measure"]]
     table["family"] = [
-        family_of(*place, evaluation, report)
-        for place in zip(*(table[name] for name in ("arm", "comparator", "protocol", "measure", "class")), strict=True)
+        family_of(arm, comparator, Score(*score), evaluation, report)
+        for arm, comparator, *score in zip(
+            *(table[name] for name in ("arm", "comparator", "protocol", "measure", "class")), strict=True
+        )
     ]
     table["level"] = np.where(table["family"] == PRIMARY, differences.level, LEVEL)
     settings = {setting for setting, key in differences.scores if key == MEAN_IOU}
@@ -170,10 +172,10 @@ class _Differences:
         self.pairs = list(pair_settings(settings, evaluation["comparators"], evaluation["controls"], method))
         self.main = [pair for pair in self.pairs if (pair[0][0], pair[1][0]) == (method, self.primary)]
         self.crossed = list(combinations(self.main, 2))
-        self.deciding = [deciding_place(hypothesis, report) for hypothesis in HYPOTHESES]
+        self.deciding = [deciding_score(hypothesis, report) for hypothesis in HYPOTHESES]
         self.areas = find_areas(settings, removed)
         self.samples: dict[Any, PairedSample] = {}
-        self.scores: dict[tuple[Setting, Key], list[float]] = defaultdict(list)
+        self.scores: dict[tuple[Setting, Score], list[float]] = defaultdict(list)
 
     def add(self, scores: Mapping[Setting, tuple[int, Scores]]) -> None:
         """Add one seed: of every setting the number of test images and the scores."""
@@ -184,8 +186,7 @@ class _Differences:
             for key in scores[pair[0]][1]:
                 self._add((pair, key), self._terms(scores, pair, key), scores)
         for one, other in self.crossed:
-            for measure, protocol, group in self.deciding:
-                key = (protocol, measure, group)
+            for key in self.deciding:
                 ours, theirs = (self._terms(scores, pair, key) for pair in (one, other))
                 self._add((one, other, key), [*ours, *((-factor, *rest) for factor, *rest in theirs)], scores)
         for arm, thresholds in self.areas.items():
@@ -203,23 +204,22 @@ class _Differences:
         Args:
             seeds: in the order in which they were added.
         """
-        measure, protocol, group = self.deciding[0]
         sides = dict.fromkeys(side for pair in self.main for side in pair)
-        found = {f"{arm} {at}": self.scores.get(((arm, at), (protocol, measure, group)), []) for arm, at in sides}
+        found = {f"{arm} {at}": self.scores.get(((arm, at), self.deciding[0]), []) for arm, at in sides}
         return {
             seed: {name: values[place] for name, values in found.items() if values} for place, seed in enumerate(seeds)
         }
 
     def _terms(
-        self, scores: Mapping[Setting, tuple[int, Scores]], pair: tuple[Setting, Setting], key: Key
+        self, scores: Mapping[Setting, tuple[int, Scores]], pair: tuple[Setting, Setting], key: Score
     ) -> list[Term]:
         """Return what a difference is the sum of; nothing if it is not asked for or a side was not measured."""
         ours, theirs = pair
-        protocol, name, group = key
         other = key
-        if key not in scores[theirs][1] and protocol in ("self_masked", "label_masked"):
-            other = ("intact", name, group)
-        if name not in self.evaluation["measures"] or key not in scores[ours][1] or other not in scores[theirs][1]:
+        if key not in scores[theirs][1] and key.protocol in ("self_masked", "label_masked"):
+            other = key._replace(protocol="intact")
+        is_measured = key in scores[ours][1] and other in scores[theirs][1]
+        if key.measure not in self.evaluation["measures"] or not is_measured:
             return []
         return [(1.0, ours, key), (-1.0, theirs, other)]
 
@@ -235,26 +235,26 @@ class _Differences:
             for key in {key: None for setting, key in self.scores if setting == pair[0]}:
                 if sample := self.samples.get((pair, key)):
                     ours, theirs = pair
-                    measure = key[1]
+                    measure = key.measure
                     row = dict(zip(PLACE, (*ours, *theirs, *key), strict=True)) | {"is_same": sample.is_zero}
                     if measure in LOSSES:
-                        level, start = ((images, LOSSES[measure], key[2]) for images in (key[0], "intact"))
+                        level = key._replace(measure=LOSSES[measure])
+                        start = level._replace(protocol="intact")
                         row["level_difference"], row["start_difference"] = (
                             float(np.mean(self.scores[ours, score]) - np.mean(self.scores[theirs, score]))
                             for score in (level, start)
                         )
-                    about = (ours[0], theirs[0], key[0], measure, key[2])
-                    is_primary = family_of(*about, self.evaluation, self.report) == PRIMARY
+                    is_primary = family_of(ours.arm, theirs.arm, key, self.evaluation, self.report) == PRIMARY
                     margin, level = margin_of(measure, self.evaluation["margins"]), self.level if is_primary else LEVEL
                     yield row | asdict(sample.contrast(margin, MEASURES[measure].higher_is_better, level))
 
     def interactions(self) -> Iterator[dict[str, Any]]:
         """Yield the rows of `interactions.csv`, not adjusted."""
         for one, other in self.crossed:
-            for measure, protocol, group in self.deciding:
-                if sample := self.samples.get((one, other, (protocol, measure, group))):
-                    result = asdict(sample.contrast(margin_of(measure, self.evaluation["margins"])))
-                    place = (measure, protocol, group, one[0][1], other[0][1])
+            for key in self.deciding:
+                if sample := self.samples.get((one, other, key)):
+                    result = asdict(sample.contrast(margin_of(key.measure, self.evaluation["margins"])))
+                    place = (key.measure, key.protocol, key.group, one[0].threshold, other[0].threshold)
                     yield dict(zip(INTERACTION[1:6], place, strict=True)) | result
 
     def relative_areas(self) -> Iterator[dict[str, Any]]:
@@ -273,8 +273,8 @@ class _Differences:
 
 def _adjusted(rows: Iterable[Mapping[str, Any]], report: Mapping[str, Any]) -> pd.DataFrame:
     table = pd.DataFrame(rows, columns=INTERACTION)
-    first = deciding_place("H1", report)
-    places = zip(table["measure"], table["protocol"], table["class"], strict=True)
+    first = deciding_score("H1", report)
+    places = zip(table["protocol"], table["measure"], table["class"], strict=True)
     table["family"] = [PRIMARY if place == first else SECONDARY for place in places]
     table["p_holm"] = table.groupby("family")["p_value"].transform(lambda values: adjust_holm(values.to_numpy(float)))
     return table
@@ -303,7 +303,7 @@ def _score_seeds(
             about = (classes, evaluation["class_groups"], evaluation["foreground"])
             values = measure_counts(pool(counts), *about)
             resampled = measure_counts(pool_resamples(counts, weights), *about)
-            scale = {key: MEASURES[key[1]].scale for key in values}
+            scale = {key: MEASURES[key.measure].scale for key in values}
             scores[setting] = (
                 len(true),
                 {key: (scale[key] * float(value), scale[key] * resampled[key]) for key, value in values.items()},

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from spatial_reduction.analysis.measures import Score
 from spatial_reduction.evaluation.corruptions import CORRUPTED
 from spatial_reduction.metrics.boundary_iou import boundary_iou
 from spatial_reduction.metrics.calibration import BINS, calibration_error, mean_likelihood
@@ -25,7 +26,6 @@ from spatial_reduction.runtime.files import open_hdf5, well_formed
 BACKGROUNDS = ("background_swapped", "background_blurred")
 BLOCK = 500  # resamples at once
 OBJECTS = "intact/objects/"  # then the measure
-Key = tuple[str, str, str]  # protocol, measure, class group
 
 
 def read_counts(path: str | Path) -> tuple[dict[str, np.ndarray], list[str]]:
@@ -113,7 +113,7 @@ def pool_resamples(counts: Mapping[str, np.ndarray], weights: np.ndarray) -> dic
 
 def measure_counts(
     pooled: Mapping[str, np.ndarray], classes: Sequence[str], groups: Mapping[str, Sequence[str]], front: Sequence[str]
-) -> dict[Key, np.ndarray]:
+) -> dict[Score, np.ndarray]:
     """Return every measure, in the unit it is stored in, that the pooled counts (..., C, C) and so on allow.
 
     A drop is the value on intact images minus that on changed ones: of mean IoU, averaged over all corruptions, and of
@@ -127,7 +127,7 @@ def measure_counts(
     """
     foreground = [list(classes).index(name) for name in front]
     everything = labelled_classes(pooled["intact/confusion"])
-    values: dict[Key, np.ndarray] = {}
+    values: dict[tuple[str, str, str], np.ndarray] = {}
     for protocol in ("intact", "self_masked", "label_masked"):
         if f"{protocol}/confusion" in pooled:
             for name, group, members in summary_measures(classes, groups, everything):
@@ -152,4 +152,4 @@ def measure_counts(
             scores = iou(merge_foreground(pooled[f"{protocol}/confusion"], foreground))[..., 1]
             values[protocol, "binary_iou", "foreground"] = scores
             values[protocol, f"{protocol}_drop", "foreground"] = values["intact", "binary_iou", "foreground"] - scores
-    return values
+    return {Score(*place): value for place, value in values.items()}

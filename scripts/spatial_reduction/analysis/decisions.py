@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from spatial_reduction.analysis.measures import HYPOTHESES, LOSSES, MEASURES, deciding_measures, measured_group
+from spatial_reduction.analysis.measures import HYPOTHESES, LOSSES, MEASURES, Score, deciding_measures, measured_group
 from spatial_reduction.analysis.statistics import LEVEL, MINIMUM_SEEDS, adjust_holm, decide, seeds_needed
 
 PRIMARY, SECONDARY, CONTROL, EXPLORATORY = "primary", "secondary", "control", "exploratory"
@@ -22,26 +22,24 @@ STATUSES = ("not_learnt", "not_comparable", "undefined")  # of a contrast that n
 def family_of(
     arm: str,
     comparator: str,
-    protocol: str,
-    measure: str,
-    group: str,
+    score: Score,
     evaluation: Mapping[str, Any],
     report: Mapping[str, Any],
 ) -> str:
     """Return the family of a contrast: primary, secondary, control or exploratory."""
-    deciders = {hypothesis: deciding_place(hypothesis, report) for hypothesis in HYPOTHESES}
-    about = (measure, protocol, group)
-    if arm != report["method"] or about not in deciders.values():
+    deciders = {hypothesis: deciding_score(hypothesis, report) for hypothesis in HYPOTHESES}
+    if arm != report["method"] or score not in deciders.values():
         return EXPLORATORY
     if comparator == evaluation["comparators"][0]:
-        return PRIMARY if about == deciders["H1"] else SECONDARY
-    return CONTROL if comparator in evaluation["controls"] and about == deciders["H1"] else EXPLORATORY
+        return PRIMARY if score == deciders["H1"] else SECONDARY
+    return CONTROL if comparator in evaluation["controls"] and score == deciders["H1"] else EXPLORATORY
 
 
-def deciding_place(hypothesis: str, report: Mapping[str, Any]) -> tuple[str, str, str]:
-    """Return (measure, protocol, class group) of the contrasts that decide a hypothesis."""
+def deciding_score(hypothesis: str, report: Mapping[str, Any]) -> Score:
+    """Return what is scored in the contrasts that decide a hypothesis."""
     measure, protocol = deciding_measures(report["measure"])[hypothesis]
-    return measure, protocol, measured_group(measure, report["class_group"] if protocol == "intact" else "all")
+    group = measured_group(measure, report["class_group"] if protocol == "intact" else "all")
+    return Score(protocol, measure, group)
 
 
 def judge(table: pd.DataFrame) -> pd.DataFrame:

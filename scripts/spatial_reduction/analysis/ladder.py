@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from spatial_reduction.analysis.decisions import deciding_place
+from spatial_reduction.analysis.decisions import deciding_score
 
 TRAINING, MASKING, BOTH, CONTENT = "more training", "masking", "both", "content of the mask"
 
@@ -41,7 +41,7 @@ def build_ladder(contrasts: pd.DataFrame, evaluation: Mapping[str, Any], report:
     Args:
         contrasts: `contrasts.csv`, thresholds as text.
     """
-    measure, protocol, group = deciding_place("H1", report)
+    protocol, measure, group = deciding_score("H1", report)
     is_asked = (contrasts["measure"] == measure) & (contrasts["protocol"] == protocol) & (contrasts["class"] == group)
     rows = contrasts[is_asked].to_dict("records")
     method, (primary, *others) = report["method"], evaluation["comparators"]

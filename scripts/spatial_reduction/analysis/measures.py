@@ -2,6 +2,21 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class Score(NamedTuple):
+    """What is scored.
+
+    Attributes:
+        protocol: what the model is shown, see PROTOCOLS.
+        measure: see MEASURES.
+        group: of classes that it is averaged over; the column `class` of the tables.
+    """
+
+    protocol: str
+    measure: str
+    group: str
 
 
 @dataclass(frozen=True)

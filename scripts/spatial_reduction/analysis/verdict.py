@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from spatial_reduction.analysis.caveats import Evidence, find_caveats
-from spatial_reduction.analysis.decisions import EXPLORATORY, agree, deciding_place
+from spatial_reduction.analysis.decisions import EXPLORATORY, agree, deciding_score
 from spatial_reduction.analysis.ladder import BOTH, CONTENT, MASKING, TRAINING, Step, build_ladder
 from spatial_reduction.analysis.measures import (
     DECISIONS,
@@ -127,12 +127,12 @@ def _exploratory(
     others in what decides a hypothesis.
     """
     (primary, *_), group = evaluation["comparators"], report["class_group"]
-    deciding = [deciding_place(hypothesis, report) for hypothesis in HYPOTHESES]
+    deciding = [deciding_score(hypothesis, report) for hypothesis in HYPOTHESES]
     found = table[(table["family"] == EXPLORATORY) & (table["arm"] == report["method"])].to_dict("records")
     return [
         row
         for row in found
-        if (row["measure"], row["protocol"], row["class"]) in deciding
+        if (row["protocol"], row["measure"], row["class"]) in deciding
         or (row["comparator"] == primary and row["class"] == measured_group(row["measure"], _grouped(row, group)))
     ]
 
@@ -144,7 +144,7 @@ def _grouped(row: Mapping[str, Any], group: str) -> str:
 
 def _answer(hypothesis: str, warnings: list[str], evidence: Evidence, config: Mapping[str, Any]) -> Answer:
     evaluation, report, table = config["evaluation"], config["report"], evidence.contrasts
-    measure, protocol, group = deciding_place(hypothesis, report)
+    protocol, measure, group = deciding_score(hypothesis, report)
     method, primary = report["method"], evaluation["comparators"][0]
     is_family = (table["family"] == FAMILY[hypothesis]) & (table["measure"] == measure)
     rows = table[is_family & (table["protocol"] == protocol) & (table["class"] == group)].to_dict("records")
@@ -172,7 +172,7 @@ def _control(control: str, evidence: Evidence, config: Mapping[str, Any]) -> Ans
     table, method = evidence.contrasts, config["report"]["method"]
     rows = table[(table["family"] == "control") & (table["comparator"] == control)].to_dict("records")
     decision = agree({row["threshold"]: row["decision"] for row in rows}, float("nan"))
-    measure, protocol, _ = deciding_place("H1", config["report"])
+    protocol, measure, _ = deciding_score("H1", config["report"])
     subject = f"{method} and {control}" if decision in ("equivalent", "not_comparable") else method
     return Answer(
         hypothesis=control,
