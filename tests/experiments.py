@@ -55,6 +55,15 @@ TRAINING = {
 }
 REDUCTION = {"source": "probability", "classes_of_interest": ["pet", "border"], "schedule": "compounding", "step": 0}
 
+# Holds the results of argument 2 by the library of argument 1 until its input ends.
+HOLD = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from spatial_reduction.runtime.sole_writer import hold_results
+print(hold_results(sys.argv[2]), flush=True)
+sys.stdin.read()
+"""
+
 
 def training_arguments(dataset, folder, name="model", training=None, previous=None, removal=None, **changes):
     """Return arguments of `train_model` for a small U-Net, into NAME.safetensors, .csv, .h5 and .checkpoint.
@@ -172,6 +181,15 @@ def run_snakemake(directory, *arguments, **options):
         process.wait()
     out, err = ((directory / f"{name}.txt").read_text() for name in ("stdout", "stderr"))
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def hold(results, folder):
+    """Start a process that holds a folder of results, as a run does; return it once it does."""
+    folder.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-c", HOLD, str(ROOT / "scripts"), str(results)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=folder)
+    assert process.stdout.readline() == "None\n"
+    return process
 
 
 def equal(first, second):

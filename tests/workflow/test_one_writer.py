@@ -1,28 +1,10 @@
 """One run at a time writes a folder of results, and only the library of this workflow takes part."""
 
 import os
-import subprocess
-import sys
 
-from experiments import ROOT, run_snakemake, tiny
+from experiments import ROOT, hold, run_snakemake, tiny
 
-HOLD = """
-import sys
-sys.path.insert(0, sys.argv[1])
-from spatial_reduction.runtime.sole_writer import hold_results
-print(hold_results(sys.argv[2]), flush=True)
-sys.stdin.read()
-"""
 PETS = "results/demo/synthetic_pets"
-
-
-def hold(results, folder):
-    """Start a process that holds a folder of results; return it once it does."""
-    folder.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-c", HOLD, str(ROOT / "scripts"), str(results)]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=folder)
-    assert process.stdout.readline() == "None\n"
-    return process
 
 
 def test_a_second_run_into_the_same_results_is_refused_until_the_first_has_ended(tmp_path):

@@ -1,12 +1,13 @@
 """The workflow as a module of another: prefix, folders and configuration of its own; and by its second Snakefile."""
 
 import re
+import shutil
 import subprocess
 import sys
 
 import yaml
 
-from experiments import ROOT, two_arms
+from experiments import ROOT, hold, two_arms
 
 CALLER = """
 configfile: "mine.yaml"
@@ -18,6 +19,12 @@ module reduction:
 
 use rule * from reduction as reduction_*
 
+onstart:
+    open("begun", "w").write("the caller's own")
+
+onsuccess:
+    open("ended", "w").write("the caller's own")
+
 rule mine:
     default_target: True
     input: rules.reduction_all.input
@@ -28,6 +35,13 @@ MINE = two_arms(pathvars={"results": "out/mine"})
 def run(folder, *arguments):
     command = [sys.executable, "-m", "snakemake", "--cores", "1", *arguments]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
+
+
+def backwards(settings):
+    """The same settings, named in the opposite order."""
+    if not isinstance(settings, dict):
+        return settings
+    return {name: backwards(settings[name]) for name in sorted(settings, reverse=True)}
 
 
 def outputs(text):
@@ -49,6 +63,31 @@ def test_as_a_module_it_has_a_prefix_folders_and_a_configuration_of_its_own(tmp_
     assert done.returncode == 0, done.stderr
     assert (tmp_path / mask).is_file()
     assert (tmp_path / "nested/logs/write_intact_mask.log").is_file()
+    assert (tmp_path / "begun").read_text() == (tmp_path / "ended").read_text() == "the caller's own"
+    assert not list((tmp_path / "nested/out/mine").glob(".run*"))
+
+    shutil.rmtree(tmp_path / ".snakemake")
+    again = run(tmp_path, "--dry-run", mask)
+    assert "rule reduction_" not in again.stdout, again.stdout
+    assert "nested/out/mine: 4 files were copied or moved here" in again.stderr
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(backwards({"reduction": MINE}), sort_keys=False))
+    assert "rule reduction_" not in run(tmp_path, "--dry-run", mask).stdout
+    changed = MINE | {"dataset": MINE["dataset"] | {"image_size": 32}}
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump({"reduction": changed}))
+    assert "rule reduction_prepare_dataset:" in run(tmp_path, "--dry-run", mask).stdout
+
+    other = hold(tmp_path / "nested/out/mine", tmp_path / "other")
+    try:
+        refused = run(tmp_path, mask)
+        assert refused.returncode == 1
+        assert f"nested/out/mine is being written by process {other.pid} on " in refused.stderr
+        assert run(tmp_path, "--dry-run", mask).returncode == 0
+    finally:
+        other.kill()
+        other.communicate()
+    (tmp_path / "nested/out/mine/records.json").unlink()
+    shutil.rmtree(tmp_path / ".snakemake")
+    assert "nothing tells what made nested/out/mine/dataset.h5 and 3 more" in run(tmp_path, "--dry-run", mask).stderr
 
 
 def test_a_module_with_a_mistake_in_its_configuration_is_refused(tmp_path):
