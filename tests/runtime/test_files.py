@@ -219,7 +219,7 @@ def test_a_file_that_finds_no_room_is_said_in_one_line_and_leaves_the_old_one(tm
     (tmp_path / "a").write_text("old")
     with (
         files_of_at_most(200_000),
-        pytest.raises(InputError, match="a: File too large; mend that and run again") as error,
+        pytest.raises(InputError, match="a: File too large; remove the cause and run again") as error,
     ):
         write(tmp_path / "a")
     assert "\n" not in str(error.value)

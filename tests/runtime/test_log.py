@@ -53,7 +53,7 @@ def test_a_full_disk_is_one_line_also_where_the_log_has_no_room(tmp_path, capsys
     with pytest.raises(SystemExit) as end, logged("/dev/full"):
         raise OSError(errno.ENOSPC, "No space", "a.png")
     assert end.value.code == 1
-    line = "error: a.png: No space left on device; mend that and run again, it goes on where it was\n"
+    line = "error: a.png: No space left on device; remove the cause and run again: the run continues where it stopped\n"
     assert capsys.readouterr().err == line
 
 

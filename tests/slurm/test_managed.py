@@ -213,7 +213,7 @@ def test_what_slurm_never_starts_and_what_never_succeeds_is_told_and_sent_once(c
     failed = run_snakemake(home, *wanted, *in_partition("cpu"), **cluster.options(broken))
     assert failed.returncode == 1
     assert len(numbers_of(home, "rule_prepare_dataset")) == 1
-    assert "Slurm: rule_prepare_dataset is not sent again, it would end as before: error:" in failed.stderr
+    assert "Slurm: rule_prepare_dataset is not sent again, as it would fail in the same way: error:" in failed.stderr
 
 
 @pytest.mark.slow

@@ -57,7 +57,7 @@ def short(value):
 
 
 def way_out(error, key):
-    """Say what to write instead of a value, where that can be told."""
+    """Say what to write instead of a value, where that is known."""
     value, wanted = error.instance, error.validator_value
     if error.validator == "additionalProperties" and isinstance(value, dict):
         known = list(error.schema.get("properties", {}))

@@ -20,8 +20,8 @@ MEANT = {"ClassVar", "InitVar", "KW_ONLY"}  # the annotations that a dataclass o
 class Remembered:
     """What a function tells of files, by path, size and time of change; kept for the next start of Snakemake.
 
-    Each job of a cluster reads these rules, and would parse 50 files. What another Python or other rules told is not
-    believed.
+    Each job of a cluster reads these rules, and would parse 50 files. What another version of
+    Python or of these rules noted is not used.
     """
 
     def __init__(self, function, name):

@@ -91,7 +91,7 @@ def refuse_wrong_windows(name, arm):
     refuse_unless(model["window"] >= smallest, "model.window", what)
     what = "a sliding_window sees windows, a crop makes none cheaper"
     refuse_unless(not arm["reduction"]["crop"], f"arms.{name}.crop", what)
-    what = "a sliding_window trains on single pixels, drawn evenly from the classes"
+    what = "a sliding_window trains on single pixels, sampled evenly from the classes"
     for key in ("border_weight", "class_weights"):
         refuse_unless(arm["training"][key] is None, f"arms.{name}.training.{key}", what)
 
@@ -240,7 +240,7 @@ def method_chains():
 
 
 def encoder_name(model):
-    """Return the file name, without suffix, of the weights that an encoder begins with; None if they are drawn."""
+    """Return the file name, without suffix, of the weights that an encoder begins with; None if they are random."""
     if not model.get("weights"):
         return None
     own = "" if model["weights"] == "imagenet" else f"-{sha256(model['weights'].encode()).hexdigest()[:8]}"

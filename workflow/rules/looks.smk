@@ -1,5 +1,5 @@
 """
-Seeds that are added by looks: after each, is the method told from the primary comparator?
+Seeds that are added by looks: after each, is the method's difference from the primary comparator decided?
 
     inputs:  <results>/dataset.h5; counts.h5 of the method and the primary comparator
     outputs: <results>/looks/after_{look}_seeds.json

@@ -6,7 +6,7 @@ import numpy as np
 
 from spatial_reduction.analysis.comparators import Setting
 
-RANDOM = "random"  # arm that keeps as many pixels, drawn at random
+RANDOM = "random"  # arm that keeps as many pixels, chosen at random
 COLUMNS = ["arm", "n", "thresholds", "area_over_random", "ci_low", "ci_high", "racu"]
 
 

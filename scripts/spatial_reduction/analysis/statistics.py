@@ -47,7 +47,7 @@ class Contrast:
 
 @dataclass(frozen=True)
 class ImageNoise:
-    """How paired differences vary when the images are drawn anew.
+    """How paired differences vary when the images are resampled.
 
     Attributes:
         of_mean: (...), variance of the mean over the seeds.

@@ -90,7 +90,7 @@ def submit(folder: str, sbatch: str, *arguments: str) -> int:
     comment, name = options["--comment"], options["--job-name"]
     final = run.final_words(comment)
     if final:
-        told = f"{comment} is not sent again, it would end as before: {final}"
+        told = f"{comment} is not sent again, as it would fail in the same way: {final}"
         run.note(told)
         print(told, file=sys.stderr)
         return 1

@@ -11,7 +11,7 @@ from pathlib import Path
 from spatial_reduction.cluster.plugin_commands import ACTIVE, Run
 from spatial_reduction.runtime.errors import FINAL
 
-# Why a job pends that no wait can mend: a limit for single jobs, or something that does not exist for its user.
+# Why a job pends that will never start: a limit for single jobs, or something that does not exist for its user.
 NEVER = re.compile(
     r"PartitionTimeLimit|PartitionNodeLimit|BadConstraints|PerJob|PerNode|QOSMin|InvalidAccount|InvalidQOS"
     r"|AccountNotAllowed|QOSNotAllowed|DependencyNeverSatisfied|AssociationJobLimit.*Wall"

@@ -50,7 +50,7 @@ class DatasetWriter:
     """A data set file that grows image by image.
 
     Arrays, of N images: `images` uint8 (N, H, W, C), `labels` uint8 (N, H, W), `instances` uint16 (N, H, W) if objects
-    are told apart; text: `names`, `group` and `sha256` (N,), `left_out`; `split/SPLIT` int64 (n,), the rows of each
+    are numbered; text: `names`, `group` and `sha256` (N,), `left_out`; `split/SPLIT` int64 (n,), the rows of each
     split; with splits per seed `image_mean` float64 (n, C) of the images that may train, and `twin` int64 (N,), the
     number of the group of images that are alike, -1 for none.
 
@@ -114,7 +114,7 @@ class Dataset:
         mean, std: of each channel over the training split, in units of [0, 1].
         digest: SHA-256 of all images, labels, objects and their split.
         rows: where in the file the images of each split are, int64 (n,).
-        has_instances: whether objects are told apart.
+        has_instances: whether each object has a number of its own.
     """
 
     path: Path

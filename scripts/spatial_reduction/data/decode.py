@@ -125,7 +125,7 @@ def read_labels(picture: Picture) -> np.ndarray:
     RGB(A) is taken by its first channel.
 
     Raises:
-        InputError: the values are not those that were drawn, differ between channels, or are not whole numbers.
+        InputError: the values are not those that were saved, differ between channels, or are not whole numbers.
     """
     path = picture.path
     if picture.inexact:

@@ -206,7 +206,7 @@ def _is_label(path: Path, folders: Folders) -> bool:
 
 
 def _ending_of(found: Sequence[Mapping[str, Path]]) -> str:
-    """Say which key mends names of labels that are those of the pictures and one ending more; else nothing."""
+    """Name the key to set where the labels are named as the pictures with one ending more; else nothing."""
     images, labels = found
     pairs = list(zip(sorted(images), sorted(labels), strict=False))
     endings = {label.removeprefix(name) for name, label in pairs}

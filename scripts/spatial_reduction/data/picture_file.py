@@ -158,7 +158,7 @@ def count_pages(path: Path) -> int:
 
 
 def count_pixels(path: Path) -> int:
-    """Return how many pixels a picture, or the first one of a stack, says that it has; 0 if it cannot be told."""
+    """Return how many pixels a picture, or the first one of a stack, says that it has; 0 if it does not say."""
     try:
         if _first_bytes(path).startswith(TIFF_MAGIC):
             with tifffile.TiffFile(path) as file:
@@ -166,7 +166,7 @@ def count_pixels(path: Path) -> int:
                 return page.imagewidth * page.imagelength
         with Image.open(path, formats=FORMATS) as image:
             return image.width * image.height
-    except Exception:  # told by read_picture
+    except Exception:  # read_picture names it
         return 0
 
 
@@ -210,7 +210,7 @@ def _of_pillow(path: Path, image: Image.Image, start: bytes) -> Picture:
         elif depth in (2, 4) and is_grey:
             step, inexact = 255 // (2**depth - 1), f"some programs spread {depth}-bit grey over 0 to 255, others do not"
     elif image.format in ("JPEG", "MPO"):
-        inexact = "JPEG is lossy: its values are not those that were drawn"
+        inexact = "JPEG is lossy: its values are not those that were saved"
     elif image.format == "GIF":
         is_plain = image.mode == "L"
         inexact = "" if is_plain else "programs that write GIF number the colours as they like"

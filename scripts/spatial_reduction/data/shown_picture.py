@@ -30,7 +30,7 @@ class ShownPicture:
         deep_range: least and greatest sample if they are deeper than 8 bits, else None.
 
     Raises:
-        InputError: the file cannot be read, or it cannot be told what is to be shown of it.
+        InputError: the file cannot be read, or it does not say what is to be shown of it.
     """
 
     def __init__(self, path: Path, page: int | None, colour: str, intensity_range: Sequence[float] | None) -> None:

@@ -29,7 +29,7 @@ def corrupt(images: np.ndarray, family: str, severity: int, positions: Sequence[
         images: uint8 (N, H, W, C), C = 1 or 3.
         family: a key of `CORRUPTIONS`.
         severity: 1, 2 or 3.
-        positions: of the images in their split; each one's noise or square is drawn from its position.
+        positions: of the images in their split; each one's noise or square is seeded by its position.
     """
     strength = find_strength(family, severity, min(images.shape[1:3]))
     corrupted = CORRUPTIONS[family](images, strength, positions)

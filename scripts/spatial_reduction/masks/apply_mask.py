@@ -96,8 +96,8 @@ def fill_removed(
         images: uint8 (N, H, W, C).
         kept: bool (N, H, W).
         fill: `black` (0), `mean` (the training split's channel mean), `blur` (the image under a Gaussian of
-            10 % of its side), `noise` (uniform, drawn from `seed` and the image's position), `linear` (smooth from
-            kept pixel to kept pixel, see `impute`, and a little noise, drawn alike), or `mask`: nothing of the image
+            10 % of its side), `noise` (uniform, seeded by `seed` and the image's position), `linear` (smooth from
+            kept pixel to kept pixel, see `impute`, and a little noise, seeded alike), or `mask`: nothing of the image
             is shown, kept pixels become 255 and removed ones 0.
         mean: of each channel, in [0, 1].
         positions: of the images in their split.

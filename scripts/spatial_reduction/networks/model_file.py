@@ -42,7 +42,7 @@ def build_network(architecture: Mapping[str, Any], **first_weights: Any) -> Netw
 def build_model(
     in_channels: int, classes: int, model: Mapping[str, Any], seed: int, encoder: str | Path | None = None
 ) -> Network:
-    """Return a network with freshly drawn weights, the same for equal `seed`; those of an encoder may be given.
+    """Return a network with new random weights, the same for equal `seed`; those of an encoder may be given.
 
     Args:
         model: the section `model` of the configuration.

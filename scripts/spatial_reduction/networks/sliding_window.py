@@ -98,11 +98,11 @@ class SlidingWindow(Network):
     def training_pass(
         self, images: torch.Tensor, labels: torch.Tensor, windows: int
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return logits (n, classes) and labels (n,) of windows around drawn pixels, equally many of each class.
+        """Return logits (n, classes) and labels (n,) of windows around sampled pixels, equally many of each class.
 
         Args:
             images: float (N, C, H, W) in [0, 1].
-            labels: uint8 (N, H, W); pixels without label are not drawn.
+            labels: uint8 (N, H, W); pixels without label are not sampled.
             windows: per image on average; the draws are from all images together, with replacement.
         """
         image, row, column = draw_balanced(labels, windows * len(labels))

@@ -1,4 +1,4 @@
-"""Windows around drawn pixels, equally many of each class: what a classifier of the centre pixel is trained on."""
+"""Windows around sampled pixels, equally many of each class: what a classifier of the centre pixel is trained on."""
 
 import torch
 
@@ -11,7 +11,7 @@ Positions = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # image, row, colum
 def draw_balanced(labels: torch.Tensor, count: int) -> Positions:
     """Draw `count` labelled pixels with replacement, equally many of each class that is there.
 
-    What does not divide goes to the first classes, one each. Without a labelled pixel nothing is drawn. The draws
+    What does not divide goes to the first classes, one each. Without a labelled pixel nothing is sampled. The samples
     come from PyTorch's global generator of the labels' device.
 
     Args:

@@ -65,7 +65,7 @@ def probability_better(scores: np.ndarray, baseline: np.ndarray, higher_is_bette
 
     The share of the pairs of runs that the arm wins, a draw counts half (Mann and Whitney 1947); "probability of
     improvement" in Agarwal et al. 2021 (arXiv 2108.13264). The interval is of the percentile bootstrap, the runs of
-    both drawn apart; NaN with fewer than two runs.
+    both resampled separately; NaN with fewer than two runs.
 
     Args:
         scores, baseline: a value per seed, float (n,) and (m,).

@@ -40,7 +40,7 @@ SEVERITIES = {"noise": 3, "blur": 3, "brightness": 3, "contrast": 3, "jpeg": 3, 
 
 
 class Finding(NamedTuple):
-    """Something to mend (`is_wrong`: the run would stop, or measure nonsense) or to look at."""
+    """Something to correct (`is_wrong`: the run would stop, or measure nonsense) or to look at."""
 
     is_wrong: bool
     text: str

@@ -8,7 +8,7 @@ NEVER = 2**31 - 1  # bytes free at the top of the heap from which on they are gi
 
 
 def keep_freed_memory() -> bool:
-    """Let this process keep the memory that it frees; return whether the C library could be told so.
+    """Let this process keep the memory that it frees; return whether the C library accepted that.
 
     glibc maps every block above 32 MiB anew and gives it back when it is freed, so the kernel clears each feature map
     of a network before it is written: half as much time again as the forward pass of 32 images of 128 x 128 itself

@@ -1,4 +1,4 @@
-"""The one exception for input that a user can mend, and for a disk that takes no more."""
+"""The one exception for input that a user can correct, and the line for a disk that refuses a file."""
 
 import errno
 import os
@@ -7,7 +7,7 @@ from pathlib import Path
 # What a system answers that has no room for a file, or gives no permission to write it.
 REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
 
-# How the line begins with which a job ends that would end so again: its input or the disk must be mended first.
+# First word of a job's last line where the same job would fail again: its input must be corrected, or room be made.
 FINAL = "error: "
 
 
@@ -17,4 +17,4 @@ class InputError(ValueError):
 
 def refusal(path: str | Path, error: OSError) -> str:
     """Return the line that says what the system refused at `path` and what to do."""
-    return f"{path}: {os.strerror(error.errno)}; mend that and run again, it goes on where it was"
+    return f"{path}: {os.strerror(error.errno)}; remove the cause and run again: the run continues where it stopped"

@@ -262,7 +262,7 @@ def _cell(value: Any) -> Any:
 
 
 def require_whole_table(path: str | Path) -> None:
-    """Refuse a table that does not end with a line: it was cut short. (One cut between two lines is not told.)
+    """Refuse a table whose last line has no end: it was cut short. (A cut between two lines is not noticed.)
 
     Raises:
         InputError: names the file.

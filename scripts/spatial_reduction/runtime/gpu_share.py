@@ -15,7 +15,7 @@ from itertools import product
 from pathlib import Path
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
-SHARES = 64  # jobs on one GPU that are told apart
+SHARES = 64  # jobs on one GPU that have a lock of their own
 
 _held: list[int] = []  # the open lock of this process
 

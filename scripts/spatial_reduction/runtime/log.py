@@ -79,7 +79,7 @@ def logged(path: str | Path) -> Iterator[None]:
 
 
 def _tell(error: Exception) -> None:
-    """Print an error that the user can mend as one line, any other with its traceback."""
+    """Print an error that the user can correct as one line, any other with its traceback."""
     if isinstance(error, InputError):
         say(f"{FINAL}{error}")
     elif isinstance(error, OSError) and error.errno in REFUSALS:
