@@ -109,3 +109,27 @@ def test_what_a_stopped_job_left_is_made_again_also_where_its_mark_was_lost(fini
     (folder / RUN / "records.json").write_text(json.dumps(records | {"<results>/intact_mask.h5": None}))
     shutil.rmtree(folder / ".snakemake")
     assert planned(folder, "results/demo") == {"write_intact_mask", *TRAINING}
+
+
+def test_lost_records_hide_no_changed_code(finished, tmp_path):
+    folder = shutil.copytree(finished, tmp_path / "copy")
+    for name in ("Snakefile", "workflow", "scripts", "config", "profiles"):
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, folder / name)
+    code = folder / "scripts/spatial_reduction/training/optimizer.py"
+    code.write_text(code.read_text() + "\n\nLIMIT = 3\n")
+    shutil.rmtree(folder / ".snakemake")
+    assert planned(folder, checkout=folder) == TRAINING
+
+
+def test_files_of_other_settings_are_refused_where_they_are_joined(finished, tmp_path):
+    """`--rerun-triggers mtime` believes what is there: here a single pass that was trained at another rate."""
+    folder = shutil.copytree(finished, tmp_path / "copy")
+    arms = dict.fromkeys(("saliency", "restarts", "shuffled"))
+    changes = {"arms": arms, "report": {"method": "equal_compute"}, "evaluation": {"comparators": ["single_pass"]}}
+    command = (f"{RUN}/metrics.csv", "--rerun-triggers", "mtime")
+    done = run_snakemake(folder, *command, overrides=overrides(**changes, training={"learning_rate": 0.5}))
+    assert done.returncode == 1
+    told = "iteration 1: train_model.training.learning_rate was 0.005, 0.5 is asked for; ask for that again, or delete"
+    assert f"{CHAIN.format(RUN).replace('metrics.csv', 'counts.h5')}: was not made as asked: {told}" in done.stderr
+    assert not (folder / RUN / "metrics.csv").exists()
