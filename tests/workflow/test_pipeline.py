@@ -8,6 +8,7 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from PIL import Image
 
 from browser import chromium, visit
@@ -18,6 +19,7 @@ from spatial_reduction.data.dataset_file import Dataset
 from spatial_reduction.masks.mask_file import open_mask
 from spatial_reduction.masks.ranking import shrink_mask
 from spatial_reduction.networks.model_file import build_model, save_model
+from spatial_reduction.runtime.device import Machine
 from spatial_reduction.saliency.base import Context, stream_scores
 
 pytestmark = pytest.mark.pipeline
@@ -154,32 +156,64 @@ def test_a_browser_shows_the_report_in_wide_and_narrow_windows_and_asks_no_netwo
             assert all(pixels > 0 and text for pixels, text in seen["figures"])
 
 
-# An A/A experiment small enough for the suite: 3 pairs of trainings, 24 pictures.
+# An A/A experiment small enough for the suite: 3 pairs of trainings, 36 pictures. The things lie anywhere: where all
+# are in the middle, as drawn pets are, so short a training is no better than the position prior.
+THINGS = {
+    "dataset": {
+        "source": "folder",
+        "root": "things",
+        "image_size": 16,
+        "colour": "grey",
+        "classes": [{"name": "outside", "labels": [0]}, {"name": "thing", "labels": [255]}],
+        "split": {"method": "random", "validation_share": 10, "test_share": 50},
+    },
+    "reduction": {"classes_of_interest": ["thing"]},
+    "evaluation": {"class_groups": {"pet_and_background": None}, "foreground": ["thing"]},
+}
 TINY_A_A = {
     "seeds": [1, 2, 3],
-    "dataset": TWO_SEEDS["dataset"],
-    "model": TWO_SEEDS["model"],
-    "training": {"epochs": 40, "batch_size": 4},
+    "model": {"widths": [8, 16]},
+    "training": {"epochs": 30, "batch_size": 4, "learning_rate": 0.01},
     "evaluation": {"resamples": 200},
 }
+
+
+def draw_things(folder, images):
+    """Draw a brighter rectangle into each of some noisy pictures."""
+    rng = np.random.default_rng(0)
+    for number in range(images):
+        labels = np.zeros((16, 16), np.uint8)
+        top, left = rng.integers(0, 10, 2)
+        labels[top : top + 6, left : left + 6] = 255
+        picture = rng.normal(np.where(labels, 160, 90), 40).clip(0, 255).astype(np.uint8)
+        for kind, pixels in (("images", picture), ("masks", labels)):
+            path = folder / kind / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(path)
 
 
 @pytest.mark.slow
 def test_two_arms_that_are_the_same_are_not_said_to_differ(snakemake, tmp_path):
     results = tmp_path / "results/a_a"
+    draw_things(tmp_path / "things", images=36)
+    things = tmp_path / "things.yaml"
+    things.write_text(yaml.safe_dump(THINGS))
     targets = [f"results/a_a/{name}" for name in ("contrasts.csv", "metrics.csv")]
-    done = snakemake(*targets, configfiles=["a_a.yaml"], overrides=TINY_A_A)
+    done = snakemake(*targets, configfiles=[things, "a_a.yaml"], overrides=TINY_A_A)
     assert done.returncode == 0, done.stderr
     models = {path.read_bytes() for path in results.rglob("model.safetensors")}
     assert len(models) == 2 * 3  # each arm has trainings of its own
+    scores = last_test_rows(pd.read_csv(results / "metrics.csv", dtype={"threshold": str}))
+    scores = scores[(scores["measure"] == "mean_iou") & (scores["protocol"] == "intact")]
+    assert scores["value"].min() > 0.6  # none collapsed: one class alone has .43
     contrasts = pd.read_csv(results / "contrasts.csv")
     assert set(zip(contrasts["arm"], contrasts["comparator"], strict=True)) == {("second", "first")}
     for measure, protocol in deciding_measures("mean_iou").values():
         rows = contrasts[(contrasts["measure"] == measure) & (contrasts["protocol"] == protocol)]
         assert set(rows["decision"]) <= {"undecided", "equivalent"}
     accuracy = contrasts[(contrasts["measure"] == "mean_iou") & (contrasts["protocol"] == "intact")]
-    assert len(accuracy) == 2  # class groups
-    assert (accuracy["difference"] != 0).all()  # trainings of their own, and not collapsed
+    assert len(accuracy) == 1
+    assert (accuracy["difference"] != 0).all()  # trainings of their own
 
 
 # Means over both seeds on intact test images, last iteration, as this run gave them (torch 2.15, x86_64, 2026-11-23).
@@ -227,7 +261,7 @@ def test_every_seed_trains_on_images_of_its_own_and_is_tested_on_the_same(snakem
         data = Dataset.open(tmp_path / "results/demo/dataset.h5", seed)
         trained[seed] = data.names("train")
         _, labels = data.pick("train", range(10))
-        context = Context("none", "cpu", 1, 3, [1, 2], seed, 2)
+        context = Context("none", Machine("cpu", 1), 3, [1, 2], seed, 2)
         scores = next(stream_scores("oracle", [(None, labels)], context))
         with open_mask(tmp_path / chain / "iteration_2/mask.h5", 10, (16, 16)) as mask:
             assert np.array_equal(mask.read(), shrink_mask(np.ones_like(labels, bool), scores, 128))
