@@ -2,27 +2,16 @@ import pytest
 import torch
 from torchvision.transforms.v2 import functional
 
+from moved_pixels import batch, sources
 from spatial_reduction.training.augmentation import build_augmentation, change_colour
 from spatial_reduction.training.elastic_deformation import (
     draw_smooth_sources,
     resample,
-    sources_of,
 )
 
 OF_PLACE = ["shift", "rotate", "grid_elastic"]
 COLOURS = ["brightness", "contrast", "saturation"]
 ALL = ["flip", "colour", "elastic", *OF_PLACE, "grey"]
-
-
-def sources(shape, shift=(0.0, 0.0), angle=0.0, nodes=None):
-    nodes = torch.zeros(1, 2, 3, 3) if nodes is None else nodes
-    return sources_of(shape, torch.tensor([shift]), torch.tensor([angle]), nodes)
-
-
-def batch(count=3, height=16, width=16, channels=1):
-    """Images, labels and weights that all show the same random values."""
-    values = torch.randint(0, 200, (count, height, width), dtype=torch.uint8)
-    return values[..., None].expand(-1, -1, -1, channels).contiguous(), values, values.float()
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -4,9 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from safetensors.torch import load_file
 
-from experiments import equal, training_arguments
+from experiments import equal
 from spatial_reduction.masks.apply_mask import Removal, fill_removed, reduced_blocks
 from spatial_reduction.masks.saliency_file import open_scores
 from spatial_reduction.masks.score_pixels import Scoring, compute_saliency
@@ -20,7 +19,6 @@ from spatial_reduction.training import checkpoint
 from spatial_reduction.training.batches import Images, load_images
 from spatial_reduction.training.epoch import Trainer, segmentation_loss
 from spatial_reduction.training.image_store import InMemory
-from spatial_reduction.training.train import train_model
 
 CPU = torch.device("cpu")
 MODES = {
@@ -49,20 +47,6 @@ ENCODER = {
         "class_weights": "balanced",
     },
 }
-
-TRAINING = {"epochs": 4, "precision": "float32"}
-
-
-@pytest.fixture
-def train(dataset_path, half, tmp_path):
-    """Train on the half mask in tmp_path; return the weights."""
-
-    def run(name="model", training=None, **changes):
-        training = TRAINING | (training or {})
-        train_model(**training_arguments(dataset_path, tmp_path, name, training, **({"mask": half[0]} | changes)))
-        return load_file(tmp_path / f"{name}.safetensors")
-
-    return run
 
 
 def test_windows_are_cut_around_pixels_that_train(dataset, half):
@@ -94,11 +78,11 @@ def test_saliency_is_that_of_the_images_as_the_network_saw_them(dataset, dataset
         assert np.array_equal(np.concatenate([true for _, _, true in blocks]), labels)  # for the oracle
 
 
-def test_a_network_that_is_shown_masks_is_not_steered_by_intact_validation_images(train):
+def test_a_network_that_is_shown_masks_is_not_steered_by_intact_validation_images(train_on_half):
     steered = {"schedule": {"kind": "plateau", "monitor": "training", "factor": 0.5, "patience": 0}}
-    by_training = train("training", steered, removal={"fill": "mask"})
-    assert equal(train("best", {"keep": "best"}, removal={"fill": "mask"}), by_training)
-    assert equal(train("validation", removal={"fill": "mask"}), by_training)
+    by_training = train_on_half("training", steered, removal={"fill": "mask"})
+    assert equal(train_on_half("best", {"keep": "best"}, removal={"fill": "mask"}), by_training)
+    assert equal(train_on_half("validation", removal={"fill": "mask"}), by_training)
 
 
 def numbered(count, share):
@@ -139,22 +123,24 @@ def test_intact_images_keep_the_labels_that_reduced_ones_lose(dataset, half):
     assert (labels[5:] == 255).any(dim=(1, 2)).all()
 
 
-def test_all_intact_is_a_training_on_intact_images(train, dataset_path, tmp_path):
+def test_all_intact_is_a_training_on_intact_images(train_on_half, dataset_path, tmp_path):
     write_intact_mask(dataset_path, tmp_path / "intact_mask.h5")
-    assert equal(train("all", removal={"intact_share": 100}), train("intact", mask=tmp_path / "intact_mask.h5"))
+    assert equal(
+        train_on_half("all", removal={"intact_share": 100}), train_on_half("intact", mask=tmp_path / "intact_mask.h5")
+    )
 
 
 @pytest.mark.parametrize(("network", "mode"), EVERY_MODE)
 def test_every_mode_trains_differently_and_changes_nothing_on_an_intact_mask(
-    network, mode, train, dataset_path, tmp_path
+    network, mode, train_on_half, dataset_path, tmp_path
 ):
     write_intact_mask(dataset_path, tmp_path / "intact_mask.h5")
     monitored = {"epochs": 2, "schedule": {"kind": "plateau", "monitor": "training", "factor": 0.5, "patience": 0}}
     plain = {**network, "training": {**monitored, **network.get("training", {})}}
-    assert not equal(train("plain", **plain), train("mode", **plain, **MODES[mode]))
+    assert not equal(train_on_half("plain", **plain), train_on_half("mode", **plain, **MODES[mode]))
     assert pd.read_csv(tmp_path / "mode.csv")["cumulative_steps"].tolist() == [3, 6]  # 10 images in batches of 4
     intact = {**plain, "mask": tmp_path / "intact_mask.h5"}
-    assert equal(train("plain_intact", **intact), train("mode_intact", **intact, **MODES[mode]))
+    assert equal(train_on_half("plain_intact", **intact), train_on_half("mode_intact", **intact, **MODES[mode]))
 
 
 def validation_counts(path):
@@ -181,40 +167,40 @@ def interrupt(monkeypatch, run):
     ("network", "mode"),
     [*EVERY_MODE, *(pytest.param(ENCODER, mode, id=f"encoder-{mode}") for mode in ("mixed", "crop"))],
 )
-def test_every_mode_resumes_with_the_same_bits(network, mode, train, tmp_path, monkeypatch, capfd):
+def test_every_mode_resumes_with_the_same_bits(network, mode, train_on_half, tmp_path, monkeypatch, capfd):
     monkeypatch.setattr(checkpoint, "SHARE_OF_TIME", np.inf)  # one after every epoch
     settings = {**network, **MODES[mode]}
-    undisturbed = train("undisturbed", **settings)
-    interrupt(monkeypatch, lambda: train("stopped", **settings))
-    assert equal(train("stopped", **settings), undisturbed)
+    undisturbed = train_on_half("undisturbed", **settings)
+    interrupt(monkeypatch, lambda: train_on_half("stopped", **settings))
+    assert equal(train_on_half("stopped", **settings), undisturbed)
     assert "resuming after epoch 2" in capfd.readouterr().err
     assert validation_counts(tmp_path / "stopped.h5") == validation_counts(tmp_path / "undisturbed.h5")
     (tmp_path / "stopped.h5").unlink()  # as Snakemake does to a job that failed after its training had ended
-    train("stopped", **settings)
+    train_on_half("stopped", **settings)
     assert validation_counts(tmp_path / "stopped.h5") == validation_counts(tmp_path / "undisturbed.h5")
 
 
 @pytest.mark.parametrize(
     "changes", [{}, {"removal": {"fill": "noise"}}, {"removal": {"fill": "blur"}}, *MODES.values()], ids=str
 )
-def test_images_that_do_not_fit_into_memory_are_read_again_and_train_to_the_same_bits(changes, train, capfd):
-    in_memory = train("in_memory", **changes)
+def test_images_that_do_not_fit_into_memory_are_read_again_and_train_to_the_same_bits(changes, train_on_half, capfd):
+    in_memory = train_on_half("in_memory", **changes)
     assert "read" not in capfd.readouterr().err
-    assert equal(train("in_files", memory_mb=0.01, **changes), in_memory)  # the images take 15 kB or more
+    assert equal(train_on_half("in_files", memory_mb=0.01, **changes), in_memory)  # the images take 15 kB or more
     assert "exceed half of the job's 0.01 MB: every epoch reads their files" in capfd.readouterr().err
 
 
-def test_weights_of_pixels_stay_beside_images_that_are_read_again(train):
+def test_weights_of_pixels_stay_beside_images_that_are_read_again(train_on_half):
     balanced = {"class_weights": "balanced"}
-    weighted = train("in_memory", balanced)
-    assert equal(train("in_files", balanced, memory_mb=0.01), weighted)
-    assert not equal(train("plain"), weighted)
+    weighted = train_on_half("in_memory", balanced)
+    assert equal(train_on_half("in_files", balanced, memory_mb=0.01), weighted)
+    assert not equal(train_on_half("plain"), weighted)
 
 
-def test_a_checkpoint_of_another_mode_is_not_used(train, monkeypatch, capfd):
-    expected = train("expected", removal={"removes": "loss"})
-    interrupt(monkeypatch, lambda: train("stopped"))
-    assert equal(train("stopped", removal={"removes": "loss"}), expected)
+def test_a_checkpoint_of_another_mode_is_not_used(train_on_half, monkeypatch, capfd):
+    expected = train_on_half("expected", removal={"removes": "loss"})
+    interrupt(monkeypatch, lambda: train_on_half("stopped"))
+    assert equal(train_on_half("stopped", removal={"removes": "loss"}), expected)
     assert "checkpoint of another training" in capfd.readouterr().err
 
 
@@ -261,7 +247,7 @@ def repeatable():
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("where", ["on the device", "on the host", "in files", "cropped"])
 def test_recorded_steps_are_the_launched_ones_bit_by_bit_wherever_the_images_lie(
-    where, precision, device, train, monkeypatch, repeatable
+    where, precision, device, train_on_half, monkeypatch, repeatable
 ):
     """With a smaller last batch, and after a resume; on the CPU, where none is recorded, the key changes nothing."""
     changes = {"in files": {"memory_mb": 0.01}, "cropped": {"removal": {"crop": True}}}.get(where, {})
@@ -269,7 +255,7 @@ def test_recorded_steps_are_the_launched_ones_bit_by_bit_wherever_the_images_lie
         monkeypatch.setattr(torch.cuda, "mem_get_info", lambda *_: (0, 0))
     settings = {"device": device, "deterministic": True, "epochs": 6, "precision": precision}
     recorded = settings | {"cuda_graphs": True}
-    launched = train("launched", settings | {"cuda_graphs": False}, **changes)
-    assert equal(train("recorded", recorded, **changes), launched)
-    interrupt(monkeypatch, lambda: train("resumed", recorded, **changes))
-    assert equal(train("resumed", recorded, **changes), launched)
+    launched = train_on_half("launched", settings | {"cuda_graphs": False}, **changes)
+    assert equal(train_on_half("recorded", recorded, **changes), launched)
+    interrupt(monkeypatch, lambda: train_on_half("resumed", recorded, **changes))
+    assert equal(train_on_half("resumed", recorded, **changes), launched)

@@ -5,23 +5,12 @@ import pytest
 import torch
 from scipy import ndimage
 
+from moved_pixels import batch, sources
 from spatial_reduction.training.elastic_deformation import (
     draw_sources,
     interpolate_displacements,
     resample,
-    sources_of,
 )
-
-
-def sources(shape, shift=(0.0, 0.0), angle=0.0, nodes=None):
-    nodes = torch.zeros(1, 2, 3, 3) if nodes is None else nodes
-    return sources_of(shape, torch.tensor([shift]), torch.tensor([angle]), nodes)
-
-
-def batch(count=3, height=16, width=16, channels=1):
-    """Images, labels and weights that all show the same random values."""
-    values = torch.randint(0, 200, (count, height, width), dtype=torch.uint8)
-    return values[..., None].expand(-1, -1, -1, channels).contiguous(), values, values.float()
 
 
 @pytest.mark.parametrize("shape", [(16, 16), (5, 12), (33, 8)])

@@ -2,30 +2,14 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
 
-from experiments import training_arguments
 from spatial_reduction.data.dataset_file import Dataset
 from spatial_reduction.masks.apply_mask import Removal, fill_removed
 from spatial_reduction.runtime.errors import InputError
 from spatial_reduction.training.batches import load_images
 from spatial_reduction.training.image_store import AHEAD, read_ahead
-from spatial_reduction.training.train import train_model
 
 CPU = torch.device("cpu")
-TRAINING = {"epochs": 4, "precision": "float32"}
-
-
-@pytest.fixture
-def train(dataset_path, half, tmp_path):
-    """Train on the half mask in tmp_path; return the weights."""
-
-    def run(name="model", training=None, **changes):
-        training = TRAINING | (training or {})
-        train_model(**training_arguments(dataset_path, tmp_path, name, training, **({"mask": half[0]} | changes)))
-        return load_file(tmp_path / f"{name}.safetensors")
-
-    return run
 
 
 @pytest.mark.parametrize("removes", ["input", "loss", "input_and_loss"])
