@@ -20,10 +20,10 @@ def test_looks_ask_for_as_many_seeds_as_the_last_one(checked):
 
 
 def test_what_a_report_is_about_names_neither_a_cluster_nor_where_pictures_lie(checked):
-    folder = {"source": "folder", "root": "raw", "split": {"method": "random"}}
+    folder = {"source": "folder", "root": "raw", "image_size": 24, "split": {"method": "random"}}
     about = checked({"dataset": folder})["EXPERIMENT"]
     assert "root" not in about["dataset"]
-    assert about["dataset"]["image_size"] == 40
+    assert about["dataset"]["image_size"] == 24
     assert not {"prediction", "cluster", "keep_code"} & set(about)
 
 

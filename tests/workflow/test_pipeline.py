@@ -304,7 +304,7 @@ def test_broken_intermediate_files_are_named_and_leave_no_output(snakemake, tmp_
     whole = model.read_bytes()
 
     model.write_bytes(whole[: len(whole) // 2])
-    assert "model.safetensors: not a file of tensors of this workflow" in failed_line(
+    assert "model.safetensors: not a model of this workflow (not a file of tensors" in failed_line(
         snakemake(target, overrides=TWO_SEEDS)
     )
     save_model(model, build_model(1, 3, {"name": "unet", "widths": [2, 4]}, seed=1))

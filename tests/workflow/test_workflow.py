@@ -17,6 +17,7 @@ from spatial_reduction.networks.model_file import load_model
 CHECKOUT = ["config", "envs", "profiles", "scripts", "workflow"]
 
 DATA = {"draw_synthetic_pets": 1, "plot_labels": 1, "prepare_dataset": 1, "write_intact_mask": 1}
+CONTRASTS = ["compare_arms", "plot_contrasts", "plot_ladder", "plot_robustness", "write_sheet"]  # and what shows them
 TABLES = {"collect_tables": 1, "compare_arms": 1, "measure_convergence": 1, "write_sheet": 1}
 MEASURED_ONCE = {"measure_references": 1}  # of the data alone
 PLOTS = ["plot_thresholds", "plot_iterations", "plot_learning_curves", "plot_kept_pixels", "plot_cost"]
@@ -152,7 +153,7 @@ def test_another_arm_leaves_the_others_alone(finished):
 @pytest.mark.pipeline
 def test_another_margin_compares_again_and_measures_nothing(finished):
     counts = job_counts(plan(finished, {"evaluation": {"margins": {"default": 1}}}))
-    assert counts == dict.fromkeys(["compare_arms", "plot_contrasts", "plot_ladder", "write_sheet", *END], 1)
+    assert counts == dict.fromkeys([*CONTRASTS, *END], 1)
 
 
 @pytest.mark.pipeline
@@ -229,7 +230,7 @@ def test_results_are_kept_over_a_change_of_code_that_the_user_knows_to_be_harmle
     edit(moved / "scripts/spatial_reduction/training/epoch.py")
     assert job_counts(plan(moved)) == {**ALL_CHAINS, **EXAMPLES, **TABLES, **REPORT}
     other = {"keep_code": True, "evaluation": {"margins": {"default": 1}}}
-    assert set(job_counts(plan(moved, other))) == {"compare_arms", "plot_contrasts", "plot_ladder", "write_sheet", *END}
+    assert set(job_counts(plan(moved, other))) == {*CONTRASTS, *END}
 
 
 @pytest.mark.pipeline
