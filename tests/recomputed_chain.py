@@ -32,7 +32,7 @@ EXPERIMENT = {
         "ignored_labels": [9],
         "split": {"method": "random", "validation_share": 25, "test_share": 40},
     },
-    "model": {"widths": [4, 8]},
+    "model": {"widths": [4, 8], "initialisation": "default"},
     "training": {"epochs": EPOCHS, "batch_size": 4, "learning_rate": 0.01, "schedule": {"monitor": "validation"}},
     "reduction": {"thresholds": [70], "iterations": 3, "classes_of_interest": ["disc", "rim"]},
     "arms": {
