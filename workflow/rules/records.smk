@@ -169,10 +169,15 @@ if workflow.is_main_process:
     RECORDS.bring_back()
 
 
+def looks_at_another_run():
+    """Return whether all targets look at a run that may be going on: nothing of that run is written then."""
+    targets = [str(target) for target in workflow.dag_settings.targets]
+    return bool(targets) and all(target.endswith(BESIDE) for target in targets)
+
+
 def refuse_second_run():
     """Stop if another run, from this folder or another, writes the same results; what looks at a run goes beside it."""
-    targets = [str(target) for target in workflow.dag_settings.targets]
-    if targets and all(target.endswith(BESIDE) for target in targets):
+    if looks_at_another_run():
         return
     other = library_module("runtime.sole_writer").hold_results(RESULTS)
     refuse_unless(
@@ -187,7 +192,8 @@ def begin_run():
     refuse_leftover_jobs()
     stand_before_slurm()
     share_gpus()
-    KEPT_CODE.note_run()
+    if not looks_at_another_run():
+        KEPT_CODE.note_run()
     RECORDS.keep()
 
 
