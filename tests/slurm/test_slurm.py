@@ -118,7 +118,8 @@ def test_a_run_through_every_fault_of_a_cluster_ends_with_the_same_numbers(clust
     for table in TABLES:
         assert (tmp_path / table).read_bytes() == (undisturbed / table).read_bytes()
     jobs = {job["JobId"]: job for job in cluster.jobs("rule_")}
-    assert (jobs[requeued]["JobState"], jobs[requeued]["Restarts"]) == ("COMPLETED", "1")
+    ended = "CANCELLED" if requeued in live else "COMPLETED"  # on a busy machine it may still have run at the kill
+    assert (jobs[requeued]["JobState"], jobs[requeued]["Restarts"]) == (ended, "1")
     assert jobs[cancelled]["JobState"] == "CANCELLED"
     assert re.search(rf"log: \S+/logs/slurm/group_saliency-top_50-seed_{one}_\w+/{cancelled}\.log", errors)
     assert int(jobs[crashed["JobId"]]["Restarts"]) >= 1

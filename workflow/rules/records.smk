@@ -135,8 +135,12 @@ class Records:
         what = f"nothing tells what made {names}; delete them, and they are made again"
         refuse_unless(not unknown, "pathvars.results", what)
 
-    def keep(self):
-        """Write the records of all files that were made since, whole; where that cannot be, the next start does."""
+    def keep(self, planned=()):
+        """Write the records of all files that were made since, whole; where that cannot be, the next start does.
+
+        Args:
+            planned: outputs of the jobs of a run that begins; if it is killed, those without a record are made again.
+        """
         new = 0
         for path, record in recorded_paths(METADATA).items():
             name = by_variable(path)
@@ -151,7 +155,7 @@ class Records:
                 about = os.stat(file)
                 version = {"size": about.st_size, "changed": about.st_mtime_ns, "sample": sample(file)}
                 self.stored[name], new = {**version, "record": told}, new + 1
-        marked = set(map(by_variable, recorded_paths(INCOMPLETE))) - {None}
+        marked = set(map(by_variable, [*recorded_paths(INCOMPLETE), *planned])) - {None}
         unfinished = {name for name in marked if self.stored.get(name, "") is not None}
         self.stored |= dict.fromkeys(unfinished)
         if new or unfinished or self.is_changed:
@@ -194,7 +198,7 @@ def begin_run():
     share_gpus()
     if not looks_at_another_run():
         KEPT_CODE.note_run()
-    RECORDS.keep()
+    RECORDS.keep(str(path) for job in workflow.dag.needrun_jobs() for path in job.output)
 
 
 @cache
