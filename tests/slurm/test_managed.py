@@ -267,7 +267,7 @@ def test_the_profile_that_is_written_for_the_cluster_is_ready_and_typical_mistak
 @pytest.mark.slow
 def test_what_a_node_lacks_is_told_in_its_words(cluster, home):
     options = cluster.options(two_arms())
-    small = [*PROFILE, "--default-resources", "slurm_partition=gpu", "mem_mb=2000", "runtime=5", "--retries", "0"]
+    small = [*PROFILE, "--default-resources", "slurm_partition=gpu", "mem_mb=2000", "runtime=4", "--retries", "0"]
     share = ["--set-resources", "check_node:gpu=0", "check_node:gres=shard:1"]
     without = run_snakemake(home, "preflight", *small, *share, **options)
     assert without.returncode == 1
