@@ -11,7 +11,7 @@ from spatial_reduction.report.data_check import PASSES
 
 EXPERIMENTS = sorted({path.name for path in (ROOT / "config").glob("*.yaml")} - {"config.yaml"})
 OVERLAYS = ["laptop.yaml", "ablation.yaml", "full.yaml", "a_a.yaml", "sliding_window.yaml", "pretrained.yaml"]
-OVERLAYS += ["answer_pretrained.yaml"]
+OVERLAYS += ["answer_pretrained.yaml", "answer_saturated.yaml", "answer_small.yaml"]
 OVERLAYS = dict.fromkeys(OVERLAYS, "oxford_pet.yaml")
 DRAWN = {"planted.yaml"}
 LIKE_ISBI = ["nuclei.yaml", "cell_tracking.yaml"]  # checked below; planned, they would cost as much as isbi2012.yaml
