@@ -58,9 +58,13 @@ def test_a_window_is_at_least_a_quarter_of_the_side():
 
 
 def test_windows_have_few_sizes():
-    windows = Windows(torch.tensor([[0, 0, side, side] for side in range(1, 65)]), stride=2)
-    sizes = {tuple(windows.cut(*pictures(1, 64), chosen=torch.tensor([index]))[1].shape[1:]) for index in range(64)}
-    assert sizes == {(side, side) for side in range(16, 65, 4)}  # a sixteenth of 64 is 4
+    def sizes(side, stride, extents):
+        windows = Windows(torch.tensor([[0, 0, extent, extent] for extent in extents]), stride)
+        cut = [windows.cut(*pictures(1, side), chosen=torch.tensor([index]))[1] for index in range(len(extents))]
+        return {tuple(labels.shape[1:]) for labels in cut}
+
+    assert sizes(64, 2, range(1, 65)) == {(side, side) for side in range(16, 65, 4)}  # a sixteenth of 64 is 4
+    assert sizes(272, 1, [69, 100, 271]) == {(85, 85), (102, 102), (272, 272)}  # a sixteenth of 272 is 17
 
 
 @given(seed=st.integers(0, 1000), stride=st.sampled_from([1, 2, 4, 8]))

@@ -92,6 +92,13 @@ def test_a_border_may_move_as_far_as_the_reach():
     assert warping_differences(truth, found, reach=2) == 10
 
 
+def test_a_border_may_move_by_five_pixels_unless_another_reach_is_named():
+    truth, five, six = np.zeros((3, 16, 12), dtype=bool)
+    truth[2:5, 1:11], five[2:10, 1:11], six[2:11, 1:11] = True, True, True
+    assert warping_differences(truth, five) == 0
+    assert warping_differences(truth, six) == 10
+
+
 def test_a_hole_in_a_membrane_costs_its_pixels():
     found = two_objects()
     found[5:8, 10] = True

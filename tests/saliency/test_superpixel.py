@@ -20,6 +20,15 @@ def test_a_superpixel_that_looks_like_the_foreground_scores_as_it_does():
     assert scores[0, -1] == scores[-1, 0] == pytest.approx(0)
 
 
+def test_a_superpixel_that_looks_like_both_scores_by_the_difference_of_its_similarities():
+    # A similarity halves at 10 sqrt(2 ln 2) units of colour, so these are powers of 2. Only the first is foreground.
+    unit = 10 * math.sqrt(2 * math.log(2))
+    lab = np.array([[50, place * unit, 0] for place in (0, 1, 2, 2)])[QUARTERS]
+    scores = compare_colours(np.array([0.9, 0.1, 0.1, 0.1])[QUARTERS], lab, QUARTERS)
+    # 1 - (1/2 + 1/16 + 1/16) / 3 = 38/48, 1/2 - (1 + 1/2 + 1/2) / 3 = -8/48, 1/16 - (1/2 + 1 + 1) / 3 = -37/48
+    assert [scores[0, 0], scores[0, -1], scores[-1, -1]] == pytest.approx([1, 29 / 75, 0])
+
+
 def test_region_means_are_means():
     assert region_means(np.array([[1.0, 2.0], [3.0, 6.0]]), np.array([[0, 0], [0, 1]])).tolist() == [2, 6]
 

@@ -62,12 +62,31 @@ def test_a_restored_optimiser_goes_on_bit_for_bit(kind):
     assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), halved.parameters(), strict=True))
 
 
+LOSSES = {
+    "a loss falls and rises": (0.1, [1.0, 0.9, 0.9, 0.91, 0.89999, 0.95, 0.5, 0.6, 0.6, 0.6, 0.6, 0.4]),
+    "a fall of more than 0.01 % counts": (0.1, [1.0, 0.99989, 0.99978, 0.99967, 0.99956]),
+    "a fall of less than 0.01 % does not": (0.1, [1.0, 0.99991, 0.99991, 0.99991, 0.99991]),
+    "a rate changes by more than 1e-8 or stays": (5e-8, [1.0] * 12),
+}
+
+
 @pytest.mark.parametrize("patience", [0, 2])
-def test_the_plateau_lowers_the_rate_when_pytorch_does(patience):
-    reference = torch.optim.SGD(network().parameters(), lr=0.1)
+@pytest.mark.parametrize("case", LOSSES)
+def test_the_plateau_lowers_the_rate_when_pytorch_does(case, patience):
+    rate, losses = LOSSES[case]
+    reference = torch.optim.SGD(network().parameters(), lr=rate)
     theirs = torch.optim.lr_scheduler.ReduceLROnPlateau(reference, factor=0.5, patience=patience)
-    ours, rate = Plateau(factor=0.5, patience=patience), 0.1
-    for loss in [1.0, 0.9, 0.9, 0.91, 0.89999, 0.95, 0.5, 0.6, 0.6, 0.6, 0.6, 0.4]:
+    ours = Plateau(factor=0.5, patience=patience)
+    for loss in losses:
         rate = ours.next_rate(loss, rate)
         theirs.step(loss)
         assert rate == reference.param_groups[0]["lr"]
+
+
+def test_the_plateau_by_hand():
+    plateau = Plateau(factor=0.5, patience=1)
+    rates = [plateau.next_rate(loss, 0.1) for loss in (1.0, 0.99991, 0.99989, 0.9999, 0.9999)]
+    assert rates == [0.1, 0.1, 0.1, 0.1, 0.05]
+    assert plateau.best == 0.99989
+    assert Plateau(0.5, 0, best=0.0).next_rate(1.0, 1.9e-8) == 1.9e-8
+    assert Plateau(0.5, 0, best=0.0).next_rate(1.0, 2.1e-8) == pytest.approx(1.05e-8)
