@@ -7,8 +7,8 @@ import torch
 
 from experiments import PROTOCOLS, edited_hdf5
 from spatial_reduction.metrics.boundary_iou import boundary_counts, measure_boundaries
-from spatial_reduction.metrics.objects import OBJECT_MEASURES, measure_objects, object_counts
-from spatial_reduction.metrics.overlap import confusion_matrices, measure_all
+from spatial_reduction.metrics.objects import OBJECT_MEASURES, object_counts
+from spatial_reduction.metrics.overlap import ClassSets, confusion_matrices, measure_all
 from spatial_reduction.networks.inference import to_input
 from spatial_reduction.networks.model_file import build_model, load_model, save_model
 from spatial_reduction.runtime.errors import InputError
@@ -37,7 +37,9 @@ def test_values_are_those_of_the_models_predictions(evaluate, dataset, tmp_path)
     confusion = confusion_matrices(labels, predictions.numpy(), 3)
     groups = {"pet_and_background": ["pet", "background"]}
     expected = measure_all(confusion, dataset.classes, groups, ["pet", "border"])
-    expected += measure_boundaries(boundary_counts(labels, predictions.numpy(), 3), dataset.classes, groups, [0, 1, 2])
+    bands = boundary_counts(labels, predictions.numpy(), 3).sum(axis=0)
+    about = ClassSets.of(dataset.classes, groups, [], [0, 1, 2])
+    expected += [(*key, float(value)) for key, value in measure_boundaries(bands, about).items()]
     found = table[(table["iteration"] == 2) & (table["split"] == "test")][: len(expected)]
     assert list(zip(found["measure"], found["class"], strict=True)) == [row[:2] for row in expected]
     assert found["value"].tolist() == pytest.approx([row[2] for row in expected], nan_ok=True)
@@ -133,8 +135,11 @@ def test_objects_are_of_the_last_model_on_intact_test_images(evaluate, dataset, 
         assert np.array_equal(stored[0], expected)
     rows = table[table["measure"].isin(OBJECT_MEASURES)]
     assert set(zip(rows["iteration"], rows["split"], rows["protocol"], strict=True)) == {(2, "test", "intact")}
-    assert list(zip(rows["measure"], rows["class"], strict=True)) == [row[:2] for row in measure_objects(expected)]
-    assert rows["value"].tolist() == pytest.approx([row[2] for row in measure_objects(expected)], nan_ok=True)
+    assert rows["measure"].tolist() == list(OBJECT_MEASURES)
+    assert set(rows["class"]) == {"all"}
+    sums, numbers = expected.sum(axis=0).T
+    values = [total / number if number else np.nan for total, number in zip(sums, numbers, strict=True)]
+    assert rows["value"].tolist() == pytest.approx(values, nan_ok=True)
 
 
 def test_measuring_objects_changes_no_other_row(evaluate, tmp_path):

@@ -12,6 +12,7 @@ from spatial_reduction.metrics.boundary_iou import (
     boundary_iou,
     measure_boundaries,
 )
+from spatial_reduction.metrics.overlap import ClassSets
 
 PICTURES = arrays.arrays(np.uint8, (2, 9, 7), elements=st.integers(0, 2))
 
@@ -71,11 +72,11 @@ def test_ignored_pixels_are_in_no_band():
 
 def test_rows_are_pooled_and_leave_absent_classes_out():
     counts = np.array([[[1, 2], [0, 0], [0, 3]], [[2, 2], [0, 0], [3, 3]]])
-    groups = {"ab": ["a", "b"]}
-    rows = {row[:2]: row[2] for row in measure_boundaries(counts, ["a", "b", "c"], groups, [0, 1, 2])}
+    groups, pooled = {"ab": ["a", "b"]}, counts.sum(axis=0)
+    rows = measure_boundaries(pooled, ClassSets.of(["a", "b", "c"], groups, [], [0, 1, 2]))
     assert rows["boundary_iou", "a"] == pytest.approx(3 / 4)
     assert np.isnan(rows["boundary_iou", "b"])
     assert rows["mean_boundary_iou", "all"] == pytest.approx((3 / 4 + 1 / 2) / 2)
     assert rows["mean_boundary_iou", "ab"] == pytest.approx(3 / 4)
-    rows = {row[:2]: row[2] for row in measure_boundaries(counts, ["a", "b", "c"], groups, [0])}
+    rows = measure_boundaries(pooled, ClassSets.of(["a", "b", "c"], groups, [], [0]))
     assert rows["mean_boundary_iou", "all"] == pytest.approx(3 / 4)  # the labels hold no c

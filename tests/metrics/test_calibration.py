@@ -8,7 +8,6 @@ from spatial_reduction.metrics.calibration import (
     calibration_error,
     likelihood_counts,
     mean_likelihood,
-    measure_calibration,
     reliability_counts,
 )
 
@@ -53,11 +52,9 @@ def test_a_case_counted_by_hand():
     assert counts[13] == pytest.approx([2, 1.8, 1])
     assert counts[11] == pytest.approx([1, 0.8, 0])
     assert counts.sum(axis=0) == pytest.approx([3, 2.6, 1])
-    rows = measure_calibration(counts[None], likelihood_counts(labels, logarithms))
-    assert rows == [
-        ("ece", "all", pytest.approx((0.8 + 0.8) / 3)),
-        ("nll", "all", pytest.approx(-(np.log(0.9) + np.log(0.1) + np.log(0.2)) / 3)),
-    ]
+    assert calibration_error(counts) == pytest.approx((0.8 + 0.8) / 3)
+    likelihood = likelihood_counts(labels, logarithms)[0]
+    assert mean_likelihood(likelihood) == pytest.approx(-(np.log(0.9) + np.log(0.1) + np.log(0.2)) / 3)
 
 
 def test_a_bin_holds_its_upper_end_and_certainty_is_in_the_last():
@@ -76,5 +73,5 @@ def test_sums_of_images_are_sums_of_all_pixels(pixels):
 
 def test_without_a_labelled_pixel_nothing_is_defined():
     labels = np.full((1, 1, 1), 255, dtype=np.uint8)
-    rows = measure_calibration(reliability_counts(labels, certain([0.5])), likelihood_counts(labels, certain([0.5])))
-    assert np.isnan([row[2] for row in rows]).all()
+    assert np.isnan(calibration_error(reliability_counts(labels, certain([0.5]))[0]))
+    assert np.isnan(mean_likelihood(likelihood_counts(labels, certain([0.5]))[0]))

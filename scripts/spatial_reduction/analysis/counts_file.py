@@ -7,25 +7,19 @@ from typing import Any
 
 import numpy as np
 
-from spatial_reduction.analysis.measures import Score
+from spatial_reduction.analysis.measures import MEASURES, Score, measured_group
 from spatial_reduction.evaluation.corruptions import CORRUPTED
-from spatial_reduction.metrics.boundary_iou import boundary_iou
-from spatial_reduction.metrics.calibration import BINS, calibration_error, mean_likelihood
-from spatial_reduction.metrics.overlap import (
-    iou,
-    labelled_classes,
-    mean_over_classes,
-    measure,
-    merge_foreground,
-    ratio,
-    summary_measures,
-)
+from spatial_reduction.metrics.calibration import BINS
+from spatial_reduction.metrics.overlap import ClassSets, labelled_classes, measure
+from spatial_reduction.metrics.pooled import OBJECTS, measure_pooled
 from spatial_reduction.runtime.errors import InputError
 from spatial_reduction.runtime.files import open_hdf5, well_formed
 
 BACKGROUNDS = ("background_swapped", "background_blurred")
 BLOCK = 500  # resamples at once
-OBJECTS = "intact/objects/"  # then the measure
+# What every measure of is compared, in the order of the tables; the objects stand after it.
+MEASURED = ("intact/confusion", "self_masked/confusion", "label_masked/confusion")
+MEASURED += ("intact/boundary", "intact/reliability", "intact/nll")
 
 
 def read_counts(path: str | Path) -> tuple[dict[str, np.ndarray], list[str]]:
@@ -45,7 +39,7 @@ def read_counts(path: str | Path) -> tuple[dict[str, np.ndarray], list[str]]:
         }
         if "intact/test/objects" in file:
             dataset = file["intact/test/objects"]
-            found |= {OBJECTS + str(name): dataset[-1, :, i] for i, name in enumerate(dataset.attrs["measures"])}
+            found |= {f"intact/{OBJECTS}{name}": dataset[-1, :, i] for i, name in enumerate(dataset.attrs["measures"])}
         classes = [str(name) for name in file.attrs["classes"]]
         _require_counts(path, found, len(classes))
         return found, classes
@@ -125,31 +119,27 @@ def measure_counts(
         groups: {name: class names} to average over; `all` is added.
         front: names of the foreground classes.
     """
-    foreground = [list(classes).index(name) for name in front]
     everything = labelled_classes(pooled["intact/confusion"])
+    sets = ClassSets.of(classes, groups, front, everything)
     values: dict[tuple[str, str, str], np.ndarray] = {}
-    for protocol in ("intact", "self_masked", "label_masked"):
-        if f"{protocol}/confusion" in pooled:
-            for name, group, members in summary_measures(classes, groups, everything):
-                values[protocol, name, group] = measure(pooled[f"{protocol}/confusion"], name, members, foreground)
-    if "intact/boundary" in pooled:
-        values["intact", "mean_boundary_iou", "all"] = mean_over_classes(
-            boundary_iou(pooled["intact/boundary"]), everything
-        )
-    if "intact/reliability" in pooled:
-        values["intact", "ece", "all"] = calibration_error(pooled["intact/reliability"])
-    if "intact/nll" in pooled:
-        values["intact", "nll", "all"] = mean_likelihood(pooled["intact/nll"])
-    for place in [place for place in pooled if place.startswith(OBJECTS)]:
-        values["intact", place.removeprefix(OBJECTS), "all"] = ratio(pooled[place][..., 0], pooled[place][..., 1])
+    objects = [place for place in pooled if place.startswith(f"intact/{OBJECTS}")]
+    for place in [place for place in MEASURED if place in pooled] + objects:
+        protocol, _, quantity = place.partition("/")
+        measured = measure_pooled(quantity, pooled[place], sets)
+        values |= {(protocol, *key): value for key, value in measured.items() if _is_compared(*key)}
     corrupted = [pooled[f"{name}/confusion"] for name in CORRUPTED if f"{name}/confusion" in pooled]
     if corrupted:
-        scores = np.mean([mean_over_classes(iou(each), everything) for each in corrupted], axis=0)
+        scores = np.mean([measure(each, "mean_iou", everything, sets.foreground) for each in corrupted], axis=0)
         values["corrupted", "mean_iou", "all"] = scores
         values["corrupted", "corruption_drop", "all"] = values["intact", "mean_iou", "all"] - scores
     for protocol in BACKGROUNDS:
         if f"{protocol}/confusion" in pooled:
-            scores = iou(merge_foreground(pooled[f"{protocol}/confusion"], foreground))[..., 1]
+            scores = measure(pooled[f"{protocol}/confusion"], "binary_iou", everything, sets.foreground)
             values[protocol, "binary_iou", "foreground"] = scores
             values[protocol, f"{protocol}_drop", "foreground"] = values["intact", "binary_iou", "foreground"] - scores
     return {Score(*place): value for place, value in values.items()}
+
+
+def _is_compared(name: str, group: str) -> bool:
+    """Tell a measure that arms are compared in from those of `metrics.csv` alone, of single classes and so on."""
+    return name in MEASURES and measured_group(name, group) == group

@@ -17,10 +17,11 @@ from spatial_reduction.data.dataset_file import Dataset
 from spatial_reduction.evaluation.chain import Chain
 from spatial_reduction.evaluation.protocols import Block, View, build_views
 from spatial_reduction.masks.reduction_step import ReductionStep
-from spatial_reduction.metrics.boundary_iou import boundary_counts, measure_boundaries
-from spatial_reduction.metrics.calibration import likelihood_counts, measure_calibration, reliability_counts
-from spatial_reduction.metrics.objects import OBJECT_MEASURES, measure_objects, object_counts
-from spatial_reduction.metrics.overlap import confusion_matrices, labelled_classes, measure_all
+from spatial_reduction.metrics.boundary_iou import boundary_counts
+from spatial_reduction.metrics.calibration import likelihood_counts, reliability_counts
+from spatial_reduction.metrics.objects import OBJECT_MEASURES, object_counts
+from spatial_reduction.metrics.overlap import ClassSets, confusion_matrices, labelled_classes, measure_all
+from spatial_reduction.metrics.pooled import OBJECTS, measure_pooled
 from spatial_reduction.networks.inference import compute_logits, most_probable
 from spatial_reduction.networks.model_file import load_model, read_origin, require_architecture
 from spatial_reduction.networks.test_time_augmentation import Predict, average_symmetries
@@ -177,12 +178,21 @@ def _measure(
     counted: Counts, classes: Sequence[str], groups: Mapping[str, Sequence[str]], foreground: Sequence[str]
 ) -> list[tuple[str, str, float]]:
     rows = measure_all(counted["confusion"], classes, groups, foreground)
-    if "boundary" in counted:
-        rows += measure_boundaries(counted["boundary"], classes, groups, labelled_classes(counted["confusion"]))
-        rows += measure_calibration(counted["reliability"], counted["nll"])
-    if "objects" in counted:
-        rows += measure_objects(counted["objects"])
+    about = ClassSets.of(classes, groups, foreground, labelled_classes(counted["confusion"]))
+    for quantity, values in _by_measure(counted).items():
+        if quantity != "confusion":
+            measured = measure_pooled(quantity, values.sum(axis=0), about)
+            rows += [(name, group, float(value)) for (name, group), value in measured.items()]
     return rows
+
+
+def _by_measure(counted: Counts) -> Counts:
+    """Return counts with those of objects (N, M, 2) set apart, (N, 2) of each measure."""
+    objects = counted.get("objects")
+    if objects is None:
+        return counted
+    apart = {OBJECTS + name: objects[:, index] for index, name in enumerate(OBJECT_MEASURES)}
+    return {name: values for name, values in counted.items() if name != "objects"} | apart
 
 
 def _store(file: h5py.File, place: str, counted: Counts, iteration: int, iterations: int) -> None:

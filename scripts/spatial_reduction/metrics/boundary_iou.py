@@ -1,13 +1,13 @@
 """Boundary IoU (Cheng et al., CVPR 2021, arXiv 2103.16562): overlap of the bands along the outlines. No torch."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from scipy import ndimage
 
 from spatial_reduction.data.labels import IGNORED
-from spatial_reduction.metrics.overlap import mean_over_classes, ratio
+from spatial_reduction.metrics.overlap import ClassSets, mean_over_classes, ratio
 
 BAND = 0.02  # width of a band as a share of the image diagonal, as in the paper
 
@@ -56,21 +56,12 @@ def boundary_iou(counts: np.ndarray) -> np.ndarray:
     return ratio(counts[..., 0], counts[..., 1])
 
 
-def measure_boundaries(
-    counts: np.ndarray, classes: Sequence[str], groups: Mapping[str, Sequence[str]], labelled: Sequence[int]
-) -> list[tuple[str, str, float]]:
-    """Return rows (measure, class, value in [0, 1]), pooled over the images.
+def measure_boundaries(counts: np.ndarray, classes: ClassSets) -> dict[tuple[str, str], np.ndarray]:
+    """Return {(measure, class or group): values in [0, 1]} of counts that are summed over images, (..., C, 2) -> (...).
 
-    `boundary_iou` of each class, `mean_boundary_iou` over all classes and over each of `groups`.
-
-    Args:
-        counts: int64 (N, C, 2), see `boundary_counts`.
-        labelled: see `overlap.labelled_classes`; means are over these.
+    `boundary_iou` of each class, `mean_boundary_iou` over each group.
     """
-    values = boundary_iou(counts.sum(axis=0))
-    rows = [("boundary_iou", name, float(value)) for name, value in zip(classes, values, strict=True)]
-    for group, names in {"all": classes, **groups}.items():
-        members = [index for index in map(list(classes).index, names) if index in labelled]
-        mean = mean_over_classes(values, members)
-        rows.append(("mean_boundary_iou", group, float(mean)))
-    return rows
+    values = boundary_iou(counts)
+    measured = {("boundary_iou", name): values[..., index] for index, name in enumerate(classes.names)}
+    means = {group: mean_over_classes(values, members) for group, members in classes.groups.items()}
+    return measured | {("mean_boundary_iou", group): mean for group, mean in means.items()}

@@ -55,11 +55,3 @@ def calibration_error(reliability: np.ndarray) -> np.ndarray:
 def mean_likelihood(likelihood: np.ndarray) -> np.ndarray:
     """Mean negative log-likelihood of a labelled pixel in nats; (..., 2) -> (...), NaN where there is none."""
     return ratio(likelihood[..., 0], likelihood[..., 1])
-
-
-def measure_calibration(reliability: np.ndarray, likelihood: np.ndarray) -> list[tuple[str, str, float]]:
-    """Return rows (measure, class, value), pooled over the images: `ece` in [0, 1] and `nll` in nats."""
-    return [
-        ("ece", "all", float(calibration_error(reliability.sum(axis=0)))),
-        ("nll", "all", float(mean_likelihood(likelihood.sum(axis=0)))),
-    ]

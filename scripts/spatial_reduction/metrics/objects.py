@@ -157,16 +157,6 @@ def match_counts(true: np.ndarray, found: np.ndarray) -> np.ndarray:
     )
 
 
-def measure_objects(counts: np.ndarray) -> list[tuple[str, str, float]]:
-    """Return rows (measure, "all", value) of a set of images from their counts (N, M, 2), see `object_counts`.
-
-    Values are in [0, 1], those of information in bits; NaN where no image has what is measured.
-    """
-    sums = counts.sum(axis=0)
-    values = ratio(sums[:, 0], sums[:, 1])
-    return [(name, "all", float(value)) for name, value in zip(OBJECT_MEASURES, values, strict=True)]
-
-
 def _partition_counts(true: np.ndarray, found: np.ndarray) -> np.ndarray:
     """Return value and 1 of the Rand error, the variation of information and its parts; 0 and 0 if not defined."""
     split, merge = information(true, found)

@@ -1,6 +1,7 @@
 """Segmentation measures, each defined once, all from confusion matrices. No torch."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -85,17 +86,53 @@ def labelled_classes(confusion: np.ndarray) -> list[int]:
     return np.flatnonzero(confusion.sum(axis=-1).reshape(-1, confusion.shape[-1]).any(axis=0)).tolist()
 
 
-def summary_measures(
-    classes: Sequence[str], groups: Mapping[str, Sequence[str]], labelled: Sequence[int]
-) -> list[tuple[str, str, list[int]]]:
-    """List the summary measures as (measure, class group, label values averaged over: the `labelled` of the group)."""
-    members = {"all": list(classes), **groups}
-    indices = {
-        group: [index for index in map(list(classes).index, names) if index in labelled]
-        for group, names in members.items()
-    }
-    means = [(name, group, indices[group]) for name in ("mean_iou", "mean_dice") for group in members]
-    return [*means, ("binary_iou", "foreground", indices["all"]), ("pixel_accuracy", "all", indices["all"])]
+@dataclass(frozen=True)
+class ClassSets:
+    """Which classes are averaged over, as label values.
+
+    Attributes:
+        names: of all classes.
+        groups: {name: the classes of the group that the labels hold}; `all` is one of them.
+        foreground: classes that `binary_iou` merges.
+    """
+
+    names: Sequence[str]
+    groups: Mapping[str, Sequence[int]]
+    foreground: Sequence[int]
+
+    @classmethod
+    def of(
+        cls,
+        names: Sequence[str],
+        groups: Mapping[str, Sequence[str]],
+        foreground: Sequence[str],
+        labelled: Sequence[int],
+    ) -> "ClassSets":
+        """Find the label values of groups of class names; `labelled` are those that the labels hold."""
+        index = list(names).index
+        members = {
+            group: [value for value in map(index, its) if value in labelled]
+            for group, its in {"all": names, **groups}.items()
+        }
+        return cls(names, members, [index(name) for name in foreground])
+
+
+def measure_overlap(confusion: np.ndarray, classes: ClassSets) -> dict[tuple[str, str], np.ndarray]:
+    """Return {(measure, class or group): values in [0, 1]} of each confusion, (..., C, C) -> (...).
+
+    `iou` and `dice` of each class and their means over each group, `binary_iou` and `pixel_accuracy`.
+    """
+    values = {}
+    for name, per_class in (("iou", iou(confusion)), ("dice", dice(confusion))):
+        values |= {(name, each): per_class[..., index] for index, each in enumerate(classes.names)}
+    for name in ("mean_iou", "mean_dice"):
+        values |= {
+            (name, group): measure(confusion, name, members, classes.foreground)
+            for group, members in classes.groups.items()
+        }
+    for name, group in (("binary_iou", "foreground"), ("pixel_accuracy", "all")):
+        values[name, group] = measure(confusion, name, classes.groups["all"], classes.foreground)
+    return values
 
 
 def measure_all(
@@ -103,21 +140,17 @@ def measure_all(
 ) -> list[tuple[str, str, float]]:
     """Return rows (measure, class, value in [0, 1]) of a set of images.
 
-    `iou` and `dice` of each class and the summary measures are pooled over all pixels; those named `image_...`
-    are means over images of each image's value. `absent_images` counts the images that a class's `image_iou`
-    leaves out.
+    The measures of `measure_overlap`, pooled over all pixels; those named `image_...` are means over images of each
+    image's value. `absent_images` counts the images that a class's `image_iou` leaves out.
 
     Args:
         confusion: int64 (N, C, C), a matrix per image.
         groups: {name: class names} to average over; `all` is added.
     """
-    front, labelled = [list(classes).index(name) for name in foreground], labelled_classes(confusion)
-    rows: list[tuple[str, str, float]] = []
-    for prefix, matrices in (("", confusion.sum(axis=0, keepdims=True)), ("image_", confusion)):
-        for name, values in (("iou", iou(matrices)), ("dice", dice(matrices))):
-            rows += [(prefix + name, each, mean_over_images(values[:, index])) for index, each in enumerate(classes)]
-        for name, group, members in summary_measures(classes, groups, labelled):
-            rows.append((prefix + name, group, mean_over_images(measure(matrices, name, members, front))))
+    about = ClassSets.of(classes, groups, foreground, labelled_classes(confusion))
+    pooled, per_image = measure_overlap(confusion.sum(axis=0), about), measure_overlap(confusion, about)
+    rows = [(name, group, float(value)) for (name, group), value in pooled.items()]
+    rows += [(f"image_{name}", group, mean_over_images(values)) for (name, group), values in per_image.items()]
     absent = np.isnan(iou(confusion)).sum(axis=0)
     return rows + [("absent_images", each, float(count)) for each, count in zip(classes, absent, strict=True)]
 
