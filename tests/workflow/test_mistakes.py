@@ -229,10 +229,27 @@ def test_the_last_file_that_says_a_key_is_the_one_that_is_named(told):
     )
 
 
-def test_a_value_of_the_command_line_is_named_as_such(told):
-    line = told("seeds: [1]", named={"training": {"epochs": "3"}})
-    assert line.startswith("--config: training.epochs: '3' is not of type 'integer'")
-    assert line.endswith("inside braces, --config makes text of every number; put 3 into a file")
+@pytest.mark.parametrize(
+    ("named", "key"),
+    [
+        ({"training": {"epochs": "3"}}, "training.epochs"),
+        ({"seeds": ["3"]}, "seeds.0"),
+        ({"model": {"widths": [2, "3"]}}, "model.widths.1"),
+        ({"arms": {"saliency": {"iterations": "3"}}}, "arms.saliency.iterations"),
+    ],
+)
+def test_a_value_of_the_command_line_is_named_as_such(told, named, key):
+    """Also where a file says the key with another value, and where the value is an item of a list."""
+    line = told("seeds: [1]\ntraining: {epochs: 3}", named=named)
+    assert line.startswith(f"--config: {key}: '3' is not of type 'integer'")
+    assert line.endswith("inside braces or brackets, --config makes text of every number; put 3 into a file")
+
+
+def test_what_all_arms_are_laid_over_is_named_where_it_is_said(told):
+    falls = "reduction: {step: -60, schedule: additive, iterations: 4}"
+    assert told(f"seeds: [1]\n{falls}").startswith("my_0.yaml:2: arms.")
+    own = "arms: {saliency: {step: -60, schedule: additive, iterations: 4}}"
+    assert told(f"reduction: {{thresholds: [90]}}\n{own}").startswith("my_0.yaml:2: arms.saliency.step: the kept")
 
 
 def test_a_folder_below_a_file_is_refused(told, tmp_path):

@@ -31,11 +31,22 @@ Validator = extend(
 )
 
 
-def located(key, message):
-    """Return the line about a key, with the place that says it, or says the section around it."""
+def places_of(key):
+    """Yield where a key may be said, the nearest first: itself, what an arm's is laid over, the section around it."""
     parts = key.split(".")
-    places = (PLACES.get(".".join(parts[:depth])) for depth in range(len(parts), 0, -1))
-    return ": ".join(filter(None, ["config", next(filter(None, places), None), key, message]))
+    if parts[0] == "arms" and len(parts) > 2:
+        _, arm, *own = parts
+        below = own if own[0] in ("model", "training") else ["reduction", *own]
+        for depth in range(len(own), 0, -1):
+            yield ".".join(["arms", arm, *own[:depth]])
+            yield ".".join(below[: len(below) - len(own) + depth])
+    yield from (".".join(parts[:depth]) for depth in range(len(parts), 0, -1))
+
+
+def located(key, message):
+    """Return the line about a key, with the place that says it."""
+    place = next(filter(None, map(PLACES.get, places_of(key))), None)
+    return ": ".join(filter(None, ["config", place, key, message]))
 
 
 def refuse_unless(is_right, key, message):
@@ -84,7 +95,7 @@ def text_as_number(text, key):
     except (InvalidOperation, ValueError):
         return ""
     if PLACES.get(key) == "--config":
-        return f"inside braces, --config makes text of every number; put {plain} into a file"
+        return f"inside braces or brackets, --config makes text of every number; put {plain} into a file"
     return f"YAML reads this as text: write {plain}"
 
 

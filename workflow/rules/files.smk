@@ -84,12 +84,12 @@ def read_places(path):
     return set(own)
 
 
-def read_named(settings, section):
-    """Note in PLACES what `--config` says."""
-    for key, value in settings.items():
+def read_named(settings, section=""):
+    """Note in PLACES what `--config` says, the items of its lists too."""
+    for key, value in settings.items() if isinstance(settings, dict) else enumerate(settings):
         name = f"{section}.{key}" if section else str(key)
         PLACES[name] = "--config"
-        if isinstance(value, dict):
+        if isinstance(value, (dict, list)):
             read_named(value, name)
 
 
@@ -124,5 +124,5 @@ if workflow.is_main_process and not IS_MODULE:
     below = [DEFAULTS, *([OWN] if OWN else [])]
     said = {path: read_places(path) for path in [*below, *named]}
     refuse_base_over_overlay(named, said)
-    read_named(workflow.config_settings.config, "")
+    read_named(workflow.config_settings.config)
     print(f"configuration: {', '.join(map(shown, said))}", file=sys.stderr)
