@@ -356,12 +356,21 @@ def test_a_file_of_json_is_no_mistake(started):
             "dataset: {split: {validation_share: 0.2}}",
             "my_0.yaml:1: dataset.split.validation_share: warning: 0.2 % of the images validates; 20 is a fifth",
         ),
+        (
+            "dataset: {split: {test_share: 0.5}}",
+            "my_0.yaml:1: dataset.split.test_share: warning: 0.5 % of the images tests; 20 is a fifth",
+        ),
         ("arms: {salliency: null}", "my_0.yaml:1: arms.salliency: warning: null leaves out what an earlier file names"),
     ],
 )
 def test_what_is_legal_and_hardly_meant_is_warned_of(started, capsys, text, line):
     started(text)
     assert line in capsys.readouterr().err
+
+
+def test_what_is_at_the_bound_of_a_warning_is_not_warned_of(started, capsys):
+    started("reduction: {thresholds: [5]}\ndataset: {split: {validation_share: 1, test_share: 1}}\n")
+    assert "warning" not in capsys.readouterr().err
 
 
 # A definition's words and numbers are bounded where they are used, names by what they must agree with.
