@@ -1,14 +1,16 @@
 """What jobs ask for: estimates and sums, by hand."""
 
 import csv
+import re
 from copy import deepcopy
 from functools import partial
 from math import ceil
 from types import SimpleNamespace
 
 import pytest
+import yaml
 
-from experiments import ROOT
+from experiments import ROOT, run_snakemake, tiny
 
 
 class Wildcards(SimpleNamespace):
@@ -90,6 +92,35 @@ def test_a_file_that_is_no_costs_csv_is_refused_by_name(defined, tmp_path, conte
     names = defined({"cluster": {"measured": str(path)}})
     with pytest.raises(SystemExit, match=r"config: .*cluster\.measured: .*costs\.csv"):
         names["measured"]()
+
+
+def test_the_comparison_asks_for_more_where_there_are_more_trainings_or_an_earlier_run_took_more(defined, tmp_path):
+    ask = defined({})["minutes_to_compare"]
+    trainings = 5 * (1 + 2 + 2 * 2)  # seeds x (single pass, restarts, saliency at two thresholds)
+    assert ask(None, 1) == ceil(1.6 * (10 + 0.5 * trainings) / 60) + 1
+    assert ask(None, 3) == 3 * ask(None, 1)
+    assert defined({"seeds": list(range(200))})["minutes_to_compare"](None, 1) > 10
+    (tmp_path / "costs.csv").write_text("rule,seconds_max,suggested_mem_mb\ncompare_arms,600,\n")
+    assert defined({"cluster": {"measured": str(tmp_path / "costs.csv")}})["minutes_to_compare"](None, 1) == 16 + 1
+
+
+def test_tables_and_figures_ask_for_half_an_hour_together_and_for_a_time_each_where_they_travel_alone(tmp_path):
+    """A tail that is tried four times, each time with more, fits a partition of two hours."""
+    profile, many = str(ROOT / "profiles/slurm"), tiny(reduction={"thresholds": [90, 80, 70, 60, 50, 40, 30]})
+    done = run_snakemake(tmp_path, "--dry-run", "--workflow-profile", profile, overrides=many)
+    assert done.returncode == 0, done.stderr
+    jobs = [
+        re.match(r"(\w+):.*?\bruntime=(\d+)", text, re.DOTALL)
+        for text in re.split(r"^ *rule ", done.stdout, flags=re.M)
+    ]
+    asked_for = [(job[1], int(job[2])) for job in jobs if job]
+    groups = yaml.safe_load((ROOT / "profiles/slurm/config.yaml").read_text())["groups"]
+    tail = {name for name, _, group in (line.partition("=") for line in groups) if group == "tail"}
+    minutes = [minutes for name, minutes in asked_for if name in tail]
+    assert {name for name, _ in asked_for} >= tail - {"plot_sources"}
+    assert len(minutes) == 10 + 7 + 4  # figures, examples of each threshold, tables
+    assert len(minutes) <= sum(minutes) <= 30
+    assert dict(asked_for)["plot_labels"] == 3
 
 
 def test_the_reference_grid_asks_for_at_most_twice_what_it_uses(defined, config):

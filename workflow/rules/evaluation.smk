@@ -73,6 +73,7 @@ rule collect_tables:
         "../../envs/analysis.yaml"
     resources:
         mem_mb=4000,
+        runtime=minutes_of_table,
     params:
         code=code("collect_tables"),
         chains=chain_labels,
@@ -95,6 +96,8 @@ rule measure_references:
         "<benchmarks>/measure_references.tsv"
     conda:
         "../../envs/analysis.yaml"
+    resources:
+        runtime=minutes_of_table,
     params:
         code=code("measure_references"),
         splits=config["evaluation"]["splits"],
@@ -117,6 +120,8 @@ rule measure_convergence:
         "<benchmarks>/measure_convergence.tsv"
     conda:
         "../../envs/analysis.yaml"
+    resources:
+        runtime=minutes_of_table,
     params:
         code=code("measure_convergence"),
         comparator=config["evaluation"]["comparators"][0],
@@ -147,7 +152,7 @@ rule compare_arms:
         "../../envs/analysis.yaml"
     resources:
         mem_mb=4000,
-        runtime=60,
+        runtime=minutes_to_compare,
     params:
         code=code("compare_arms"),
         chains=chain_labels,

@@ -116,6 +116,8 @@ rule plot_sources:
         figure="sources",
     conda:
         "../../envs/analysis.yaml"
+    resources:
+        runtime=minutes_of_table,
     params:
         drawn_by="plot_sources",
         code=code("plot_sources"),

@@ -14,6 +14,7 @@ CPU_FLOPS = 20e9  # a thread; measured in training: 12 to 40
 SECONDS_TO_START = 10  # of a job: two Snakemakes, torch, the files of an environment on a disk that others use
 SECONDS_TO_READ = 0.002  # an image of 128 x 128, from file to file; as much to write
 SECONDS_TO_MEASURE = 0.003  # the predictions of an image of 128 x 128: overlap, boundaries, calibration
+SECONDS_TO_COMPARE = 0.5  # a training: its counts and those of its validation read, resampled 2000 times, measured
 PASSES = {
     "integrated_gradients": 70,
     "iterative_grad_cam": 10,
@@ -130,6 +131,23 @@ def minutes(job):
         return (ceil(one * (done + 1)) - ceil(one * done)) * attempt
 
     return asked
+
+
+def minutes_of_table(wildcards, attempt, rulename):
+    """Return the minutes that a table or a figure asks for: three, or one where it travels with others as one Slurm job.
+
+    That job asks for the sum of theirs. Each takes some seconds; the comparison of the arms asks for what else it takes.
+    """
+    travels = rulename in workflow.group_settings.overwrite_groups
+    return (1 if travels else 3) * attempt
+
+
+def minutes_to_compare(wildcards, attempt):
+    """Return the minutes that the comparison of all arms asks for; those of the warning for all that it travels with."""
+    trainings = sum(chain.iterations for chain in CHAINS)
+    known = measured().get("compare_arms")
+    seconds = known["seconds"] if known else SECONDS_TO_START + SECONDS_TO_COMPARE * trainings
+    return (ceil(MARGIN * seconds / 60) + WARNING) * attempt
 
 
 def megabytes(job, otherwise):
