@@ -17,6 +17,7 @@ def partition(name, **changes):
 
 
 RIGHTS = Rights(("alice", "lab"), ("money",), ("normal", "few"), None, {"account": {"money": 50}, "qos": {"few": 3}})
+SMALL = [partition("p", cores=4), partition("q", cores=6)]
 GPU = partition("gpu", gpus={"a100": 2, "v100": 4}, minutes=None)
 
 
@@ -51,11 +52,13 @@ def test_the_plugin_reads_the_partitions(tmp_path):
 
 def test_the_profile_is_that_of_slurm_with_the_sites_account_partitions_and_limit(tmp_path):
     template = (ROOT / "profiles/slurm/config.yaml").read_text()
-    before, after = yaml.safe_load(template), yaml.safe_load(profile(template, tmp_path, RIGHTS))
+    before, after = yaml.safe_load(template), yaml.safe_load(profile(template, tmp_path, RIGHTS, SMALL))
     assert after.pop("slurm-partition-config") == f"{tmp_path}/partitions.yaml"
     assert after["default-resources"].pop("slurm_account") == "money"
     assert after.pop("jobs") == 50
     assert before.pop("jobs") == 200
+    assert before["set-threads"].pop("prepare_dataset") == 8
+    assert after["set-threads"].pop("prepare_dataset") == 6
     assert after == before
 
 

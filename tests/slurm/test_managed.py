@@ -235,13 +235,16 @@ def test_the_profile_that_is_written_for_the_cluster_is_ready_and_typical_mistak
     assert written.returncode == 0, written.stderr
     assert "partition gpu: 120 minutes, GPUs a node: 2 a100, 2 v100, 4 cores, 16000 MB" in written.stderr
     assert "scavenge" not in (home / "profiles/site/partitions.yaml").read_text()
-    own = ["--workflow-profile", str(home / "profiles/site"), "--slurm-init-seconds-before-status-checks", "1"]
-    ready = run_snakemake(home, "preflight", *own, "--set-threads", "prepare_dataset=2", **options)
-    assert ready.returncode == 0, ready.stderr
-    assert "Slurm accepts -A lab -p " in ready.stderr
-    assert "-p members" not in ready.stderr
-    assert re.search(r"asked for: \d+ jobs, 8 of them chains; 0 GPU hours", ready.stderr)
-    assert ready.stderr.count("\nready\n") == 1
+    assert "Slurm accepts -A lab -p " in written.stderr
+    assert "-p members" not in written.stderr
+    assert re.search(r"asked for: \d+ jobs, 8 of them chains; 0 GPU hours", written.stderr)
+    assert written.stderr.count("\nready\n") == 1
+    assert f"\nnow: sbatch {home}/profiles/site/driver.sh\n" in written.stderr
+
+    driver = cluster.submit(str(home / "profiles/site/driver.sh"), "results/demo/dataset.h5")
+    await_that(lambda: {job["JobId"]: job for job in cluster.jobs("")}[driver]["JobState"] == "COMPLETED")
+    assert (home / "results/demo/dataset.h5").exists()
+    assert [job["JobState"] for job in cluster.jobs("rule_prepare_dataset")] == ["COMPLETED"]
 
     mistakes = {
         "render_examples:slurm_partition=nowhere": "invalid partition specified: nowhere",

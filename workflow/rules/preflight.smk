@@ -97,8 +97,9 @@ def preview_asked(wildcards):
 
 
 def command_of_run(wildcards):
-    """Return the command that runs this experiment, without a profile: five words, then the configuration files."""
+    """Return the command that runs this experiment, without a profile: five words, then its configuration."""
     files = [os.path.abspath(path) for path in workflow.config_settings.configfiles]
+    own = workflow.config_settings.config_args
     return [
         sys.executable,
         "-m",
@@ -106,6 +107,7 @@ def command_of_run(wildcards):
         "--snakefile",
         workflow.main_snakefile,
         *(["--configfile", *files] if files else []),
+        *(["--config", *own] if own else []),
     ]
 
 
@@ -141,7 +143,7 @@ rule preview:
 
 
 rule set_up_site:
-    """Write a profile of this cluster below profiles/site, and the job that drives a run."""
+    """Write a profile of this cluster below profiles/site and the job that drives a run; end with preflight."""
     input:
         template=checkout("profiles/slurm/config.yaml"),
     log:

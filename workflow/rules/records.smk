@@ -193,6 +193,7 @@ def refuse_second_run():
 def begin_run():
     """Do what precedes the first job of a run: refuse what would disturb it, and note its code."""
     refuse_second_run()
+    put_slurm_conf_back()
     refuse_leftover_jobs()
     stand_before_slurm()
     share_gpus()

@@ -14,6 +14,12 @@ from snakemake_interface_common.exceptions import WorkflowError
 SLURM_CONF = os.environ.get("SLURM_CONF")
 
 
+def put_slurm_conf_back():
+    """Let Slurm's commands find their cluster also where snakemake runs in a job."""
+    if SLURM_CONF:
+        os.environ["SLURM_CONF"] = SLURM_CONF
+
+
 def stand_before_slurm():
     """Put the library's sbatch, squeue and sacct before Slurm's on the PATH, watch the queue, outlive the terminal."""
     if workflow.executor_plugin.name != "slurm":
@@ -24,8 +30,6 @@ def stand_before_slurm():
     from spatial_reduction.cluster.watch_jobs import Watcher
     from spatial_reduction.runtime.errors import InputError
 
-    if SLURM_CONF:
-        os.environ["SLURM_CONF"] = SLURM_CONF
     try:
         limits = read_limits()
     except InputError as error:

@@ -18,6 +18,10 @@ from spatial_reduction.runtime.log import say
 CHAIN_FILES = ("metrics.csv", "counts.h5", "examples.h5")
 ITERATION_FILES = ("model.safetensors", "history.csv", "validation_counts.h5", "kept_pixels.csv", "mask.h5")
 RECORDS = "records.json"
+UNCOUNTED = """
+Do not end the run, or add seeds, because of what this shows: such a look is not counted, and whoever looks often enough
+finds an effect that is not there. To look and stop, plan it: seeds: {looks: [5, 8, 12]}.
+"""
 FINISHED = ("dataset.h5", "intact_mask.h5", "sources.h5", "sources.csv")
 
 
@@ -79,7 +83,8 @@ def make_preview(
         "report": {**config["report"], "title": title[:300]},
     }
     (folder / "config.yaml").write_text(yaml.safe_dump(own))
-    lines = [f"Made of {partial}: {', '.join(map(str, seeds))}.", *(["Not in it:", *said] if said else [])]
+    lines = [f"Made of {partial}: {', '.join(map(str, seeds))}."]
+    lines += ["Not in it:", *said, UNCOUNTED.strip()] if said else []
     (folder / "PARTIAL.txt").write_text("\n".join([*lines, ""]))
     _run(folder, command, rules)
     say("\n".join(lines))

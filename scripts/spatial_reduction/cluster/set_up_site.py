@@ -1,6 +1,9 @@
 """Write a profile of this cluster, and the job that drives a run, from what Slurm says of itself."""
 
+import os
+import re
 import shlex
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,21 +15,22 @@ from spatial_reduction.runtime.log import say
 MOST_JOBS = 200
 DRIVER = """#!/usr/bin/env bash
 # Runs snakemake as a job of its own: sbatch {path}
+# What follows goes to snakemake: a target, or --config ...
 # Where login nodes let programs run for days, in tmux instead: tmux new-session -d -s snakemake {command}
 #SBATCH --job-name=snakemake
 #SBATCH --cpus-per-task=1
 #SBATCH --mem=4000
 #SBATCH --time={time}
-#SBATCH --output=logs/slurm/driver-%j.log
+#SBATCH --output={log}
 {options}# 10 minutes before the time limit snakemake cancels its jobs; submit this again, and all goes on where it was.
 #SBATCH --signal=B:INT@600
 cd {folder}
-exec {command}
+exec {command} "$@"
 """
 
 
 def set_up_site(template: str | Path, folder: str | Path, command: Sequence[str], needs_gpu: bool) -> None:
-    """Write config.yaml, partitions.yaml and driver.sh below `folder`; say what was found.
+    """Write config.yaml, partitions.yaml and driver.sh below `folder`; say what was found; run preflight with them.
 
     Args:
         template: the profile `slurm`, whose settings are kept.
@@ -34,7 +38,8 @@ def set_up_site(template: str | Path, folder: str | Path, command: Sequence[str]
         needs_gpu: whether trainings compute on a GPU.
 
     Raises:
-        InputError: Slurm does not answer, or no partition is open to this user or has a GPU.
+        InputError: Slurm does not answer, no partition is open to this user or has a GPU, or preflight does not end
+            with `ready`. In the last case the files stay, to be corrected.
     """
     folder, rights = Path(folder).absolute(), read_rights()
     partitions = usable(read_partitions(), rights)
@@ -48,7 +53,7 @@ def set_up_site(template: str | Path, folder: str | Path, command: Sequence[str]
     with written_whole(folder / "partitions.yaml") as partial:
         partial.write_text(partitions_file(partitions))
     with written_whole(folder / "config.yaml") as partial:
-        partial.write_text(profile(Path(template).read_text(), folder, rights))
+        partial.write_text(profile(Path(template).read_text(), folder, rights, partitions))
     whole = [*command, "--workflow-profile", str(folder)]
     with written_whole(folder / "driver.sh") as partial:
         partial.write_text(driver(folder / "driver.sh", whole, partitions, rights))
@@ -57,7 +62,25 @@ def set_up_site(template: str | Path, folder: str | Path, command: Sequence[str]
         limit = "no time limit" if each.minutes is None else f"{each.minutes} minutes"
         say(f"partition {each.name}: {limit}, GPUs a node: {gpus}, {each.cores} cores, {each.memory_mb} MB")
     say(f"account: {', '.join(rights.accounts) or 'none needed'}; QOS: {', '.join(rights.qos) or 'none needed'}")
-    say(f"wrote {folder}/config.yaml, partitions.yaml and driver.sh; now: sbatch {folder}/driver.sh")
+    say(f"wrote {folder}/config.yaml, partitions.yaml and driver.sh")
+    if not is_ready(whole):
+        again = shlex.join([*whole, "preflight"])
+        raise InputError(
+            f"the profile is written, and preflight refuses it: correct {folder}/config.yaml, then: {again}"
+        )
+    say(f"now: sbatch {folder}/driver.sh")
+
+
+def is_ready(command: Sequence[str]) -> bool:
+    """Run preflight and show what it says; return whether it found nothing. Snakemake may hold this folder's lock."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("SNAKEMAKE_")}
+    whole = [*command, "preflight", "--nolock"]
+    with subprocess.Popen(
+        whole, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+    ) as running:
+        for line in running.stdout:
+            say(line.rstrip("\n"))
+    return running.returncode == 0
 
 
 def usable(partitions: Sequence[Partition], rights: Rights) -> list[Partition]:
@@ -97,13 +120,17 @@ def _longest_last(partition: Partition) -> float:
     return float("inf") if partition.minutes is None else partition.minutes
 
 
-def profile(template: str, folder: Path, rights: Rights) -> str:
-    """Return the profile `slurm` with what this site needs."""
+def profile(template: str, folder: Path, rights: Rights, partitions: Sequence[Partition]) -> str:
+    """Return the profile `slurm` with what this site needs; no rule asks for more cores than a node has."""
     limits = [table.get(name) for name, table in _chosen(rights)]
     jobs = min([MOST_JOBS, *filter(None, limits)])
     text = template.replace("jobs: 200", f"jobs: {jobs}", 1)
     own = [f"slurm-partition-config: {folder}/partitions.yaml # each job goes to the partition that fits it best", ""]
     text = text.replace("slurm-logdir:", "\n".join([*own, "slurm-logdir:"]).replace("\n\n", "\n"), 1)
+    before, threads = text.split("set-threads:\n")
+    cores = max(each.cores for each in partitions)
+    threads = re.sub(r"(?<=: )\d+", lambda asked: str(min(int(asked[0]), cores)), threads)
+    text = f"{before}set-threads:\n{threads}"
     account = f"  slurm_account: {rights.accounts[0]}\n" if rights.accounts else ""
     return text.replace("default-resources:\n", f"default-resources:\n{account}", 1)
 
@@ -114,8 +141,14 @@ def driver(path: Path, command: Sequence[str], partitions: Sequence[Partition], 
     options = f"#SBATCH --partition={where.name}\n"
     options += f"#SBATCH --account={rights.accounts[0]}\n" if rights.accounts else ""
     time = "7-00:00:00" if where.minutes is None else where.minutes
-    quoted = shlex.join(command)
-    return DRIVER.format(path=path, command=quoted, time=time, options=options, folder=shlex.quote(str(Path.cwd())))
+    return DRIVER.format(
+        path=path,
+        log=shlex.quote(f"{path.parent}/driver-%j.log"),  # Slurm starts no job whose log has no folder
+        command=shlex.join(command),
+        time=time,
+        options=options,
+        folder=shlex.quote(str(Path.cwd())),
+    )
 
 
 def _chosen(rights: Rights) -> list[tuple[str, dict[str, int]]]:
