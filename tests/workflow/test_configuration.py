@@ -11,10 +11,11 @@ from spatial_reduction.report.data_check import PASSES
 
 EXPERIMENTS = sorted({path.name for path in (ROOT / "config").glob("*.yaml")} - {"config.yaml"})
 OVERLAYS = ["laptop.yaml", "ablation.yaml", "full.yaml", "a_a.yaml", "sliding_window.yaml", "pretrained.yaml"]
-OVERLAYS += ["answer_pretrained.yaml", "answer_saturated.yaml", "answer_small.yaml"]
+OVERLAYS += ["answer_pretrained.yaml", "answer_saturated.yaml", "answer_small.yaml", "networks.yaml"]
 OVERLAYS = dict.fromkeys(OVERLAYS, "oxford_pet.yaml")
 DRAWN = {"planted.yaml"}
 LIKE_ISBI = ["nuclei.yaml", "cell_tracking.yaml"]  # checked below; planned, they would cost as much as isbi2012.yaml
+OVER_ISBI = ["published.yaml", "answer_microscopy.yaml"]
 SECTIONS = ["pathvars", "dataset", "dataset.split", "dataset.synthetic", "model", "training", "training.schedule"]
 SECTIONS += ["reduction", "evaluation", "prediction", "report"]
 OBJECTS = {"class": "pet", "connectivity": 1, "minimum_size": 1}
@@ -53,7 +54,7 @@ def write_least_folders(root, source):
         (root / f"annotations/{name}.txt").write_text("cat_1 1 1 1\n" if name == "test" else "")
 
 
-@pytest.mark.parametrize("name", [name for name in EXPERIMENTS if name not in LIKE_ISBI])
+@pytest.mark.parametrize("name", [name for name in EXPERIMENTS if name not in LIKE_ISBI + OVER_ISBI])
 def test_every_experiment_plans_with_a_folder_of_data(snakemake, tmp_path, name):
     base = ROOT / "config" / OVERLAYS.get(name, name)
     source = yaml.safe_load(base.read_text()).get("dataset", {}).get("source", "oxford_pet")
@@ -78,20 +79,30 @@ def test_a_preset_of_microscopy_passes_the_checks_once_it_has_a_folder(checked, 
     assert checked(preset)["CLASSES"][2] == "border"
 
 
+def arms_laid_over(checked, *names):
+    """Return the arms of experiments of config/ laid over each other."""
+    merged = {}
+    for each in names:
+        update_config(merged, yaml.safe_load((ROOT / "config" / each).read_text()))
+    return checked(merged | {"dataset": merged["dataset"] | {"root": "raw"}})["ARMS"]
+
+
 @pytest.mark.parametrize("name", ["my_pictures.yaml", "laptop.yaml"])
 def test_the_pretrained_network_lies_over_other_experiments(checked, name):
-    def laid_over(*names):
-        """The arms of experiments of config/ laid over each other."""
-        merged = {}
-        for each in names:
-            update_config(merged, yaml.safe_load((ROOT / "config" / each).read_text()))
-        return checked(merged | {"dataset": merged["dataset"] | {"root": "raw"}})["ARMS"]
-
     below = ["oxford_pet.yaml", name] if name == "laptop.yaml" else [name]
-    arms = laid_over(*below, "pretrained.yaml")
-    assert arms.keys() == laid_over(*below).keys()
+    arms = arms_laid_over(checked, *below, "pretrained.yaml")
+    assert arms.keys() == arms_laid_over(checked, *below).keys()
     assert {arm["model"]["name"] for arm in arms.values()} == {"encoder_unet"}
     assert {arm["training"]["schedule"]["kind"] for arm in arms.values()} == {"one_cycle"}
+
+
+@pytest.mark.parametrize("data", ["isbi2012.yaml", "nuclei.yaml"])
+@pytest.mark.parametrize(("network", "name"), [("pretrained.yaml", "encoder_unet"), ("published.yaml", "unet")])
+def test_the_question_is_asked_of_microscopy_with_both_networks(checked, data, network, name):
+    arms = arms_laid_over(checked, data, network, "answer_microscopy.yaml")
+    assert arms.keys() == {"single_pass", "restarts", "saliency"}
+    assert {arm["model"]["name"] for arm in arms.values()} == {name}
+    assert name == "encoder_unet" or {arm["model"]["padding"] for arm in arms.values()} == {"valid"}
 
 
 @pytest.mark.parametrize("name", ["my_pictures.yaml", "my_instances.yaml"])
