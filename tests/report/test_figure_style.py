@@ -70,3 +70,13 @@ def test_what_stands_below_a_figure_makes_it_no_wider(tmp_path, points):
     )
     reach = text.get_window_extent(FigureCanvasAgg(figure).get_renderer())
     assert 0.6 * figure.bbox.width < reach.width < figure.bbox.width
+
+
+@pytest.mark.parametrize(
+    ("groups", "said"),
+    [(["pet_and_background"], True), (["pet_and_background", "foreground"], True), (["all"], False), ("ab", False)],
+)
+def test_the_line_names_the_classes_that_a_score_is_averaged_over(tmp_path, groups, said):
+    figure, _ = plt.subplots()
+    finish_figure(figure, [tmp_path / "a.png"], pd.DataFrame({"seed": 1, "class": list(groups)}), "points: seeds")
+    assert ("Scores: over the classes of pet_and_background." in figure.texts[0].get_text()) == said

@@ -10,7 +10,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from spatial_reduction.analysis.measures import MEASURES
+from spatial_reduction.analysis.measures import MEASURES, measured_group
 from spatial_reduction.report.figure_style import FULL, display_name, finish_figure, mean_interval, read_metrics
 from spatial_reduction.runtime.errors import InputError
 from spatial_reduction.runtime.files import require_whole_table, written_whole
@@ -56,7 +56,7 @@ def compare_experiments(
     compared = pd.DataFrame(rows)
     with written_whole(table) as partial:
         compared.to_csv(partial, index=False)
-    _draw(compared, baseline, measure, figures)
+    _draw(compared.assign(**{"class": measured_group(measure, class_group)}), baseline, measure, figures)
     say(f"{table}: {len(shared)} settings in {len(tables)} experiments")
 
 

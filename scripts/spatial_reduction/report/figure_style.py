@@ -80,7 +80,7 @@ def text_size(share: float = 1) -> float:
 
 
 def read_metrics(path: str | Path, measure: str, class_group: str) -> pd.DataFrame:
-    """Return arm, threshold, seed, iteration, value (as printed) of one summary measure on intact test images.
+    """Return arm, threshold, seed, iteration, class, value (as printed) of one summary measure, intact test images.
 
     Measures of objects are there of each chain's last iteration alone.
     """
@@ -88,7 +88,7 @@ def read_metrics(path: str | Path, measure: str, class_group: str) -> pd.DataFra
     is_wanted = (table["measure"] == measure) & (table["class"] == measured_group(measure, class_group))
     table = table[is_wanted & (table["split"] == "test") & (table["protocol"] == "intact")]
     return table.assign(value=MEASURES[measure].scale * table["value"])[
-        ["arm", "threshold", "seed", "iteration", "value"]
+        ["arm", "threshold", "seed", "iteration", "class", "value"]
     ]
 
 
@@ -209,7 +209,8 @@ def finish_figure(figure: Figure, outputs: Sequence[str | Path], table: pd.DataF
     """Add one legend and a line that says what is drawn and of how many seeds; save; return the figure.
 
     Args:
-        table: what is drawn, with a column `seed`, or `n` if it is of means over seeds.
+        table: what is drawn, with a column `seed`, or `n` if it is of means over seeds. If its column `class` names a
+            group of `evaluation.class_groups`, the line says so.
         note: what the marks and lines are.
     """
     entries: dict[str, object] = {}
@@ -220,7 +221,9 @@ def finish_figure(figure: Figure, outputs: Sequence[str | Path], table: pd.DataF
         rows = -(-len(entries) // max(3, int(figure.get_figwidth() / 1.4)))
         look = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "frameon": False, "handlelength": 3.2}
         figure.legend(entries.values(), entries.keys(), ncols=-(-len(entries) // rows), **look)
-    text = f"{name_seeds(table)}. {note[0].upper()}{note[1:]}."
+    groups = set(table["class"]) - {"all", "foreground"} if "class" in table else ()
+    averaged = f" Scores: over the classes of {groups.pop()}." if len(groups) == 1 else ""
+    text = f"{name_seeds(table)}.{averaged} {note[0].upper()}{note[1:]}."
     text = textwrap.fill(text, int(figure.get_figwidth() * 72 / (CHARACTER * text_size(SMALL))))
     figure.text(0.01, 0.0, text, fontsize=text_size(SMALL), color="0.35", va="top")
     sns.despine(figure)

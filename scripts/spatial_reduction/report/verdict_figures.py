@@ -70,7 +70,7 @@ def plot_contrasts(
         f"arm minus {display_name(comparator)}, lines: 95 % intervals; grey band: no difference that matters; hollow: "
         "lower on intact images, so less to lose; exploratory: not adjusted, decides nothing"
     )
-    return finish_figure(figure, outputs, table, note)
+    return finish_figure(figure, outputs, pd.concat(panels.values()), note)
 
 
 def plot_heat_map(
