@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from experiments import ROOT, TRAINING, await_that, equal, training_arguments
 from spatial_reduction.data.prepare import prepare_dataset
@@ -125,13 +126,14 @@ CHANGES = {
     "removal": {"removal": {"fill": "mean"}},
     "seed": {"seed": 2},
     "machine": {"machine": Machine("cpu", 2)},
+    "software": {},
     "code": {"origin": {"code": "other"}},
 }
 
 
 @pytest.mark.parametrize("part", [None, *CHANGES])
 def test_a_checkpoint_of_a_training_that_differs_in_any_part_is_not_used(
-    part, dataset_path, other_dataset, tmp_path, capfd
+    part, dataset_path, other_dataset, tmp_path, monkeypatch, capfd
 ):
     write_intact_mask(dataset_path, tmp_path / "mask.h5")
     half = np.zeros((10, 16, 16), dtype=bool)
@@ -150,6 +152,15 @@ def test_a_checkpoint_of_a_training_that_differs_in_any_part_is_not_used(
     for number, name in enumerate(("first", "second")):
         train(name, training={"epochs": 1 + number})
     train(previous="first")
+    if part == "software":
+        monkeypatch.setattr(torch, "__version__", "99.0.0")
     again = train(**{"previous": "first", **({"dataset": other_dataset} if part == "data" else CHANGES.get(part, {}))})
     assert ("resuming after epoch 1" in again) == (part is None)
     assert ("checkpoint of another training" in again) == (part is not None)
+
+
+def test_a_checkpoint_is_of_one_kind_of_device(train, monkeypatch):
+    told = []
+    monkeypatch.setattr(training, "fingerprint", lambda inputs: told.append(inputs) or "")
+    train()
+    assert told[0]["machine"] == ["cpu", 1, torch.__version__]  # no machine of the tests has two kinds to choose from

@@ -70,6 +70,8 @@ def test_drawn_displacements_have_the_paper_s_size_and_shifts_and_angles_their_r
     still = sources((9, 9))
     elastic = draw_sources(["grid_elastic"], 2000, (9, 9), side=512) - still
     assert elastic[:, :, ::4, ::4].std().item() == pytest.approx(10, rel=0.02)
+    torch.manual_seed(0)
+    assert torch.allclose(elastic[:, :, ::4, ::4], 10 * torch.randn(2000, 2, 3, 3), atol=1e-4)  # the nodes themselves
     shift = draw_sources(["shift"], 2000, (9, 9), side=512) - still
     assert (shift.amax(dim=(2, 3)) - shift.amin(dim=(2, 3))).max() < 1e-4  # one for all pixels
     assert 31 < shift.abs().max() <= 32
