@@ -165,6 +165,14 @@ def test_what_is_undecided_ends_with_the_seeds_and_hours_that_would_settle_it(se
     assert verdict_of([row("90", 1.0, "supported")], settings).answers[0].outlook == ""
 
 
+@pytest.mark.parametrize(
+    ("more", "said"), [(1, "60 minutes"), (2, "2.0 hours"), (19, "19.0 hours"), (20, "20 hours"), (100, "100 hours")]
+)
+def test_hours_are_printed_as_exactly_as_matters(settings, more, said):
+    answer = verdict_of([row("90", 1.0, "undecided", seeds_needed=6 + more)], settings).answers[0]
+    assert answer.outlook.endswith(f" {more} more, {said} of training as measured here.")
+
+
 def test_a_training_that_arms_share_takes_its_time_once():
     evidence = evidence_of([])
     assert evidence.hours_per_seed == pytest.approx(1)  # both arms have the same seconds: one training

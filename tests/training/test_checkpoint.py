@@ -164,3 +164,10 @@ def test_a_checkpoint_is_of_one_kind_of_device(train, monkeypatch):
     monkeypatch.setattr(training, "fingerprint", lambda inputs: told.append(inputs) or "")
     train()
     assert told[0]["machine"] == ["cpu", 1, torch.__version__]  # no machine of the tests has two kinds to choose from
+
+
+def test_a_checkpoint_is_of_one_network(train, capfd):
+    train(model={"name": "unet", "widths": [2, 4], "dropout": 0.0})
+    capfd.readouterr()
+    train(model={"name": "unet", "widths": [2, 4], "dropout": 0.5})
+    assert "checkpoint of another training" in capfd.readouterr().err

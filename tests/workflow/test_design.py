@@ -68,10 +68,10 @@ def test_a_schedule_has_the_keys_of_its_kind_only(checked):
 
 
 def test_the_order_of_keys_changes_no_setting(checked):
-    settings = {"model": {"widths": [4, 8], "dropout": 0.1}, "training": {"epochs": 3, "batch_size": 2}}
-    turned = {section: dict(reversed(keys.items())) for section, keys in settings.items()}
-    arms = [checked({"arms": {"own": each}})["ARMS"]["own"] for each in (settings, turned)]
-    assert json.dumps(arms[0]) == json.dumps(arms[1])
+    weights = {"border": 3, "pet": 2}
+    arms = {"one": weights, "other": dict(reversed(weights.items()))}
+    arms = checked({"arms": {name: {"training": {"class_weights": each}} for name, each in arms.items()}})["ARMS"]
+    assert json.dumps(arms["one"]["training"]) == json.dumps(arms["other"]["training"])
 
 
 @pytest.mark.parametrize(
