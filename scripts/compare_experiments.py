@@ -1,12 +1,12 @@
 """Set several experiments side by side."""
 
 from spatial_reduction.report.compare_experiments import compare_experiments
-from spatial_reduction.report.figure_style import set_text_size
+from spatial_reduction.report.figure_style import set_sizes
 from spatial_reduction.runtime.log import logged
 
 if __name__ == "__main__":
     with logged(snakemake.log[0]):
-        set_text_size(snakemake.params.text_size)
+        set_sizes(**snakemake.params.sizes)
         compare_experiments(
             experiments=snakemake.params.experiments,
             baseline=snakemake.params.baseline,

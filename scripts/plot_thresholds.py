@@ -1,12 +1,12 @@
 """Draw the final scores against threshold."""
 
 from spatial_reduction.report.curves import plot_thresholds
-from spatial_reduction.report.figure_style import set_text_size
+from spatial_reduction.report.figure_style import set_sizes
 from spatial_reduction.runtime.log import logged
 
 if __name__ == "__main__":
     with logged(snakemake.log[0]):
-        set_text_size(snakemake.params.text_size)
+        set_sizes(**snakemake.params.sizes)
         plot_thresholds(
             metrics=snakemake.input.metrics,
             references=snakemake.input.references,

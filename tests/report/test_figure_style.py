@@ -12,7 +12,7 @@ from spatial_reduction.report.figure_style import (
     display_name,
     finish_figure,
     mean_interval,
-    set_text_size,
+    set_sizes,
 )
 
 ALL = {name: role for role, names in SHIPPED.items() for name in names}
@@ -56,14 +56,14 @@ def test_names_are_printed_without_underscores():
 
 @pytest.mark.parametrize("points", [7, 12])
 def test_what_stands_below_a_figure_makes_it_no_wider(tmp_path, points):
-    set_text_size(points)
+    set_sizes(points)
     figure = plt.figure(figsize=(3, 2))
     table, note = (
         pd.DataFrame({"seed": range(1, 11)}),
         "small points: seeds; marks and lines: mean; bars: 95 % interval",
     )
     finish_figure(figure, [tmp_path / "a.png"], table, note)
-    set_text_size(9)
+    set_sizes(9)
     (text,) = figure.texts
     assert (
         text.get_text().replace("\n", " ").endswith("Small points: seeds; marks and lines: mean; bars: 95 % interval.")
@@ -80,3 +80,15 @@ def test_the_line_names_the_classes_that_a_score_is_averaged_over(tmp_path, grou
     figure, _ = plt.subplots()
     finish_figure(figure, [tmp_path / "a.png"], pd.DataFrame({"seed": 1, "class": list(groups)}), "points: seeds")
     assert ("Scores: over the classes of pet_and_background." in figure.texts[0].get_text()) == said
+
+
+@pytest.mark.parametrize("centimetres", [8, 20])
+def test_a_figure_has_the_width_that_is_asked_for_and_its_text_the_same_size(tmp_path, centimetres):
+    set_sizes(9, centimetres)
+    figure, axes = plt.subplots(figsize=(5, 3))
+    axes.set_ylabel("score")
+    finish_figure(figure, [tmp_path / "a.png"], pd.DataFrame({"seed": [1]}), "points: seeds")
+    set_sizes(9)
+    assert figure.get_size_inches() == pytest.approx([centimetres / 2.54, 3])
+    assert plt.imread(tmp_path / "a.png").shape[1] / 160 * 2.54 == pytest.approx(centimetres, abs=0.8)
+    assert axes.yaxis.label.get_size() == 9

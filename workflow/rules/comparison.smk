@@ -44,6 +44,6 @@ rule compare_experiments:
         baseline=config["comparison"]["baseline"],
         measure=config["report"]["measure"],
         class_group=config["report"]["class_group"],
-        text_size=config["report"]["text_size"],
+        sizes=FIGURE_SIZES,
     script:
         "../../scripts/compare_experiments.py"

@@ -6,6 +6,8 @@ Tables -> figures: one rule and its heirs; each names its script, its input and 
     outputs: <results>/figures/*.png and *.pdf
 """
 
+FIGURE_SIZES = {key: config["report"][key] for key in ("text_size", "width")}
+
 
 def figures():
     """List the figures by file name without suffix; none of what is not measured."""
@@ -121,7 +123,7 @@ rule plot_sources:
     params:
         drawn_by="plot_sources",
         code=code("plot_sources"),
-        text_size=config["report"]["text_size"],
+        sizes=FIGURE_SIZES,
     script:
         "../../scripts/{params.drawn_by}.py"
 

@@ -68,10 +68,20 @@ SHIPPED = {
 sns.set_theme(context="paper", style="ticks", palette="colorblind", rc={"axes.grid": True, "grid.alpha": 0.3})
 
 
-def set_text_size(points: float) -> None:
-    """Set the size of every text of the figures that this process draws."""
+_width: list[float] = []  # of every figure, in inches; empty: each has its own
+
+
+def set_sizes(text_size: float, width: float | None = None) -> None:
+    """Set the size of the text, and the width, of the figures that this process draws.
+
+    Args:
+        text_size: in points.
+        width: in centimetres; None leaves each figure its own. Text stays as large and curves as high; pictures keep
+            their shape.
+    """
     keys = ("font.size", "axes.titlesize", "axes.labelsize", "xtick.labelsize", "ytick.labelsize", "legend.fontsize")
-    matplotlib.rcParams.update(dict.fromkeys(keys, points) | {"legend.title_fontsize": points})
+    matplotlib.rcParams.update(dict.fromkeys(keys, text_size) | {"legend.title_fontsize": text_size})
+    _width[:] = [] if width is None else [width / 2.54]
 
 
 def text_size(share: float = 1) -> float:
@@ -144,6 +154,8 @@ def mean_interval(values: pd.Series | np.ndarray) -> tuple[float, float]:
 
 def save_figure(figure: Figure, outputs: Sequence[str | Path]) -> Figure:
     """Write the figure once per path, in the format of its suffix, without a date: equal data, equal bytes."""
+    for width in _width:
+        figure.set_size_inches(figure.get_size_inches() * width / figure.get_figwidth())
     for path in outputs:
         suffix = Path(path).suffix[1:]
         dateless = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(suffix, {})
@@ -213,6 +225,8 @@ def finish_figure(figure: Figure, outputs: Sequence[str | Path], table: pd.DataF
             group of `evaluation.class_groups`, the line says so.
         note: what the marks and lines are.
     """
+    for width in _width:
+        figure.set_figwidth(width)
     entries: dict[str, object] = {}
     for axes in figure.axes:
         entries |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))

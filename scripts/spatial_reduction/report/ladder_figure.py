@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from spatial_reduction.analysis.ladder import CONTENT, MASKING, Step, build_ladder
 from spatial_reduction.analysis.measures import MEASURES
 from spatial_reduction.analysis.tables import read_contrasts
-from spatial_reduction.report.figure_style import display_name, finish_figure
+from spatial_reduction.report.figure_style import display_name, finish_figure, text_size
 from spatial_reduction.report.verdict_figures import DECISION_STYLES, name_decision
 from spatial_reduction.runtime.errors import InputError
 
@@ -45,8 +45,7 @@ def plot_ladder(
     row[0][0].set_yticks(range(len(names)), labels)
     row[0][0].set_ylim(len(names) - 0.5, -0.5)
     measure = MEASURES[report["measure"]]
-    for axes in row[0]:
-        axes.set_xlabel(f"test {measure.name}, difference ({measure.unit})")
+    figure.supxlabel(f"test {measure.name}, difference ({measure.unit})", y=0.04, fontsize=text_size())
     table = pd.DataFrame([step.contrast for step in ladder])
     note = "bars: mean difference, lines: 95 % intervals; masking begins where more training ends"
     return finish_figure(figure, outputs, table, note)
