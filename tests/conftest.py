@@ -68,15 +68,26 @@ def dataset_config(config):
     return section
 
 
+def prepared(pets, config, folder, **split):
+    """Prepare `pets` at 16 x 16 pixels with changes of the section `dataset.split`; return the file."""
+    section = copy.deepcopy(config["dataset"]) | {"image_size": 16}
+    section["split"] |= split
+    for entry in section["classes"]:
+        del entry["share"]
+    prepare_dataset(pets, folder / "dataset.h5", section, threads=2)
+    return folder / "dataset.h5"
+
+
 @pytest.fixture(scope="session")
 def dataset_path(pets, config, tmp_path_factory):
     """A prepared data set of `pets`: 10 train, 2 validation, 12 test images; not to be changed."""
-    section = copy.deepcopy(config["dataset"]) | {"image_size": 16}
-    for entry in section["classes"]:
-        del entry["share"]
-    path = tmp_path_factory.mktemp("prepared") / "dataset.h5"
-    prepare_dataset(pets, path, section, threads=2)
-    return path
+    return prepared(pets, config, tmp_path_factory.mktemp("prepared"))
+
+
+@pytest.fixture(scope="session")
+def per_seed(pets, config, tmp_path_factory):
+    """The same with training and validation images of each seed's own; not to be changed."""
+    return prepared(pets, config, tmp_path_factory.mktemp("per_seed"), per_seed=True)
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,3 @@
-import copy
 import shutil
 from dataclasses import replace
 
@@ -8,7 +7,6 @@ import pytest
 
 from experiments import edited_hdf5
 from spatial_reduction.data.dataset_file import Dataset, describe
-from spatial_reduction.data.prepare import prepare_dataset
 from spatial_reduction.runtime.errors import InputError
 
 SPLITS = ("train", "validation", "test")
@@ -159,18 +157,6 @@ def test_describe_counts_images_and_gives_class_shares_in_per_cent(dataset_path,
         name: pytest.approx(100 * (labels == i).mean()) for i, name in enumerate(dataset.classes)
     }
     assert description["left_out"] == []
-
-
-@pytest.fixture(scope="module")
-def per_seed(pets, config, tmp_path_factory):
-    """Path of the prepared pets, with splits per seed."""
-    section = copy.deepcopy(config["dataset"]) | {"image_size": 16}
-    section["split"]["per_seed"] = True
-    for entry in section["classes"]:
-        del entry["share"]
-    path = tmp_path_factory.mktemp("per_seed") / "dataset.h5"
-    prepare_dataset(pets, path, section, threads=2)
-    return path
 
 
 def test_each_seed_draws_its_own_training_and_validation_images_and_tests_the_same(per_seed, dataset):
