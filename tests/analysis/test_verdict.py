@@ -232,6 +232,19 @@ def test_a_comparator_that_still_improves_is_warned_of(settings):
     assert verdict_of([row("90", 1.0, "supported")], settings, end=0.504).warnings == []
 
 
+@pytest.mark.parametrize(
+    ("scores", "gain"),
+    [
+        ([0.5] * 17 + [0.52, 0.54, 0.56], "6.0"),  # the last four of twenty: three steps of 2 points
+        ([0.4, 0.5, 0.53], "3.0"),  # a fifth is less than an epoch: the last two
+    ],
+)
+def test_a_rise_is_that_over_the_last_fifth_and_two_epochs_at_least(settings, scores, gain):
+    curve = [("restarts", "90", 1, 1, 10 * at, 360.0 * at, score) for at, score in enumerate(scores, 1)]
+    evidence = vars(evidence_of([row("90", 1.0, "supported")])) | {"history": pd.DataFrame(curve, columns=HISTORY)}
+    assert f"restarts gains {gain} points" in " ".join(reach_verdict(Evidence(**evidence), settings).warnings)
+
+
 def test_what_is_wrong_with_the_data_is_named(settings):
     evidence = vars(evidence_of([row("90", 1.0, "supported")]))
     assert reach_verdict(Evidence(**evidence), settings).warnings == []
