@@ -240,7 +240,11 @@ def test_a_comparator_that_still_improves_is_warned_of(settings):
     ],
 )
 def test_a_rise_is_that_over_the_last_fifth_and_two_epochs_at_least(settings, scores, gain):
-    curve = [("restarts", "90", 1, 1, 10 * at, 360.0 * at, score) for at, score in enumerate(scores, 1)]
+    curve = [
+        (arm, "90", 1, 1, 10 * at, 360.0 * at, score)
+        for arm in ("saliency", "restarts")
+        for at, score in enumerate(scores, 1)
+    ]
     evidence = vars(evidence_of([row("90", 1.0, "supported")])) | {"history": pd.DataFrame(curve, columns=HISTORY)}
     assert f"restarts gains {gain} points" in " ".join(reach_verdict(Evidence(**evidence), settings).warnings)
 
