@@ -1,6 +1,6 @@
 """Gather the tables of all chains."""
 
-from spatial_reduction.analysis.origins import Origins
+from spatial_reduction.analysis.origins import Origins, write_origin
 from spatial_reduction.analysis.tables import collect_histories, collect_kept_pixels, collect_metrics
 from spatial_reduction.runtime.log import logged
 
@@ -23,3 +23,5 @@ if __name__ == "__main__":
             labels=snakemake.params.kept_labels,
             output=snakemake.output.kept_pixels,
         )
+        tables = [snakemake.output[name] for name in ("metrics", "history", "kept_pixels")]
+        write_origin(snakemake.output.origin, dict(snakemake.params), tables)

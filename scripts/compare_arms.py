@@ -2,7 +2,7 @@
 
 from spatial_reduction.analysis.contrasts import compare_arms
 from spatial_reduction.analysis.looks import level_of
-from spatial_reduction.analysis.origins import Origins
+from spatial_reduction.analysis.origins import Origins, write_origin
 from spatial_reduction.runtime.log import logged
 
 if __name__ == "__main__":
@@ -11,6 +11,7 @@ if __name__ == "__main__":
             snakemake.input.counts, snakemake.params.chains, snakemake.params.asked, snakemake.input.dataset
         )
         origins.require_tables("validation_counts", snakemake.input.validation_counts, snakemake.params.iterations)
+        tables = {name: snakemake.output[name] for name in ("contrasts", "interactions", "racu")}
         compare_arms(
             counts=snakemake.input.counts,
             chains=snakemake.params.chains,
@@ -20,7 +21,8 @@ if __name__ == "__main__":
             tables={name: snakemake.input[name] for name in ("history", "kept_pixels", "references")},
             evaluation=snakemake.params.evaluation,
             report=snakemake.params.report,
-            outputs={name: snakemake.output[name] for name in ("contrasts", "interactions", "racu")},
+            outputs=tables,
             level=level_of(snakemake.input.look),
             seen=snakemake.output.seen,
         )
+        write_origin(snakemake.output.origin, dict(snakemake.params), tables.values())

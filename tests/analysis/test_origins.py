@@ -7,7 +7,7 @@ import pytest
 from snakemake.utils import update_config
 
 from experiments import nested
-from spatial_reduction.analysis.origins import Origins
+from spatial_reduction.analysis.origins import Origins, require_origins, write_origin
 from spatial_reduction.data.dataset_file import Dataset
 from spatial_reduction.runtime.errors import InputError
 from spatial_reduction.runtime.files import create_hdf5, file_digest, table_digest
@@ -125,3 +125,49 @@ def test_a_table_of_another_run_is_refused(join, tmp_path, dataset_path):
     for name, path, place in (("history", history, (*CHAIN, 2)), ("metrics", history, CHAIN)):
         with pytest.raises(InputError, match=f"{path}: is not the file that was written with the models of"):
             origins.require_tables(name, [path], [place])
+
+
+COMPARED = {"code": "5e", "chains": [["saliency", "90", "1"]], "evaluation": {"resamples": 100, "controls": []}}
+
+
+@pytest.fixture
+def contrasts(tmp_path):
+    """A table of the whole experiment, and the file that tells what made it."""
+    table, origin = tmp_path / "contrasts.csv", tmp_path / "compare_arms.json"
+    table.write_text("arm,difference\nsaliency,0.5\n")
+    write_origin(origin, COMPARED, [table])
+    return table, origin
+
+
+def test_a_joined_table_that_was_made_as_asked_is_read(contrasts, tmp_path):
+    table, origin = contrasts
+    require_origins([origin], {"compare_arms": COMPARED}, [table, tmp_path / "of no rule.csv"])
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("evaluation.resamples", 200, "evaluation.resamples was 100, 200 is asked for"),
+        ("evaluation.controls", ["random"], "evaluation.controls was [], ['random'] is asked for"),
+        ("report.method", "saliency", "report.method was 'nothing', 'saliency' is asked for"),
+        ("chains", [["saliency", "90", str(seed)] for seed in range(99)], "chains was [['saliency', '90', '1']], [["),
+    ],
+)
+def test_a_joined_table_that_was_made_otherwise_is_refused_by_name(contrasts, key, value, said):
+    table, origin = contrasts
+    asked = deepcopy(COMPARED)
+    update_config(asked, nested(key, value))
+    with pytest.raises(InputError, match=re.escape(f"{table}: was not made as asked: {said}")) as refused:
+        require_origins([origin], {"compare_arms": asked}, [table])
+    assert len(str(refused.value)) < 600
+
+
+def test_a_joined_table_that_was_changed_or_of_which_nothing_is_told_is_refused(contrasts):
+    table, origin = contrasts
+    table.write_text("arm,difference\nsaliency,0.6\n")
+    with pytest.raises(InputError, match=r"contrasts\.csv: is not the table that was written; delete it"):
+        require_origins([origin], {"compare_arms": COMPARED}, [table])
+    for damaged in ("", "[]", '{"asked": {}}'):
+        origin.write_text(damaged)
+        with pytest.raises(InputError, match=r"compare_arms\.json: is damaged; delete it"):
+            require_origins([origin], {"compare_arms": COMPARED}, [table])

@@ -157,6 +157,35 @@ def test_another_margin_compares_again_and_measures_nothing(finished):
 
 
 @pytest.mark.pipeline
+def test_lost_records_hide_no_setting_of_the_joined_tables(moved):
+    shutil.rmtree(moved / ".snakemake")
+    assert job_counts(plan(moved)) == {}
+    compared, drawn = dict.fromkeys([*CONTRASTS, *END], 1), dict.fromkeys(PLOTS[:2] + PLOTS[4:8], 1)
+    assert job_counts(plan(moved, {"evaluation": {"resamples": 200}})) == compared
+    comparator = {"evaluation": {"comparators": ["single_pass"]}}
+    assert job_counts(plan(moved, comparator)) == {**compared, "measure_convergence": 1}
+    assert job_counts(plan(moved, {"report": {"measure": "mean_dice"}})) == compared | drawn
+
+
+@pytest.mark.pipeline
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"resamples": 200}, "contrasts.csv: was not made as asked: evaluation.resamples was 100, 200 is asked for"),
+        ({"comparators": ["single_pass"]}, ".csv: was not made as asked: "),
+    ],
+)
+def test_joined_tables_of_other_settings_are_refused_where_snakemake_was_told_to_keep_them(moved, changes, said):
+    (moved / "results/demo/report.html").unlink()
+    overrides = deepcopy(TINY)
+    update_config(overrides, {"evaluation": changes})
+    done = run_snakemake(moved, "--rerun-triggers", "mtime", overrides=overrides, root=moved)
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert not (moved / "results/demo/report.html").exists()
+
+
+@pytest.mark.pipeline
 def test_another_title_writes_the_report_and_its_sheet_only(finished):
     assert job_counts(plan(finished, {"report": {"title": "Another"}})) == {"write_report": 1, "write_sheet": 1}
 

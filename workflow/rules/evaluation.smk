@@ -4,7 +4,7 @@ Models -> measures -> tables of the whole experiment.
     inputs:  <results>/dataset.h5; model.safetensors, history.csv, kept_pixels.csv of every iteration
     outputs: metrics.csv and counts.h5 of every chain;
              <results>/metrics.csv, history.csv, kept_pixels.csv, references.csv, convergence.csv, contrasts.csv,
-             interactions.csv, racu.csv, seeds_seen.json
+             interactions.csv, racu.csv, seeds_seen.json; origins/RULE.json: what made these tables
 """
 
 
@@ -65,6 +65,7 @@ rule collect_tables:
         metrics=report("<results>/metrics.csv", caption="../report/metrics.rst", category="Tables"),
         history="<results>/history.csv",
         kept_pixels="<results>/kept_pixels.csv",
+        origin="<results>/origins/collect_tables.json",
     log:
         "<logs>/collect_tables.log",
     benchmark:
@@ -89,7 +90,8 @@ rule measure_references:
     input:
         dataset="<results>/dataset.h5",
     output:
-        report("<results>/references.csv", caption="../report/references.rst", category="Tables"),
+        table=report("<results>/references.csv", caption="../report/references.rst", category="Tables"),
+        origin="<results>/origins/measure_references.json",
     log:
         "<logs>/measure_references.log",
     benchmark:
@@ -113,7 +115,8 @@ rule measure_convergence:
         history="<results>/history.csv",
         kept_pixels="<results>/kept_pixels.csv",
     output:
-        report("<results>/convergence.csv", caption="../report/convergence.rst", category="Tables"),
+        table=report("<results>/convergence.csv", caption="../report/convergence.rst", category="Tables"),
+        origin="<results>/origins/measure_convergence.json",
     log:
         "<logs>/measure_convergence.log",
     benchmark:
@@ -143,6 +146,7 @@ rule compare_arms:
         contrasts=report("<results>/contrasts.csv", caption="../report/contrasts_table.rst", category="Tables"),
         interactions=report("<results>/interactions.csv", caption="../report/interactions.rst", category="Tables"),
         racu=report("<results>/racu.csv", caption="../report/racu.rst", category="Tables"),
+        origin="<results>/origins/compare_arms.json",
         seen=update("<results>/seeds_seen.json"),  # what was compared before stays in it
     log:
         "<logs>/compare_arms.log",

@@ -4,16 +4,17 @@ Snakemake's records say the same, but they may be lost, or overruled (`--touch`,
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from spatial_reduction.analysis.counts_file import read_origin
 from spatial_reduction.data.dataset_file import Dataset
 from spatial_reduction.runtime.errors import InputError
-from spatial_reduction.runtime.files import file_digest, table_digest
+from spatial_reduction.runtime.files import file_digest, table_digest, written_whole
 
 ABSENT = "nothing"
+LONGEST = 200  # characters of a value in a message
 
 
 class Origins:
@@ -68,6 +69,44 @@ class Origins:
                 )
 
 
+def write_origin(path: str | Path, asked: Mapping[str, Any], tables: Iterable[str | Path]) -> None:
+    """Write what made tables of the whole experiment, JSON {asked, tables: {file name: digest}}.
+
+    Args:
+        asked: params of the rule that made them.
+    """
+    told = {"asked": asked, "tables": {Path(table).name: table_digest(table) for table in tables}}
+    with written_whole(path) as partial:
+        partial.write_text(json.dumps(told, indent=1), encoding="utf-8")
+
+
+def require_origins(
+    origins: Iterable[str | Path], asked: Mapping[str, Mapping[str, Any]], tables: Iterable[str | Path]
+) -> None:
+    """Refuse a table of the whole experiment that was made otherwise than asked for, or changed since.
+
+    Args:
+        origins: files of `write_origin`, named after the rules that wrote them.
+        asked: {rule: its params}.
+        tables: that are to be read.
+
+    Raises:
+        InputError: names the table, what differs, and both values.
+    """
+    paths = {Path(table).name: table for table in tables}
+    for origin in origins:
+        try:
+            told = json.loads(Path(origin).read_text(encoding="utf-8"))
+            written, difference = told["tables"], next(_unlike(told["asked"], asked[Path(origin).stem]), None)
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            raise InputError(f"{origin}: is damaged; delete it and run again") from error
+        for name in [name for name in paths if name in written]:
+            if difference:
+                raise InputError(f"{paths[name]}: was not made as asked: {difference}; delete it and run again")
+            if table_digest(paths[name]) != written[name]:
+                raise InputError(f"{paths[name]}: is not the table that was written; delete it and run again")
+
+
 def _differences(
     told: Mapping[str, Any], asked: Mapping[str, Mapping[str, Any]], chain: Mapping[str, str], data: str
 ) -> Iterator[str]:
@@ -83,10 +122,20 @@ def _differences(
     ]
     places += [("later iterations: ", each, steps) for each in (later or [{}] if steps else later)]
     for place, found, wanted in places:
-        there, here = _flat(found), _flat({"data": data, **wanted})
-        for name in here:
-            if there.get(name, ABSENT) != here[name]:
-                yield f"{place}{name} was {there.get(name, ABSENT)!r}, {here[name]!r} is asked for"
+        yield from _unlike(found, {"data": data, **wanted}, place)
+
+
+def _unlike(found: Mapping[str, Any], wanted: Mapping[str, Any], place: str = "") -> Iterator[str]:
+    """Yield, in words, which of the wanted settings are others than those found."""
+    there, here = _flat(found), _flat(wanted)
+    for name in here:
+        if there.get(name, ABSENT) != here[name]:
+            yield f"{place}{name} was {_short(there.get(name, ABSENT))}, {_short(here[name])} is asked for"
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]} ..."
 
 
 def _flat(settings: Mapping[str, Any], place: str = "") -> dict[str, Any]:
