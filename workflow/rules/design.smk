@@ -210,6 +210,22 @@ CHAINS = [
 ]
 
 
+# What a mask of new images depends on.
+MASKING = (
+    "source",
+    "rank",
+    "shuffle",
+    "fill",
+    "removes",
+    "classes_of_interest",
+    "schedule",
+    "step",
+    "intact_iteration",
+)
+# The keys of `report` that the primary question depends on.
+PRIMARY_QUESTION = {key: config["report"][key] for key in ("method", "measure", "class_group")}
+
+
 def arm_settings(*keys):
     """Return the function that picks the settings of a reduction that a rule depends on."""
 

@@ -1,5 +1,5 @@
 """
-The first weights of an encoder, for networks that begin with trained ones.
+The initial weights of an encoder, for networks that begin with trained ones.
 
     inputs:  the file that `model.weights` names, or nothing (an installed package, or timm's hub)
     outputs: <resources>/encoders/NAME.safetensors

@@ -36,17 +36,7 @@ rule evaluate_model:
                 for key in ("splits", "protocols", "foreground", "objects", "test_time_augmentation")
             },
         },
-        reduction=arm_settings(
-            "source",
-            "rank",
-            "shuffle",
-            "fill",
-            "removes",
-            "classes_of_interest",
-            "schedule",
-            "step",
-            "intact_iteration",
-        ),
+        reduction=arm_settings(*MASKING),
         device=config["training"]["device"],
         deterministic=config["training"]["deterministic"],
     script:
@@ -163,6 +153,6 @@ rule compare_arms:
         asked=asked_origins,
         iterations=iteration_labels(),
         evaluation={**config["evaluation"], "class_groups": GROUPS},
-        report={key: config["report"][key] for key in ("method", "measure", "class_group")},
+        report=PRIMARY_QUESTION,
     script:
         "../../scripts/compare_arms.py"

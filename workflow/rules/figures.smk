@@ -29,6 +29,12 @@ def captions(wildcards, input):
     return [checkout(f"workflow/report/{caption(figure)}") for figure in figures()]
 
 
+def figure_files(captioned):
+    """List the files of a rule's figure: the PNG, which the report of Snakemake shows with a caption, and other formats."""
+    png = report("<results>/figures/<figure>.png", caption=f"../report/{captioned}.rst", category="Figures")
+    return [png, *expand("<results>/figures/<figure>.{suffix}", suffix=config["report"]["formats"])]
+
+
 def examples_title(wildcards):
     return f"{config['report']['method']}, top {wildcards.threshold} %, seed {SEEDS[0]}: test images"
 
@@ -53,18 +59,7 @@ rule render_examples:
         code=scoring_code("render_examples"),
         network=own_network,
         images=config["report"]["images"],
-        reduction=arm_settings(
-            "source",
-            "rank",
-            "shuffle",
-            "saliency_images",
-            "fill",
-            "removes",
-            "classes_of_interest",
-            "schedule",
-            "step",
-            "intact_iteration",
-        ),
+        reduction=arm_settings(*MASKING, "saliency_images"),
         device=config["training"]["device"],
         deterministic=config["training"]["deterministic"],
     script:
@@ -108,8 +103,7 @@ rule plot_sources:
     input:
         pictures="<results>/sources.h5",
     output:
-        report("<results>/figures/<figure>.png", caption="../report/sources.rst", category="Figures"),
-        expand("<results>/figures/<figure>.{suffix}", suffix=config["report"]["formats"]),
+        figure_files("sources"),
     log:
         "<logs>/plot_<figure>.log",
     benchmark:
@@ -133,8 +127,7 @@ use rule plot_sources as plot_labels with:
     input:
         dataset="<results>/dataset.h5",
     output:
-        report("<results>/figures/<figure>.png", caption="../report/labels.rst", category="Figures"),
-        expand("<results>/figures/<figure>.{suffix}", suffix=config["report"]["formats"]),
+        figure_files("labels"),
     pathvars:
         figure="labels",
     params:
@@ -148,8 +141,7 @@ use rule plot_sources as plot_examples with:
     input:
         examples=method_examples,
     output:
-        report("<results>/figures/<figure>.png", caption="../report/examples.rst", category="Figures"),
-        expand("<results>/figures/<figure>.{suffix}", suffix=config["report"]["formats"]),
+        figure_files("examples"),
     log:
         "<logs>/plot_examples/top_{threshold}.log",
     benchmark:
@@ -167,8 +159,7 @@ use rule plot_sources as plot_contrasts with:
     input:
         contrasts="<results>/contrasts.csv",
     output:
-        report("<results>/figures/<figure>.png", caption="../report/contrasts.rst", category="Figures"),
-        expand("<results>/figures/<figure>.{suffix}", suffix=config["report"]["formats"]),
+        figure_files("contrasts"),
     pathvars:
         figure="contrasts",
     params:
@@ -184,15 +175,14 @@ use rule plot_sources as plot_ladder with:
     input:
         contrasts="<results>/contrasts.csv",
     output:
-        report("<results>/figures/<figure>.png", caption="../report/ladder.rst", category="Figures"),
-        expand("<results>/figures/<figure>.{suffix}", suffix=config["report"]["formats"]),
+        figure_files("ladder"),
     pathvars:
         figure="ladder",
     params:
         drawn_by="plot_ladder",
         code=code("plot_ladder"),
         evaluation={key: config["evaluation"][key] for key in ("comparators", "controls")},
-        report={key: config["report"][key] for key in ("method", "measure", "class_group")},
+        report=PRIMARY_QUESTION,
 
 
 use rule plot_sources as plot_heat_map with:
@@ -200,8 +190,7 @@ use rule plot_sources as plot_heat_map with:
     input:
         metrics="<results>/metrics.csv",
     output:
-        report("<results>/figures/<figure>.png", caption="../report/heat_map.rst", category="Figures"),
-        expand("<results>/figures/<figure>.{suffix}", suffix=config["report"]["formats"]),
+        figure_files("heat_map"),
     pathvars:
         figure="heat_map",
     params:
@@ -218,8 +207,7 @@ use rule plot_sources as plot_learning_curves with:
         history="<results>/history.csv",
         references="<results>/references.csv",
     output:
-        report("<results>/figures/<figure>.png", caption="../report/learning_curves.rst", category="Figures"),
-        expand("<results>/figures/<figure>.{suffix}", suffix=config["report"]["formats"]),
+        figure_files("learning_curves"),
     pathvars:
         figure="learning_curves",
     params:
@@ -233,8 +221,7 @@ use rule plot_learning_curves as plot_kept_pixels with:
     input:
         kept_pixels="<results>/kept_pixels.csv",
     output:
-        report("<results>/figures/<figure>.png", caption="../report/kept_pixels.rst", category="Figures"),
-        expand("<results>/figures/<figure>.{suffix}", suffix=config["report"]["formats"]),
+        figure_files("kept_pixels"),
     pathvars:
         figure="kept_pixels",
     params:
@@ -248,8 +235,7 @@ use rule plot_learning_curves as plot_robustness with:
         metrics="<results>/metrics.csv",
         contrasts="<results>/contrasts.csv",
     output:
-        report("<results>/figures/<figure>.png", caption="../report/robustness.rst", category="Figures"),
-        expand("<results>/figures/<figure>.{suffix}", suffix=config["report"]["formats"]),
+        figure_files("robustness"),
     pathvars:
         figure="robustness",
     params:
@@ -263,8 +249,7 @@ use rule plot_learning_curves as plot_reliability with:
     input:
         counts=chain_files("counts.h5"),
     output:
-        report("<results>/figures/<figure>.png", caption="../report/reliability.rst", category="Figures"),
-        expand("<results>/figures/<figure>.{suffix}", suffix=config["report"]["formats"]),
+        figure_files("reliability"),
     pathvars:
         figure="reliability",
     params:
@@ -279,8 +264,7 @@ use rule plot_learning_curves as plot_thresholds with:
         metrics="<results>/metrics.csv",
         references="<results>/references.csv",
     output:
-        report("<results>/figures/<figure>.png", caption="../report/thresholds.rst", category="Figures"),
-        expand("<results>/figures/<figure>.{suffix}", suffix=config["report"]["formats"]),
+        figure_files("thresholds"),
     pathvars:
         figure="thresholds",
     params:
@@ -293,8 +277,7 @@ use rule plot_learning_curves as plot_thresholds with:
 use rule plot_thresholds as plot_iterations with:
     """Draw the test scores against iteration."""
     output:
-        report("<results>/figures/<figure>.png", caption="../report/iterations.rst", category="Figures"),
-        expand("<results>/figures/<figure>.{suffix}", suffix=config["report"]["formats"]),
+        figure_files("iterations"),
     pathvars:
         figure="iterations",
     params:
@@ -308,8 +291,7 @@ use rule plot_thresholds as plot_cost with:
         metrics="<results>/metrics.csv",
         history="<results>/history.csv",
     output:
-        report("<results>/figures/<figure>.png", caption="../report/cost.rst", category="Figures"),
-        expand("<results>/figures/<figure>.{suffix}", suffix=config["report"]["formats"]),
+        figure_files("cost"),
     pathvars:
         figure="cost",
     params:

@@ -54,7 +54,7 @@ checkpoint decide_look:
         asked=asked_origins,
         looks=LOOKS,
         evaluation={**EVALUATION, "class_groups": GROUPS},
-        report={key: config["report"][key] for key in ("method", "measure", "class_group")},
+        report=PRIMARY_QUESTION,
     script:
         "../../scripts/decide_look.py"
 

@@ -11,7 +11,7 @@ import time
 METADATA = ".snakemake/metadata"  # one file per output: Snakemake's own place and form
 INCOMPLETE = ".snakemake/incomplete"
 BESIDE = ("status", "preview", "preflight", "set_up_site")  # rules that look at a run, with the prefix of a module
-SAMPLE = 1 << 16  # bytes at both ends of a file: they hold a model's first weights, a table's last row
+SAMPLE = 1 << 16  # bytes at both ends of a file: they hold a model's initial weights, a table's last row
 
 
 def longest_name(folder):

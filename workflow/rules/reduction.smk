@@ -98,7 +98,7 @@ rule train_model:
 
 
 use rule train_model as train_single_pass with:
-    """Train on the intact training images, from first weights: iteration 1."""
+    """Train on the intact training images, from initial weights: iteration 1."""
     input:
         dataset="<results>/dataset.h5",
         mask="<results>/intact_mask.h5",
