@@ -100,6 +100,18 @@ def test_refining_fills_an_object_that_the_prediction_found_half_of():
     assert scores[outside].max() < 0.2
 
 
+def test_refining_takes_three_passes_over_ever_larger_superpixels():
+    rng = np.random.default_rng(0)
+    image, relevance = rng.random((8, 8, 3)).repeat(8, 0).repeat(8, 1), rng.random((16, 16)).repeat(4, 0).repeat(4, 1)
+    lab, current, maps = rgb2lab(image), relevance, []
+    finest = divide(lab, relevance, 128)  # 64 x 64 pixels, 32 each
+    for count in (128, 64, 32):
+        current = compare_colours(current, lab, divide(lab, current, count))
+        maps.append(current)
+    first, voted = (region_means(values, finest) for values in (relevance, vote(np.stack(maps))))
+    assert np.allclose(refine(relevance, image), np.maximum(first, voted)[finest])
+
+
 @pytest.mark.parametrize("level", [0.0, 0.5, 1.0])
 def test_refining_a_flat_image_keeps_the_means_of_the_map(level):
     assert np.allclose(refine(np.full((16, 16), level), np.full((16, 16, 3), 0.5)), level, atol=1 / 255)
