@@ -201,6 +201,17 @@ def test_seeds_that_were_added_after_a_look_are_told_with_the_level_that_holds(s
     assert "in 5 of 100 experiments at most" in write_verdict(reach_verdict(evidence, settings), settings)
 
 
+def test_planned_looks_are_told_with_the_level_of_the_primary_contrasts(settings):
+    evidence = evidence_of([row("90", 1.0, "supported"), row("90", 1.0, "supported", "H2")])
+    contrasts = evidence.contrasts.assign(level=[0.0294, 0.01])
+    looks = {**settings, "seeds": {"looks": [3, 6, 9]}}
+    (found,) = reach_verdict(Evidence(**{**vars(evidence), "contrasts": contrasts}), looks).warnings
+    assert found.startswith(
+        "Looks planned after 3, 6, 9 seeds; it ended after 6. Primary contrasts are tested at 0.0294 "
+    )
+    assert "their intervals cover 97.06 %" in found
+
+
 def test_unequal_compute_is_warned_of_where_it_matters(settings):
     rows = [row("90", 1.0, "supported", about) for about in PLACES]
     verdict = verdict_of(rows, settings, steps={"saliency": 300})
