@@ -1,15 +1,8 @@
-"""Look at the data before anything is trained."""
+"""Tell what a look at the data found."""
 
-from spatial_reduction.report.data_check import write_data_check
+from spatial_reduction.report.data_check import tell_data_check
 from spatial_reduction.runtime.log import logged
 
 if __name__ == "__main__":
     with logged(snakemake.log[0]):
-        write_data_check(
-            timings=snakemake.input.networks,
-            config={"dataset": snakemake.params.dataset, **snakemake.params.settings},
-            design=snakemake.params.design,
-            template=snakemake.input.template,
-            page=snakemake.output[0],
-            threads=snakemake.threads,
-        )
+        tell_data_check(summary=snakemake.input.summary, page=snakemake.input.page)

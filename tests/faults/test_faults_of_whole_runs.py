@@ -20,7 +20,17 @@ from fault_injection import RESULTS, TWO_ARMS, damage, error_lines, files_of, in
 pytestmark = [pytest.mark.pipeline, pytest.mark.slow]
 
 # Rules of other targets, or asked for by a key; those that look at a run or a cluster leave no result.
-ELSEWHERE = {"preflight", "check_node", "check_requests", "set_up_site", "status", "preview", "check", "time_networks"}
+ELSEWHERE = {
+    "preflight",
+    "check_node",
+    "check_requests",
+    "set_up_site",
+    "status",
+    "preview",
+    "check",
+    "check_data",
+    "time_networks",
+}
 ELSEWHERE |= {"download_oxford_pet", "fetch_encoder", "predict_images", "export_model", "compare_experiments"}
 ELSEWHERE |= {"render_sources", "plot_sources", "decide_look"}
 NAMED = {"write_intact_mask", "plot_cost", "write_report"}  # killed as they name a file

@@ -17,8 +17,10 @@ from spatial_reduction.report.data_check import (
     list_findings,
     longest_chain,
     suggest_classes,
+    tell_data_check,
     write_data_check,
 )
+from spatial_reduction.runtime.errors import InputError
 
 TEMPLATE = ROOT / "workflow/report/check.html.j2"
 MEASURED = {
@@ -85,7 +87,15 @@ def page(settings, tmp_path):
     def write(**changes):
         update_config(settings, changes)
         (tmp_path / "networks.json").write_text(json.dumps(MEASURED))
-        write_data_check(tmp_path / "networks.json", settings, DESIGN, TEMPLATE, tmp_path / "check.html", 2)
+        write_data_check(
+            tmp_path / "networks.json",
+            settings,
+            DESIGN,
+            TEMPLATE,
+            tmp_path / "check.html",
+            tmp_path / "summary.json",
+            2,
+        )
         found = Page((tmp_path / "check.html").read_text())
         found.text = " ".join(" ".join(found.words).split())
         return found
@@ -113,8 +123,67 @@ def test_a_swapped_mapping_and_values_without_class_are_said(page):
     classes = [{"name": "background", "labels": [0]}, {"name": "object", "labels": [1]}]
     found = page(dataset={"classes": classes})
     assert "12 of 12 pairs cannot be used: the run would stop" in found.text
+    assert "none of which can be used" in found.text
+    assert "cannot be used: <00>" in found.text
+    assert "how long it takes" not in found.text
     assert "label values [255] belong to no class" in found.text
     assert len(found.pictures) == 12
+
+
+@pytest.fixture
+def told(page, tmp_path, capsys):
+    """Return what a check says in the terminal, line by line, and the line it ends with, "" if nothing is wrong."""
+
+    def tell(**changes):
+        page(**changes)
+        capsys.readouterr()
+        try:
+            tell_data_check(tmp_path / "summary.json", tmp_path / "check.html")
+            error = ""
+        except InputError as refused:
+            error = str(refused)
+        return capsys.readouterr().err.replace(str(tmp_path), "HERE").splitlines(), error.replace(str(tmp_path), "HERE")
+
+    return tell
+
+
+def test_the_terminal_tells_the_pairs_and_the_time(told):
+    lines, error = told()
+    assert lines[0] == "HERE/check.html: 12 of 12 pairs can be used; open it in a browser"
+    assert lines[-1].startswith("a run of 20 jobs takes about ")
+    assert lines[-1].endswith(" on 2 cores of this machine, give or take half")
+    assert error == ""
+
+
+def test_the_terminal_tells_what_would_stop_a_run_and_the_check_fails(told):
+    classes = [{"name": "background", "labels": [0]}, {"name": "object", "labels": [1]}]
+    lines, error = told(dataset={"classes": classes})
+    assert lines == [
+        "HERE/check.html: 0 of 12 pairs can be used; open it in a browser",
+        "correct this: 12 of 12 pairs cannot be used: the run would stop (dataset.on_error)",
+        "correct this: label values [255] belong to no class (dataset.classes, ignored_labels)",
+    ]
+    assert error == "HERE/check.html: 2 findings to correct before a run"
+
+
+def test_pairs_that_are_left_out_stop_no_run_unless_a_split_is_empty(told, folder):
+    Image.fromarray(np.full((16, 16), 9, np.uint8)).save(folder / "masks/<00>.png")
+    lines, error = told(dataset={"on_error": "skip"})
+    assert "look at this: 1 of 12 pairs cannot be used: they would be left out (dataset.on_error)" in lines
+    assert error == ""
+    classes = [{"name": "background", "labels": [0]}, {"name": "object", "labels": [9]}]
+    lines, error = told(dataset={"on_error": "skip", "classes": classes})
+    assert error.endswith("to correct before a run")
+    assert any(line.startswith("correct this: 11 of 12 pairs") and "no picture is left to " in line for line in lines)
+
+
+def test_a_class_that_no_training_picture_has_stops_a_run_unless_its_share_may_be_0(told):
+    classes = [{"name": "background", "labels": [0]}, {"name": "object", "labels": [255]}, {"name": "x", "labels": [3]}]
+    lines, error = told(dataset={"classes": classes})
+    assert "correct this: no train picture has the class x" in lines
+    assert error.endswith("1 finding to correct before a run")
+    classes[2]["share"] = [0, 100]
+    assert told(dataset={"classes": classes})[1] == ""
 
 
 def test_a_batch_larger_than_the_data_is_said(page):
@@ -142,7 +211,7 @@ def test_reasons_are_grouped_the_most_frequent_first():
 def test_twins_in_several_splits_are_a_finding(settings):
     pairs = [Looked("a", "train", classes=np.array([5, 5, 0])), Looked("b", "test", classes=np.array([5, 5, 0]))]
     texts = [finding.text for finding in list_findings(Inspection(pairs, "", [["a", "b"]]), settings)]
-    assert any("alike stand in several splits (1 groups)" in text for text in texts)
+    assert any("alike stand in several splits (1 group)" in text for text in texts)
 
 
 def test_the_estimate_adds_up_the_jobs_by_hand(config):

@@ -17,7 +17,14 @@ SCRIPTS = sorted((ROOT / "scripts").glob("*.py"))
 LIBRARY_FOLDER = ROOT / "scripts/spatial_reduction"
 LIBRARY = sorted(LIBRARY_FOLDER.rglob("*.py"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-PRINTS = {"preflight", "status", "preview", "set_up_site"}  # or work beside the run: without output, so always run
+# They print, or work beside the run: without output, so always run.
+PRINTS = {"preflight", "status", "preview", "check", "set_up_site"}
+    "preflight",
+    "status",
+    "preview",
+    "check",
+    "set_up_site",
+}  # or work beside the run: without output, so always run
 
 # Import name or conda name -> name in pyproject.toml, where they differ. seaborn brings matplotlib.
 PACKAGES = {"pytorch": "torch", "PIL": "pillow", "yaml": "pyyaml", "skimage": "scikit-image", "matplotlib": "seaborn"}

@@ -289,9 +289,12 @@ def test_an_edit_of_a_script_runs_its_rule_again(moved):
     assert job_counts(plan(moved)) == {"plot_cost": 1, **END}
 
 
-def test_the_page_of_a_check_counts_the_jobs_that_are_planned(snakemake, tmp_path):
+def test_a_check_tells_what_would_stop_a_run_and_its_page_counts_the_jobs_that_are_planned(snakemake, tmp_path):
     overrides = TINY | {"report": {"images": 2, "sources": ["random"]}}
-    assert snakemake("check", overrides=overrides).returncode == 0
+    classes = [{"name": name, "labels": [value]} for name, value in (("background", 2), ("pet", 1), ("border", 4))]
+    process = snakemake("check", overrides=overrides | {"dataset": {**TINY["dataset"], "classes": classes}})
+    assert process.returncode == 1
+    assert "correct this: label values [3] belong to no class" in process.stderr
     page = (tmp_path / "results/demo/check.html").read_text()
     counted = re.findall(r"<tr><td>(\w+)</td><td>(\d+)</td></tr>", page.partition("Number of jobs of every rule")[2])
     shutil.rmtree(tmp_path / "results")

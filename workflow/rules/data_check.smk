@@ -4,7 +4,7 @@ Raw pictures -> a page that says, before anything is trained, whether they are r
     snakemake check --configfile my.yaml
 
     inputs:  dataset.root, or the pictures that are drawn or downloaded
-    outputs: <results>/check.html
+    outputs: <results>/check.html, check/summary.json; the findings are printed, and it fails if a run would stop
 """
 
 # What the time of a step does not depend on.
@@ -25,7 +25,17 @@ def timed_networks():
 
 # Rules that a run of everything else asks nothing of.
 APART = {"all", "predict", "predict_images", "export", "export_model", "compare", "compare_experiments"}
-APART |= {"check", "time_networks", "check_requests", "check_node", "preflight", "set_up_site", "status", "preview"}
+APART |= {
+    "check",
+    "check_data",
+    "time_networks",
+    "check_requests",
+    "check_node",
+    "preflight",
+    "set_up_site",
+    "status",
+    "preview",
+}
 
 
 def planned_jobs():
@@ -100,18 +110,19 @@ rule time_networks:
         "../../scripts/time_networks.py"
 
 
-rule check:
+rule check_data:
     """Look at all pictures and labels: outlines, values, sizes, what cannot be used; estimate the time of a run."""
     input:
         raw=made_data,
         networks="<results>/check/networks.json",
         template=checkout("workflow/report/check.html.j2"),
     output:
-        "<results>/check.html",
+        page="<results>/check.html",
+        summary="<results>/check/summary.json",
     log:
-        "<logs>/check.log",
+        "<logs>/check_data.log",
     benchmark:
-        "<benchmarks>/check.tsv"
+        "<benchmarks>/check_data.tsv"
     conda:
         "../../envs/analysis.yaml"
     threads: 64
@@ -119,11 +130,29 @@ rule check:
         mem_mb=4000,
         runtime=120,
     params:
-        code=code("check"),
+        code=code("check_data"),
         pictures=pictures,
         lists=listed_names,
         dataset=dataset_section,
         settings={key: config[key] for key in ("training", "evaluation", "report")},
         design=check_design,
+    script:
+        "../../scripts/check_data.py"
+
+
+# It has no output, so it runs, and tells the findings, whenever it is asked for; if it fails, the page stays.
+rule check:
+    """Print what was found and how long a run takes; fail if a run would stop."""
+    input:
+        page="<results>/check.html",
+        summary="<results>/check/summary.json",
+    log:
+        "<logs>/check.log",
+    retries: 0
+    localrule: True
+    conda:
+        "../../envs/analysis.yaml"
+    params:
+        code=code("check"),
     script:
         "../../scripts/check.py"

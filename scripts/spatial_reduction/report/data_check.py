@@ -1,4 +1,7 @@
-"""One page about the data, made before anything is trained: are they read rightly, and how long will a run take?"""
+"""One page about the data, made before anything is trained: are they read rightly, and how long will a run take?
+
+Its findings are told in the terminal as well.
+"""
 
 import base64
 import io
@@ -16,8 +19,10 @@ from spatial_reduction.data.inspection import Inspection, guess_roles, inspect_d
 from spatial_reduction.data.splits import SPLITS
 from spatial_reduction.evaluation.overlays import class_colours
 from spatial_reduction.report.label_outlines import IGNORED_COLOUR, draw_labels
+from spatial_reduction.runtime.errors import InputError
 from spatial_reduction.runtime.files import written_whole
 from spatial_reduction.runtime.log import say
+from spatial_reduction.runtime.plain_text import counted
 
 LISTED = 50  # pairs that are left out, and groups of twins, that are named
 # Cost of the saliency of an image in forward passes of the network (docs/results.md, sources of saliency); a source of
@@ -68,9 +73,10 @@ def write_data_check(
     design: Mapping[str, Any],
     template: str | Path,
     page: str | Path,
+    summary: str | Path,
     threads: int,
 ) -> None:
-    """Look at all pairs below `dataset.root` and write the page.
+    """Look at all pairs below `dataset.root`; write the page, and for `tell_data_check` its findings and its estimate.
 
     Args:
         timings: what `time_networks` wrote.
@@ -88,6 +94,7 @@ def write_data_check(
     work = estimate_work(measured, design, config["evaluation"], counts)
     total, longest = sum(row.total for row in work), longest_chain(measured, design, counts)
     lanes = 1 if not measured["device"].startswith("cpu") else measured["cores"]
+    wall, findings = max(total / lanes, longest), list_findings(found, config)
     classes = [entry["name"] for entry in config["dataset"]["classes"]]
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -95,8 +102,9 @@ def write_data_check(
     environment.filters["duration"] = format_duration
     text = environment.from_string(Path(template).read_text(encoding="utf-8")).render(
         config=config,
-        findings=list_findings(found, config),
+        findings=findings,
         pairs=len(found.pairs),
+        usable=len(found.usable),
         counts=counts,
         sheet=contact_sheet(found, config),
         legend=list_legend(found, config),
@@ -112,7 +120,7 @@ def write_data_check(
         jobs=design["jobs"],
         work=work,
         total=total,
-        wall=max(total / lanes, longest),
+        wall=wall,
         lanes=lanes,
         measured=measured,
         suggestion=suggest_classes(found),
@@ -120,7 +128,31 @@ def write_data_check(
     )
     with written_whole(page) as partial:
         partial.write_text(text, encoding="utf-8")
-    say(f"{page}: {len(found.usable)} of {len(found.pairs)} pairs can be used; open it in a browser")
+    told = {
+        "pairs": f"{len(found.usable)} of {len(found.pairs)} pairs can be used",
+        "findings": [finding._asdict() for finding in findings],
+        "estimate": f"a run of {sum(design['jobs'].values())} jobs takes about {format_duration(wall)} on {lanes} "
+        f"{'core' if lanes == 1 else 'cores'} of this machine, give or take half"
+        if found.usable
+        else "",
+    }
+    with written_whole(summary) as partial:
+        partial.write_text(json.dumps(told), encoding="utf-8")
+
+
+def tell_data_check(summary: str | Path, page: str | Path) -> None:
+    """Say what `write_data_check` found and estimated.
+
+    Raises:
+        InputError: something is wrong, so that a run would stop or measure nonsense.
+    """
+    told = json.loads(Path(summary).read_text(encoding="utf-8"))
+    findings = [Finding(**each) for each in told["findings"]]
+    lines = [f"{'correct' if finding.is_wrong else 'look at'} this: {finding.text}" for finding in findings]
+    say("\n".join(filter(None, [f"{page}: {told['pairs']}; open it in a browser", *lines, told["estimate"]])))
+    wrong = sum(finding.is_wrong for finding in findings)
+    if wrong:
+        raise InputError(f"{page}: {counted(wrong, 'finding')} to correct before a run")
 
 
 def list_findings(found: Inspection, config: Mapping[str, Any]) -> list[Finding]:
@@ -128,20 +160,23 @@ def list_findings(found: Inspection, config: Mapping[str, Any]) -> list[Finding]
     dataset, foreground = config["dataset"], config["evaluation"]["foreground"]
     findings = []
     errors = [pair for pair in found.pairs if pair.error]
+    is_left = {split: any(pair.split == split for pair in found.usable) for split in SPLITS}
+    stops = dataset["on_error"] != "skip" or not all(is_left.values())
     if errors:
-        kept = "they would be left out" if dataset["on_error"] == "skip" else "the run would stop (dataset.on_error)"
-        findings.append(Finding(True, f"{len(errors)} of {len(found.pairs)} pairs cannot be used: {kept}"))
+        empty = [split for split in SPLITS if dataset["on_error"] == "skip" and not is_left[split]]
+        because = f"no picture is left to {' and to '.join(empty)}" if empty else "dataset.on_error"
+        kept = f"the run would stop ({because})" if stops else "they would be left out (dataset.on_error)"
+        findings.append(Finding(stops, f"{len(errors)} of {len(found.pairs)} pairs cannot be used: {kept}"))
     if found.split_error:
         findings.append(Finding(True, found.split_error))
-    findings += _mapping_findings(found, dataset, foreground)
+    findings += _mapping_findings(found, dataset, foreground, stops)
     for split in SPLITS:
         shares = found.class_shares(split)
         for entry, share in zip(dataset["classes"], shares, strict=False):
             low, high = entry.get("share", (0, 100))
             if found.usable and share == 0:
-                findings.append(
-                    Finding(split == "train" and low > 0, f"no {split} picture has the class {entry['name']}")
-                )
+                is_needed = split == "train" and ("share" not in entry or low > 0)  # as `prepare_dataset` has it
+                findings.append(Finding(is_needed, f"no {split} picture has the class {entry['name']}"))
             elif split == "train" and not low <= share <= high:
                 text = f"{entry['name']} covers {share:.1f} % of the training pixels, not {low} to {high} %"
                 findings.append(Finding(True, text))
@@ -151,7 +186,8 @@ def list_findings(found: Inspection, config: Mapping[str, Any]) -> list[Finding]
         findings.append(Finding(True, text))
     parted = [line for line, is_parted in twin_lines(found) if is_parted]
     if parted:
-        text = f"pictures that are alike stand in several splits ({len(parted)} groups): a test of what was trained on"
+        groups = counted(len(parted), "group")
+        text = f"pictures that are alike stand in several splits ({groups}): a test of what was trained on"
         findings.append(Finding(False, text))
     sizes = size_counts(found.pairs)
     if len(sizes) > 1 or any(len(set(size.split(" x "))) > 1 for size, _ in sizes):
@@ -162,14 +198,16 @@ def list_findings(found: Inspection, config: Mapping[str, Any]) -> list[Finding]
     return sorted(findings, key=lambda finding: not finding.is_wrong)
 
 
-def _mapping_findings(found: Inspection, dataset: Mapping[str, Any], foreground: Sequence[str]) -> list[Finding]:
+def _mapping_findings(
+    found: Inspection, dataset: Mapping[str, Any], foreground: Sequence[str], stops: bool
+) -> list[Finding]:
     """Compare what the label values look like with what they are said to be."""
     values, named = found.values, _class_names(dataset)
     findings = []
     unknown = [value for value in values if value not in named]
     if unknown:
         findings.append(
-            Finding(True, f"label values {unknown[:10]} belong to no class (dataset.classes, ignored_labels)")
+            Finding(stops, f"label values {unknown[:10]} belong to no class (dataset.classes, ignored_labels)")
         )
     for value, role in guess_roles(values).items():
         name = named.get(value)
@@ -246,7 +284,7 @@ def contact_sheet(found: Inspection, config: Mapping[str, Any]) -> list[dict[str
     return [
         {
             "name": pair.name,
-            "split": pair.split,
+            "split": "cannot be used" if pair.error else pair.split or "no split",
             "picture": _embedded(draw_labels(pair.image, pair.labels, outlined)),
         }
         for pair in found.pairs

@@ -22,6 +22,11 @@ def as_cell(text: str) -> str:
     return f"'{line}" if line.startswith(FORMULA) and not _is_number(line) else line
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun: "1 file", "2 files"."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def _is_number(text: str) -> bool:
     try:
         float(text)
