@@ -19,12 +19,6 @@ LIBRARY = sorted(LIBRARY_FOLDER.rglob("*.py"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 # They print, or work beside the run: without output, so always run.
 PRINTS = {"preflight", "status", "preview", "check", "set_up_site"}
-    "preflight",
-    "status",
-    "preview",
-    "check",
-    "set_up_site",
-}  # or work beside the run: without output, so always run
 
 # Import name or conda name -> name in pyproject.toml, where they differ. seaborn brings matplotlib.
 PACKAGES = {"pytorch": "torch", "PIL": "pillow", "yaml": "pyyaml", "skimage": "scikit-image", "matplotlib": "seaborn"}

@@ -108,6 +108,61 @@ REFUSED = {
         "did you mean training?",
     ),
     "a misspelt key": ("training: {epoch: 3}", "my_0.yaml:1: training: Additional", "did you mean epochs?"),
+    "a misspelt source": (
+        "reduction: {source: entropie}",
+        "my_0.yaml:1: reduction.source: 'entropie' is not one of ['probability', 'entropy', 'grad_cam', ",
+        "a file of your own, path/to/my_source.py.); did you mean entropy?",
+    ),
+    "a misspelt source of an arm": (
+        "arms:\n  mine: {source: gradcam}",
+        "my_0.yaml:2: arms.mine.source: 'gradcam' is not one of ['probability', ",
+        "did you mean grad_cam?",
+    ),
+    "a source like no other": (
+        "report: {sources: [zzz]}",
+        "my_0.yaml:1: report.sources.0: 'zzz' is not one of ['prob",
+        ".)",
+    ),
+    "a misspelt measure": (
+        "evaluation: {measures: [mean_iuo]}",
+        "my_0.yaml:1: evaluation.measures.0: 'mean_iuo' is not one of ['mean_iou', ",
+        "did you mean mean_iou?",
+    ),
+    "a misspelt kind of weights": (
+        "training: {class_weights: balancd}",
+        "my_0.yaml:1: training.class_weights: 'balancd' is not allowed (Weights of",
+        "did you mean balanced?",
+    ),
+    "a misspelt last": (
+        "prediction: {iteration: lst}",
+        "prediction.iteration: 'lst' is not allowed (Its it",
+        "mean last?",
+    ),
+    "a margin of no measure": (
+        "evaluation: {margins: {men_iou: 1}}",
+        "my_0.yaml:1: evaluation.margins: 'men_iou' is not allowed (default, a measure, or validation_area.)",
+        "",
+    ),
+    "a group that is no list": (
+        "evaluation: {class_groups: {x: pet}}",
+        "my_0.yaml:1: evaluation.class_groups.x: 'pet' is not allowed (A list of classes; null leaves",
+        "",
+    ),
+    "a folder with a space": (
+        "pathvars: {results: my results}",
+        "my_0.yaml:1: pathvars.results: 'my results' is not allowed (Letters without accents, digits and _ .",
+        "",
+    ),
+    "an encoder with a space": (
+        "model: {encoder: res net}",
+        "my_0.yaml:1: model.encoder: 'res net' is not allowed (Encoder of encoder_unet: name of a timm network",
+        "",
+    ),
+    "an arm with a capital": (
+        "arms: {Mine: {}}",
+        "my_0.yaml:1: arms: 'Mine' is not allowed (Small letters, digits",
+        "",
+    ),
     "a dotted key": (
         "training.epochs: 3",
         "top level: Additional",
@@ -212,6 +267,82 @@ def test_a_mistake_is_refused_in_one_line_that_says_where_it_stands(told, mistak
     assert start in line
     assert line.endswith(end)
     assert len(line) < 700
+
+
+def test_no_mistake_is_answered_by_a_regular_expression():
+    """What a pattern refuses is explained by the description beside it."""
+
+    def patterns(schema):
+        parts = schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else ()
+        yield from (each for part in parts for each in patterns(part))
+        if isinstance(schema, dict) and isinstance(schema.get("pattern"), str):
+            yield schema
+
+    # The pattern of a source is one of the ways to write it: the description is that of all.
+    assert [each for each in patterns(SCHEMA) if "description" not in each] == [SCHEMA["$defs"]["source"]["anyOf"][1]]
+    assert "path/to/my_source.py" in SCHEMA["$defs"]["source"]["description"]
+
+
+NO_ROOT = "dataset.root: names no folder, and source folder reads the pictures of one; "
+BY_COMMAND = 'add --config "dataset={root: path/to/folder}"'
+PICTURES = "split: {method: random}, source: folder"
+
+
+@pytest.mark.parametrize(
+    ("texts", "place"),
+    [
+        ([f"dataset:\n  root: null\n  {PICTURES.replace(', ', chr(10) + '  ')}"], "my_0.yaml:2"),
+        ([f"dataset: {{{PICTURES}}}", "seeds: [1]"], "my_1.yaml"),  # said by the defaults alone: the user's last file
+    ],
+)
+def test_a_folder_that_no_file_names_is_asked_for_where_the_user_can_name_it(told, texts, place):
+    assert told(*texts) == f"{NO_ROOT}write it into {place} (dataset: {{root: path/to/folder}}), or {BY_COMMAND}"
+
+
+def test_without_a_file_of_the_users_the_folder_is_asked_for_on_the_command_line(told):
+    named = {"dataset": {"source": "folder", "split": {"method": "random"}}}
+    assert told(named=named) == f"{NO_ROOT}{BY_COMMAND}"
+
+
+@pytest.mark.parametrize(
+    ("text", "end"),
+    [
+        ("def stream_score(blocks, context):\n    yield\n", "; did you mean stream_score?"),
+        ("class A:\n    def stream_scores(self, blocks):\n        yield\n", ""),
+        ("print(stream_scores)\n", ""),
+    ],
+)
+def test_a_source_of_ones_own_without_its_function_is_refused_before_anything_runs(told, tmp_path, text, end):
+    (tmp_path / "own.py").write_text(f"raise SystemExit('imported')\n{text}")
+    line = f"own.py holds no function stream_scores(blocks, context){end}"
+    assert told("arms: {mine: {source: own.py}}") == f"my_0.yaml:1: arms.mine.source: {line}"
+    assert told("report: {sources: [own.py]}") == f"my_0.yaml:1: report.sources: {line}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "def stream_scores(blocks, context):\n    yield\n",
+        "if True:\n    from elsewhere import other as stream_scores\n",
+        "stream_scores = make()\n",
+        "from elsewhere import *\n",
+    ],
+)
+def test_however_a_file_comes_by_its_function_it_is_accepted(started, tmp_path, text):
+    (tmp_path / "own.py").write_text(text)
+    started("arms: {mine: {source: own.py}}")
+
+
+def test_a_source_that_is_no_python_is_refused_with_its_line(told, tmp_path):
+    (tmp_path / "own.py").write_text("import os\ndef stream_scores(blocks, context)\n")
+    assert told("arms: {mine: {source: own.py}}").endswith("own.py, line 2: expected ':'")
+
+
+def test_a_network_of_ones_own_without_its_class_is_refused_before_anything_runs(told, started, tmp_path):
+    (tmp_path / "own.py").write_text("class MyNet:\n    pass\n")
+    text = "model: {name: file, path: own.py, class: %s, stride: 1}"
+    assert told(text % "MyNetz").endswith("model.class: own.py holds no class MyNetz; did you mean MyNet?")
+    started(text % "MyNet")
 
 
 def test_wrong_names_of_classes_are_told_together_each_with_its_place(told):

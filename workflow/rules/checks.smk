@@ -67,6 +67,19 @@ def short(value):
     return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} ... {text[-LONGEST // 4 :]}"
 
 
+def is_branch(error):
+    """Return whether an error is about one of the ways to write a value, of which another may be what was meant."""
+    return error.parent is not None and error.parent.validator == "anyOf" and not error.relative_path
+
+
+def choices(error):
+    """Return the words that may stand in the place of a value, those of other ways to write it too."""
+    ways = error.parent if is_branch(error) else error
+    schemas = [error.schema, *(ways.validator_value if ways.validator == "anyOf" else [])]
+    words = [word for schema in schemas for word in [*schema.get("enum", []), schema.get("const")]]
+    return list(dict.fromkeys(word for word in words if isinstance(word, str)))
+
+
 def way_out(error, key):
     """Say what to write instead of a value, where that is known."""
     value, wanted = error.instance, error.validator_value
@@ -85,7 +98,9 @@ def way_out(error, key):
     old = [
         name for name in (value if isinstance(value, list) else [value]) if isinstance(name, str) and name in RENAMED
     ]
-    return "; ".join(f"{name} is now called {RENAMED[name]}" for name in old)
+    if old or not isinstance(value, str):
+        return "; ".join(f"{name} is now called {RENAMED[name]}" for name in old)
+    return "".join(f"did you mean {near}?" for near in get_close_matches(value, choices(error), 1))
 
 
 def text_as_number(text, key):
@@ -104,8 +119,23 @@ def explain(error, key):
     message = error.message.replace(repr(error.instance), short(error.instance))
     if error.validator == "contains" and "const" in error.validator_value:
         message = f"{short(error.instance)} must hold {error.validator_value['const']}"
-    meaning = error.schema.get("description", "") if isinstance(error.schema, dict) else ""
+    if error.validator in ("pattern", "anyOf"):  # a regular expression tells nobody what is meant: the description does
+        message = f"{short(error.instance)} is not allowed"
+    schema = error.schema
+    if isinstance(error.instance, str) and is_branch(error) and choices(error):
+        message, schema = f"{short(error.instance)} is not one of {choices(error)}", error.parent.schema
+    meaning = schema.get("description", "") if isinstance(schema, dict) else ""
     return "; ".join(filter(None, [f"{message} ({meaning})" if meaning else message, way_out(error, key)]))
+
+
+def refuse_missing_root(source):
+    """Stop where no file names the folder of the pictures. The files of this workflow cannot: say where the user can."""
+    files = [shown(str(path)) for path in workflow.config_settings.configfiles] if workflow.is_main_process else []
+    file, _, line = PLACES.get("dataset.root", "").rpartition(":")
+    own = f"{file}:{line}" if file in files else files[-1] if files else ""
+    into = f"write it into {own} (dataset: {{root: path/to/folder}}), or add" if own else "add"
+    what = f"names no folder, and source {source} reads the pictures of one"
+    sys.exit(f'config: dataset.root: {what}; {into} --config "dataset={{root: path/to/folder}}"')
 
 
 def check(instance, schema, key=""):
@@ -113,6 +143,8 @@ def check(instance, schema, key=""):
     error = best_match(Validator(schema).iter_errors(instance))
     if error:
         place = ".".join(filter(None, [key, *map(str, error.absolute_path)]))
+        if place == "dataset.root" and error.instance is None:
+            refuse_missing_root(instance["dataset"]["source"])
         unknown = (
             error.instance.keys() - error.schema["properties"] if error.validator == "additionalProperties" else []
         )

@@ -25,17 +25,8 @@ def timed_networks():
 
 # Rules that a run of everything else asks nothing of.
 APART = {"all", "predict", "predict_images", "export", "export_model", "compare", "compare_experiments"}
-APART |= {
-    "check",
-    "check_data",
-    "time_networks",
-    "check_requests",
-    "check_node",
-    "preflight",
-    "set_up_site",
-    "status",
-    "preview",
-}
+APART |= {"check", "check_data", "time_networks", "check_requests", "check_node", "preflight", "set_up_site"}
+APART |= {"status", "preview"}
 
 
 def planned_jobs():

@@ -1,5 +1,7 @@
 """The design that the configuration describes: the arms, their chains, the model for new images. No rules."""
 
+import ast
+import symtable
 from copy import deepcopy
 from hashlib import sha256
 from types import SimpleNamespace
@@ -121,6 +123,7 @@ def refuse_wrong_own_network(name, arm):
     if model["path"]:
         check_path(model["path"], f"{key}.path")
         refuse_unless(os.path.isfile(model["path"]), f"{key}.path", f"{model['path']}: no such file")
+        refuse_without(model["path"], model["class"], f"{key}.class", "holds no class")
     what = "say by what the sides of its images must be divisible; 1 if they may have any size"
     refuse_unless(model["stride"], f"{key}.stride", what)
     what = f"name the layer whose features {source} weighs, as the network's named_modules() call it"
@@ -132,6 +135,21 @@ def check_source(source, key):
     if source.endswith(".py"):
         check_path(source, key)
         refuse_unless(os.path.isfile(source), key, f"{source}: no such file")
+        refuse_without(source, "stream_scores", key, "holds no function", "(blocks, context)")
+
+
+def refuse_without(path, name, key, what, arguments=""):
+    """Refuse a file of the user's that does not define a name: a job would miss it, after hours. Nothing of it is run."""
+    with open(path, "rb") as file:
+        text = file.read()
+    try:
+        tree, table = ast.parse(text), symtable.symtable(text, path, "exec")
+    except (SyntaxError, ValueError) as error:
+        refuse_unless(False, key, f"{path}, line {getattr(error, 'lineno', None) or 1}: {error.args[0]}")
+    names = {each.get_name() for each in table.get_symbols() if each.is_assigned() or each.is_imported()}
+    brings_any = any(isinstance(each, ast.ImportFrom) and each.names[0].name == "*" for each in ast.walk(tree))
+    near = "".join(f"; did you mean {each}?" for each in get_close_matches(name, names, 1))
+    refuse_unless(name in names or brings_any, key, f"{path} {what} {name}{arguments}{near}")
 
 
 def resolve_arm(arm):
