@@ -1,6 +1,6 @@
 import pandas as pd
 
-from spatial_reduction.analysis.ladder import BOTH, CONTENT, MASKING, TRAINING, build_ladder
+from spatial_reduction.analysis.ladder import BOTH, CONTENT, MASKING, METHOD, TRAINING, build_ladder
 
 REPORT = {"method": "saliency", "measure": "mean_iou", "class_group": "all"}
 EVALUATION = {"comparators": ["restarts", "single_pass"], "controls": ["shuffled"]}
@@ -37,3 +37,8 @@ def test_without_a_second_comparator_masking_is_the_only_step():
     table = contrasts(("saliency", "90", "restarts", -1.0))
     steps = build_ladder(table, {"comparators": ["restarts"], "controls": []}, REPORT)
     assert [(step.name, step.sides) for step in steps] == [(MASKING, ("saliency", "restarts"))]
+
+
+def test_a_method_that_removes_nothing_is_not_called_masking():
+    table = contrasts(("saliency", "100", "restarts", -1.0), ("restarts", "100", "single_pass", 3.0))
+    assert [step.name for step in build_ladder(table, EVALUATION, REPORT)] == [TRAINING, METHOD]

@@ -107,7 +107,7 @@ def agree(decisions: Mapping[str, str], interaction: float, level: float = LEVEL
     """Return one word for a hypothesis from its decisions, by threshold.
 
     The decision that all thresholds share; `depends` where they differ and the test of arm x threshold says so too; or
-    `partly`: decided at some thresholds, not shown at others.
+    `partly`: decided at some thresholds, undecided at others.
 
     Args:
         interaction: smallest adjusted p-value of the differences between thresholds; NaN without any.

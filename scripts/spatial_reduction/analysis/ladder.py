@@ -9,6 +9,7 @@ import pandas as pd
 from spatial_reduction.analysis.decisions import deciding_score
 
 TRAINING, MASKING, BOTH, CONTENT = "more training", "masking", "both", "content of the mask"
+METHOD = "the method"  # in place of masking, where it removes nothing
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,7 @@ class Step:
 
     Attributes:
         threshold: of the method.
-        name: more training, masking, both or content of the mask.
+        name: more training, masking (or the method), both or content of the mask.
         contrast: its row of `contrasts.csv`.
     """
 
@@ -36,7 +37,7 @@ def build_ladder(contrasts: pd.DataFrame, evaluation: Mapping[str, Any], report:
 
     The baseline is the second comparator (single pass), the primary one trains as long as the method and masks nothing:
     more training is primary minus baseline, masking is method minus primary, both are method minus baseline. The
-    content of the mask is method minus each control.
+    content of the mask is method minus each control. A method that removes nothing is not called masking.
 
     Args:
         contrasts: `contrasts.csv`, thresholds as text.
@@ -45,10 +46,10 @@ def build_ladder(contrasts: pd.DataFrame, evaluation: Mapping[str, Any], report:
     is_asked = (contrasts["measure"] == measure) & (contrasts["protocol"] == protocol) & (contrasts["class"] == group)
     rows = contrasts[is_asked].to_dict("records")
     method, (primary, *others) = report["method"], evaluation["comparators"]
-    steps = [(TRAINING, primary, others[0]), (MASKING, method, primary), (BOTH, method, others[0])] if others else []
-    steps = steps or [(MASKING, method, primary)]
-    steps += [(CONTENT, method, control) for control in evaluation["controls"]]
     thresholds = list(dict.fromkeys(row["threshold"] for row in rows if row["arm"] == method))
+    own = (METHOD if thresholds == ["100"] else MASKING, method, primary)
+    steps = [(TRAINING, primary, others[0]), own, (BOTH, method, others[0])] if others else [own]
+    steps += [(CONTENT, method, control) for control in evaluation["controls"]]
     return [
         Step(threshold, name, row)
         for threshold in thresholds

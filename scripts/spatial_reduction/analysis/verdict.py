@@ -9,7 +9,7 @@ import pandas as pd
 
 from spatial_reduction.analysis.caveats import Evidence, find_caveats
 from spatial_reduction.analysis.decisions import EXPLORATORY, agree, deciding_score
-from spatial_reduction.analysis.ladder import BOTH, CONTENT, MASKING, TRAINING, Step, build_ladder
+from spatial_reduction.analysis.ladder import MASKING, METHOD, TRAINING, Step, build_ladder
 from spatial_reduction.analysis.measures import (
     DECISIONS,
     HYPOTHESES,
@@ -190,13 +190,13 @@ def _headline(
 ) -> str:
     everywhere = "" if len(rows) == 1 else ", at every threshold"
     if decision in ("partly", "depends"):
-        parts = ", ".join(_at(row) for row in rows)
+        parts = "; ".join(f"at top {row['threshold']} % {_clause(row, against)}" for row in rows)
         if decision == "depends":
             p = format_p(interaction)
             how = f"It depends on how much is kept (p {p if p[0] == '<' else f'= {p}'})"
-            return f"{how}: {subject} against {against} in {what} is {parts}."
-        test = "" if interaction != interaction else " That the thresholds differ from each other is not shown."
-        return f"In part: {subject} against {against} in {what} is {parts}.{test}"
+            return f"{how}. In {what}, {parts}."
+        test = "" if interaction != interaction else " Whether the thresholds differ from each other is undecided."
+        return f"In part. In {what}, {parts}.{test}"
     if decision == "undecided" and rows[0]["n"] < MINIMUM_SEEDS:
         return f"Undecided: {_seeds(rows[0]['n'])} cannot tell; a claim needs at least {MINIMUM_SEEDS}."
     return {
@@ -258,7 +258,7 @@ def describe_difference(row: Mapping[str, Any]) -> str:
 def write_verdict(verdict: Verdict, config: Mapping[str, Any]) -> str:
     """Return the verdict as Markdown: what was found, how sure it is, and then everything else."""
     lines = [f"# {as_markdown(config['report']['title'])}", "", f"**{verdict.answers[0].headline}**", ""]
-    lines += [*_ladder_sentences(verdict.ladder), ""] if verdict.ladder else []
+    lines += [describe_ladder(verdict.ladder), ""] if verdict.ladder else []
     lines += _bullets(verdict.warnings, "**Read first.** ")
     lines += ["| | question | answer |", "|---|---|---|"]
     lines += [f"| {each.hypothesis} | {each.question} | **{each.label}** |" for each in verdict.answers]
@@ -302,22 +302,19 @@ def explain(verdict: Verdict, config: Mapping[str, Any]) -> list[str]:
     return [*lines, f"- {words}."] if words else lines
 
 
-def _ladder_sentences(ladder: Sequence[Step]) -> list[str]:
-    by_name = {name: [step for step in ladder if step.name == name] for name in (TRAINING, MASKING, BOTH, CONTENT)}
+def describe_ladder(ladder: Sequence[Step]) -> str:
+    """Return what more training and what masking change, in a sentence each."""
     sentences = []
-    if by_name[TRAINING]:
-        row = by_name[TRAINING][0].contrast
-        unit = MEASURES[row["measure"]].unit
-        who = f"{row['arm']} minus {row['comparator']}"
-        sentences.append(f"More training alone ({who}) changes it by {describe_difference(row)} {unit}.")
-    if by_name[MASKING]:
-        unit = MEASURES[by_name[MASKING][0].contrast["measure"]].unit
-        parts = ", ".join(
-            f"{describe_difference(step.contrast)} at top {step.threshold} %" for step in by_name[MASKING]
-        )
-        arm, comparator = by_name[MASKING][0].sides
-        sentences.append(f"Masking ({arm} minus {comparator}) changes it by {parts} ({unit}).")
-    return [" ".join(sentences)]
+    for name in (TRAINING, MASKING, METHOD):
+        steps = {(step.threshold if name == MASKING else ""): step for step in ladder if step.name == name}
+        if steps:
+            (arm, against), measure = next((step.sides, step.contrast["measure"]) for step in steps.values())
+            places = [(f" at top {at} %" if at else "", step.contrast) for at, step in steps.items()]
+            unit = MEASURES[measure].unit
+            found = ", ".join(f"{describe_difference(row)} {unit}{place}" for place, row in places)
+            who = f"{name.capitalize()}{' alone' if name == TRAINING else ''} ({arm} minus {against})"
+            sentences.append(f"{who} changes it by {found}.")
+    return " ".join(sentences)
 
 
 def _ladder_table(ladder: Sequence[Step]) -> list[str]:
@@ -373,8 +370,18 @@ def _word(row: Mapping[str, Any]) -> str:
 
 
 def _at(row: Mapping[str, Any]) -> str:
-    word = "not shown" if row["decision"] == "undecided" else row["decision"].replace("_", " ")
-    return f"{word} at top {row['threshold']} %"
+    return f"{row['decision'].replace('_', ' ')} at top {row['threshold']} %"
+
+
+def _clause(row: Mapping[str, Any], against: str) -> str:
+    """Return what one threshold says, as a part of a sentence."""
+    arm = row["arm"]
+    return {
+        "supported": f"{arm} does better than {against}",
+        "refuted": f"{arm} does worse than {against}",
+        "equivalent": f"{arm} and {against} do not differ by a margin that matters",
+        "undecided": "it is undecided",
+    }.get(row["decision"], f"there is no answer ({row['decision'].replace('_', ' ')})")
 
 
 def _named(measure: str, protocol: str) -> str:

@@ -247,7 +247,8 @@ def finish_figure(figure: Figure, outputs: Sequence[str | Path], table: pd.DataF
 def name_seeds(table: pd.DataFrame) -> str:
     """Say how many seeds the rows of a table are of."""
     if "seed" not in table:
-        return f"n = {table['n'].max()} seeds"
+        fewest, most = table["n"].min(), table["n"].max()
+        return f"n = {most} seeds" if fewest == most else f"n = {fewest} to {most} seeds"
     seeds = sorted(set(table["seed"]))
     named = ", ".join(map(str, seeds)) if len(seeds) <= 12 else f"{seeds[0]} to {seeds[-1]}"
     return f"n = {len(seeds)} seeds ({named})"

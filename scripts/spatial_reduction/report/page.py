@@ -23,7 +23,13 @@ from spatial_reduction.analysis.measures import (
     measured_group,
 )
 from spatial_reduction.analysis.tables import CHAIN, last_test_rows, read_contrasts
-from spatial_reduction.analysis.verdict import describe_difference, explain, reach_verdict, write_verdict
+from spatial_reduction.analysis.verdict import (
+    describe_difference,
+    describe_ladder,
+    explain,
+    reach_verdict,
+    write_verdict,
+)
 from spatial_reduction.cluster.costs import profile_section
 from spatial_reduction.data.dataset_file import describe
 from spatial_reduction.runtime.files import written_whole
@@ -85,6 +91,7 @@ def write_report(
         chains=len(counts),
         configuration=yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True),
         verdict=reached,
+        steps=describe_ladder(reached.ladder),
         sureness=[line.removeprefix("- ") for line in explain(reached, config)],
         measures=MEASURES,
         protocols=PROTOCOLS,

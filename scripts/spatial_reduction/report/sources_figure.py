@@ -17,7 +17,7 @@ from spatial_reduction.report.figure_style import SMALL, save_figure, text_size
 from spatial_reduction.runtime.files import open_hdf5, well_formed
 
 CELL = 1.05  # inches
-FOOT = 0.9  # inches, for the legends
+FOOT = 1.2  # inches, for the legends
 COLOURS = "magma"  # shares no hue with the colours of the classes
 REMOVED = (0.85, 0.78, 0.9)  # a pale violet that few photographs hold; black would hide in dark ones
 
@@ -57,7 +57,7 @@ def plot_sources(pictures: str | Path, outputs: Sequence[str | Path]) -> Figure:
             show_picture(axes, _cover(mask))
         if row == 0:
             for axes, name in zip(first, ["image", "truth above,\nprediction below", *sources], strict=True):
-                axes.set_title(name.replace("_", "\n"), fontsize=text_size(SMALL))
+                axes.set_title(name if name.endswith(".py") else name.replace("_", "\n"), fontsize=text_size(SMALL))
     _explain(figure, [Patch(color=colours(index), label=name) for index, name in enumerate(classes)], threshold)
     return save_figure(figure, outputs)
 
@@ -85,11 +85,11 @@ def _explain(figure: Figure, patches: Sequence[Patch], threshold: str) -> None:
     """Add the colours of the classes and of the ranks, and say what the rows are, below the pictures."""
     height = figure.get_figheight()
     patches = [*patches, Patch(color=REMOVED, label="removed")]
-    place = {"loc": "lower left", "bbox_to_anchor": (0.0, 0.4 / height), "ncols": len(patches)}
+    place = {"loc": "lower left", "bbox_to_anchor": (0.0, 0.85 / height), "ncols": len(patches)}
     figure.legend(handles=patches, fontsize=text_size(SMALL), frameon=False, **place)
-    bar = figure.add_axes((0.6, 0.62 / height, 0.35, 0.1 / height))
+    bar = figure.add_axes((0.02, 0.7 / height, 0.35, 0.1 / height))
     scale = figure.colorbar(ScalarMappable(Normalize(0, 100), COLOURS), cax=bar, orientation="horizontal")
-    scale.set_label("rank of the score within the image (%), ties at their mean", fontsize=text_size(SMALL))
+    scale.set_label("rank of the score within the image (%), ties at their mean", fontsize=text_size(SMALL), loc="left")
     scale.ax.tick_params(labelsize=text_size(SMALL), length=2)
     note = f"Of each source, above: ranks of the scores of one model; below: the top {threshold} % of the pixels."
     figure.text(0.01, 0.1 / height, note, fontsize=text_size(SMALL), color="0.35")
