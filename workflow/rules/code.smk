@@ -184,6 +184,7 @@ class KeptCode:
 
     def __init__(self, place):
         self.place, self.planned, self.ran, self.same = place, {}, {}, {}
+        self.changed = []
         with suppress(OSError, ValueError, KeyError), open(place) as file:
             stored = json.load(file)
             self.ran, self.same = stored["ran"], stored["same"]
@@ -200,7 +201,18 @@ class KeptCode:
                     file=sys.stderr,
                 )
                 self.write()
+        if before not in (None, same.get(digest, digest)):
+            self.changed.append(label.partition(" ")[0])
         return same.get(digest, digest)
+
+    def tell_changes(self):
+        """Say whose code changed since these results were made, and how they are kept."""
+        if self.changed and workflow.is_main_process:
+            print(
+                f"code: what {', '.join(sorted(set(self.changed)))} computes has changed since these results were made, so "
+                "that they are made again; if you know that the change is harmless, add --config keep_code=true once",
+                file=sys.stderr,
+            )
 
     def write(self):
         """Write the note, whole; a dry run changes nothing."""

@@ -206,6 +206,7 @@ def begin_run():
 def look_at_plan():
     """Do once what needs all rules, those of the caller of this module too, and precedes all jobs."""
     RECORDS.refuse_unknown()
+    KEPT_CODE.tell_changes()
     if IS_MODULE:  # Snakemake runs the handlers of the main Snakefile alone
         for handler, own in {"onstart": begin_run, "onsuccess": RECORDS.keep, "onerror": RECORDS.keep}.items():
             getattr(workflow, handler)(followed_by(own, workflow.globals.get(handler)))
