@@ -253,8 +253,8 @@ def test_results_are_kept_over_a_change_of_code_that_the_user_knows_to_be_harmle
     assert job_counts(plan(moved)) == {**ALL_CHAINS, **EXAMPLES, **TABLES, **REPORT}
     assert job_counts(plan(moved, {"keep_code": True})) == {}
     assert job_counts(plan(moved)) != {}  # a dry run keeps nothing
-    told = "code: what train_model, train_single_pass computes has changed since these results were made"
-    assert told in (moved / "stderr.txt").read_text()
+    told = r"code: what .*\btrain_model\b.* computes has changed since these results were made"
+    assert re.search(told, (moved / "stderr.txt").read_text())
     done = run_snakemake(moved, "--config", "keep_code=true", overrides=TINY, root=moved)
     assert "Nothing to be done" in done.stderr + done.stdout
     assert job_counts(plan(moved)) == {}

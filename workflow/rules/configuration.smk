@@ -36,7 +36,7 @@ with open(os.path.join(CHECKOUT, "workflow/schemas/config.schema.yaml")) as file
     SCHEMA = yaml.load(file, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 if IS_MODULE:
     lay_over_defaults(config)
-if config["keep_code"] in ("true", "false"):  # as text, because Snakemake knows True and False alone on its command line
+if config["keep_code"] in ("true", "false"):  # Snakemake knows True and False alone on its command line
     config["keep_code"] = config["keep_code"] == "true"
 check(config, SCHEMA)
 check_path(CHECKOUT, "the folder of this workflow")
