@@ -52,11 +52,49 @@ def test_a_table_of_all_states_with_the_reason_of_a_failure_and_the_time_left(ru
     for rule, seconds in (("compute_saliency", 10), ("shrink_mask", 20), ("train_model", 570), ("evaluate_model", 30)):
         write(f"benchmarks/{rule}/x.tsv", BENCHMARK.format(seconds=seconds))
     said = status()
-    assert "base  100    done         waiting 1/1" in said
+    assert "base  100    done         trained, not evaluated" in said
     assert "a     50     running 2/3  failed 1/3" in said
     assert "failed: a, top 50 %, seed 2: error: disk full (" in said
-    assert "4 chains: 1 done, 1 running, 1 waiting, 1 failed" in said
-    assert "time left: about 11 min, with 1 at a time as now" in said  # 600 + 30 s, and 30 s
+    assert "4 chains: 1 done, 1 running, 0 waiting, 1 trained, not evaluated, 1 failed" in said
+    assert "time left: about 11 min to train and evaluate 2 chains, 1 at a time as now; " in said  # 600 + 30 s, 30 s
+    assert said.endswith("then tables, figures and report, which this does not count")
+
+
+def finish(write, seeds=(1, 2)):
+    for seed in seeds:
+        write(f"results/base/top_100/seed_{seed}/metrics.csv")
+        write(f"results/a/top_50/seed_{seed}/metrics.csv")
+
+
+def test_with_all_chains_done_the_report_is_left_until_it_is_there(run):
+    write, status = run
+    finish(write)
+    assert status().endswith(
+        "time left: all chains have ended; tables, figures and report are left, which take minutes"
+    )
+    report = write("results/report.html")
+    os.utime(report, (0, 0))  # that of fewer seeds
+    assert "tables, figures and report are left" in status()
+    os.utime(report, (time.time() + 1, time.time() + 1))
+    assert status().splitlines()[-1] == f"nothing is left: {report} is there"
+
+
+def test_while_no_job_is_seen_the_estimate_says_that_it_supposes_one_at_a_time(run):
+    write, status = run
+    finish(write, [1])
+    write("benchmarks/train_single_pass/x.tsv", BENCHMARK.format(seconds=600))
+    # base of one iteration, and a of three, of 10 minutes each
+    assert (
+        "time left: about 40 min to train and evaluate 2 chains, one at a time, as none is seen running; " in status()
+    )
+
+
+def test_what_failed_alone_is_left(run):
+    write, status = run
+    finish(write, [1])
+    for arm in ("base/top_100", "a/top_50"):
+        write(f"logs/evaluate_model/{arm}/seed_2.log", "error: disk full\n")
+    assert status().endswith("time left: not known; what failed has to run again")
 
 
 def test_a_lock_that_nobody_touched_for_long_is_no_running_job(run):

@@ -189,9 +189,7 @@ def test_instance_pictures_are_paired_by_stem(tmp_path):
     (pair,) = list_pairs("instances", tmp_path, None)
     assert (pair.image.parent.name, pair.labels.parent.name) == ("images", "instances")
     (tmp_path / "instances" / "b.png").touch()
-    with pytest.raises(
-        InputError, match=r"1 files have no counterpart of equal stem in images/ and instances/: \['b'\]"
-    ):
+    with pytest.raises(InputError, match=r"images/ lacks b\.\*, whose counterparts are in instances/$"):
         list_pairs("instances", tmp_path, None)
 
 

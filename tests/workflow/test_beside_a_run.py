@@ -1,5 +1,7 @@
 """The targets that are asked beside a running snakemake: status and preview."""
 
+import re
+
 import pytest
 
 from experiments import tiny, two_arms
@@ -29,6 +31,8 @@ def test_a_preview_is_the_report_of_the_finished_seeds_and_says_what_is_missing(
     before = {path: path.stat().st_mtime_ns for path in results.rglob("*") if path.is_file()}
     preview = snakemake("preview", *BESIDE, overrides=overrides)
     assert preview.returncode == 0, preview.stderr
+    assert "preview: linking the files of seed" in preview.stderr
+    assert re.search(r"preview: (\d+) of \1 jobs done", preview.stderr)
     page = (results / "preview/results/demo/report.html").read_text()
     assert "PARTIAL (1 of 2 seeds)" in page
     missing = (results / "preview/PARTIAL.txt").read_text()

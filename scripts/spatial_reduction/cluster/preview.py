@@ -1,6 +1,7 @@
 """Tables, figures and report of the seeds for which all arms have ended, beside a run and never in its way."""
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,6 +23,8 @@ UNCOUNTED = """
 Do not end the run, or add seeds, because of what this shows: such a look is not counted, and whoever looks often enough
 finds an effect that is not there. To look and stop, plan it: seeds: {looks: [5, 8, 12]}.
 """
+LISTED = 5  # chains that a refusal names
+PROGRESS = re.compile(r"\d+ of \d+ jobs done.*")
 FINISHED = ("dataset.h5", "intact_mask.h5", "sources.h5", "sources.csv")
 
 
@@ -56,8 +59,9 @@ def make_preview(
         for c, s in missing.items()
     ]
     if not seeds:
-        raise InputError(f"no seed has ended in all arms yet; {len(missing)} chains have not: {'; '.join(said[:5])}")
+        raise InputError(f"no seed has ended in all arms yet; {len(missing)} chains have not: {_listed(said)}")
     folder = places.results / "preview"
+    say(f"preview: linking the files of seeds {', '.join(map(str, seeds))} into {folder}")
     shutil.rmtree(folder, ignore_errors=True)
     own_paths = {name: Path(config["pathvars"][name]) for name in ("results", "logs", "benchmarks")}
     inside = {name: Path(name) if path.is_absolute() else path for name, path in own_paths.items()}
@@ -86,9 +90,15 @@ def make_preview(
     lines = [f"Made of {partial}: {', '.join(map(str, seeds))}."]
     lines += ["Not in it:", *said, UNCOUNTED.strip()] if said else []
     (folder / "PARTIAL.txt").write_text("\n".join([*lines, ""]))
+    say("preview: making tables, figures and report of them; they are drawn one after the other, which takes minutes")
     _run(folder, command, rules)
     say("\n".join(lines))
     say(f"{folder / inside['results']}/report.html")
+
+
+def _listed(said: Sequence[str]) -> str:
+    more = [f"and {len(said) - LISTED} more"] if len(said) > LISTED else []
+    return "; ".join([*said[:LISTED], *more])
 
 
 def _link_chain(chain: Chain, results: Path, target: Path) -> None:
@@ -117,8 +127,15 @@ def _run(folder: Path, command: Sequence[str], rules: Sequence[str]) -> None:
         "--cores",
         "1",
     ]
-    command += ["--quiet", "all", "--rerun-triggers", "mtime", "--allowed-rules", *rules]
+    command += ["--rerun-triggers", "mtime", "--allowed-rules", *rules]
     environment = {key: value for key, value in os.environ.items() if not key.startswith("SNAKEMAKE_")}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-    if done.returncode:
-        raise InputError(f"the preview in {folder} could not be made: {done.stderr.strip()[-2000:]}")
+    told = []
+    with subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace", env=environment
+    ) as process:
+        for line in process.stderr:
+            told.append(line)
+            if PROGRESS.fullmatch(line.strip()):
+                say(f"preview: {line.strip()}")
+    if process.returncode:
+        raise InputError(f"the preview in {folder} could not be made: {''.join(told).strip()[-2000:]}")

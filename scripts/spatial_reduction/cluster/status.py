@@ -9,8 +9,10 @@ from pathlib import Path
 from spatial_reduction.cluster.costs import read_benchmarks
 from spatial_reduction.cluster.plugin_commands import ACTIVE, Run, last_words
 from spatial_reduction.runtime.errors import FINAL
+from spatial_reduction.runtime.plain_text import counted
 
 SECONDS_OF_A_SIGN = 120  # a job touches the lock of what it writes every 15 s
+TRAINED = "trained, not evaluated"
 STEPS = ("compute_saliency", "shrink_mask", "train_model")  # of an iteration after the first
 
 
@@ -37,7 +39,7 @@ class Folders:
 
 @dataclass(frozen=True)
 class State:
-    """How far a chain is: `word` is done, running, waiting or failed; `why` the last line of what failed."""
+    """How far a chain is: `word` is done, running, waiting, TRAINED or failed; `why` the last line of what failed."""
 
     word: str
     ended: int
@@ -79,7 +81,9 @@ def state_of(chain: Chain, folders: Folders, jobs: Run, queue: Mapping[str, str]
     why = _failure(logs)
     if not why and mine and jobs.ended().get(mine[-1].number, "COMPLETED") != "COMPLETED":
         why = last_words(mine[-1].log)
-    return State("failed", ended, why) if why else State("waiting", ended)
+    if why:
+        return State("failed", ended, why)
+    return State(TRAINED if ended == chain.iterations else "waiting", ended)
 
 
 def _failure(places: Sequence[Path]) -> str:
@@ -121,7 +125,7 @@ def _table(states: Mapping[Chain, State]) -> list[str]:
     for chain, state in states.items():
         word = (
             state.word
-            if state.word in ("done", "waiting") and not (state.word == "waiting" and state.ended)
+            if state.word in ("done", TRAINED) or (state.word == "waiting" and not state.ended)
             else (f"{state.word} {state.ended}/{chain.iterations}")
         )
         rows.setdefault((chain.arm, chain.threshold), {})[chain.seed] = word
@@ -142,22 +146,41 @@ def _failures(states: Mapping[Chain, State]) -> list[str]:
 
 def _counts(states: Mapping[Chain, State]) -> str:
     words = [state.word for state in states.values()]
-    counts = ", ".join(f"{words.count(word)} {word}" for word in ("done", "running", "waiting", "failed"))
-    return f"{len(words)} chains: {counts}"
+    told = ["done", "running", "waiting", *([TRAINED] if TRAINED in words else []), "failed"]
+    return f"{counted(len(words), 'chain')}: {', '.join(f'{words.count(word)} {word}' for word in told)}"
 
 
 def _time_left(states: Mapping[Chain, State], folders: Folders) -> str:
-    """Return an estimate: the trainings left, by the median time of those that ended, as many at once as now."""
+    """Return an estimate: the chains left, by the median times of what ended, as many at once as are seen running."""
+    open_ones = {chain: state for chain, state in states.items() if state.word in ("running", "waiting", TRAINED)}
+    if not open_ones:
+        return _after_the_chains(states, folders)
     jobs = read_benchmarks(folders.benchmarks) if folders.benchmarks.exists() else None
     took = {} if jobs is None else jobs.groupby("rule")["seconds"].median().to_dict()
     iteration = sum(took[step] for step in STEPS) if took.keys() >= set(STEPS) else took.get("train_single_pass")
     if iteration is None:
         return "time left: not known before a training has ended"
-    open_ones = {chain: state for chain, state in states.items() if state.word in ("running", "waiting")}
     left = [(c.iterations - state.ended) * iteration + took.get("evaluate_model", 0) for c, state in open_ones.items()]
-    at_once = max(1, sum(state.word == "running" for state in open_ones.values()))
-    seconds = max([sum(left) / at_once, *left], default=0)
-    return f"time left: about {in_words(seconds)}, with {at_once} at a time as now" if left else "time left: none"
+    running = sum(state.word == "running" for state in open_ones.values())
+    seconds = max(sum(left) / max(1, running), *left)
+    lanes = f"{running} at a time as now" if running else "one at a time, as none is seen running"
+    what = f"to train and evaluate {counted(len(left), 'chain')}, {lanes}"
+    return f"time left: about {in_words(seconds)} {what}; then tables, figures and report, which this does not count"
+
+
+def _after_the_chains(states: Mapping[Chain, State], folders: Folders) -> str:
+    """Say what is left when no chain runs or waits."""
+    if any(state.word == "failed" for state in states.values()):
+        return "time left: not known; what failed has to run again"
+    report = folders.results / "report.html"
+    newest = max((_metrics(chain, folders).stat().st_mtime for chain in states), default=0.0)
+    if report.exists() and report.stat().st_mtime >= newest:
+        return f"nothing is left: {report} is there"
+    return "time left: all chains have ended; tables, figures and report are left, which take minutes"
+
+
+def _metrics(chain: Chain, folders: Folders) -> Path:
+    return folders.results / chain.arm / f"top_{chain.threshold}" / f"seed_{chain.seed}" / "metrics.csv"
 
 
 def in_words(seconds: float) -> str:

@@ -3,7 +3,7 @@
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -189,13 +189,20 @@ def _paired_files(root: Path, folders: Folders) -> dict[str, tuple[Path, Path]]:
         masks = [path for path in masks if _is_label(path, folders)]
         pictures = [path for path in pictures if not _is_label(path, folders)]
     found = _by_stem(pictures, folders.image_suffix), _by_stem(masks, folders.label_suffix)
-    lonely = sorted(found[0].keys() ^ found[1].keys())
-    if lonely:
-        raise InputError(
-            f"{root}: {len(lonely)} files have no counterpart of equal stem in {folders.images}/ and "
-            f"{folders.labels}/: {lonely[:10]}{_ending_of(found)}"
-        )
+    missing = [
+        _missing(found[0].keys() - found[1].keys(), folders.labels, folders.label_suffix, folders.images),
+        _missing(found[1].keys() - found[0].keys(), folders.images, folders.image_suffix, folders.labels),
+    ]
+    if any(missing):
+        raise InputError(f"{root}: {'; '.join(filter(None, missing))}{_ending_of(found)}")
     return {stem: (path, found[1][stem]) for stem, path in found[0].items()}
+
+
+def _missing(stems: Set[str], folder: str, suffix: str, other: str) -> str:
+    """Return which files a folder lacks, "" if none: those of these stems, of which `other` holds some."""
+    names = [f"{stem}{suffix}.*" for stem in sorted(stems)[:10]]
+    more = f" and {len(stems) - 10} more" if len(stems) > 10 else ""
+    return f"{folder}/ lacks {', '.join(names)}{more}, whose counterparts are in {other}/" if stems else ""
 
 
 def _is_label(path: Path, folders: Folders) -> bool:
