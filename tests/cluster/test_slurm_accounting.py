@@ -95,12 +95,23 @@ def test_without_accounting_there_is_no_row_and_one_line_says_why(program, reaso
         (tmp_path / "sacct").write_text(f"#!/bin/sh\n{program}\n")
         (tmp_path / "sacct").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
+    (tmp_path / ".snakemake/slurm").mkdir(parents=True)
     table = slurm_accounting(tmp_path, datetime(2026, 11, 22))
     assert table.empty
     assert list(table.columns) == COLUMNS
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 1
     assert said[0].startswith(f"no accounting of Slurm jobs: {reason}")
+
+
+def test_sacct_is_not_asked_where_nothing_went_to_slurm(tmp_path, monkeypatch, capsys):
+    (tmp_path / "sacct").write_text("#!/bin/sh\ntouch asked\nexit 1\n")
+    (tmp_path / "sacct").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.chdir(tmp_path)
+    assert list(slurm_accounting(tmp_path, datetime(2026, 11, 22)).columns) == COLUMNS
+    assert capsys.readouterr().err == ""
+    assert not (tmp_path / "asked").exists()
 
 
 def test_sacct_is_asked_for_the_jobs_of_this_folder(tmp_path, monkeypatch):
@@ -111,6 +122,7 @@ def test_sacct_is_asked_for_the_jobs_of_this_folder(tmp_path, monkeypatch):
         return subprocess.CompletedProcess(command, 0, SAMPLE.replace("/home/run", str(tmp_path)), "")
 
     monkeypatch.setattr(subprocess, "run", answer)
+    (tmp_path / ".snakemake/slurm").mkdir(parents=True)
     table = slurm_accounting(tmp_path, datetime(2026, 11, 22, 3))
     assert asked[0][:4] == ["sacct", "--parsable2", "--noheader", "--units=M"]
     assert asked[0][4:] == ["--starttime=2026-11-22T03:00:00", f"--format={','.join(FIELDS)}"]

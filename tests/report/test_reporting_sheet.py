@@ -6,6 +6,7 @@ import pytest
 
 from experiments import ROOT
 from spatial_reduction.report.reporting_sheet import (
+    as_written,
     divide_settings,
     flatten,
     job_cost,
@@ -31,6 +32,22 @@ def curve(arm, seed, steps, seconds):
 
 
 CURVES = [curve("a", 1, 10, 1.5), curve("a", 1, 20, 3.5), curve("a", 2, 20, 4.0), curve("b", 1, 20.0, 1.0)]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "null"),
+        (False, "false"),
+        (1, "1"),
+        (0.5, "0.5"),
+        ("adam", "adam"),
+        (["90", "70"], "[90, 70]"),
+        ([], "[]"),
+    ],
+)
+def test_a_setting_stands_there_as_a_configuration_says_it(value, text):
+    assert as_written(value) == text
 
 
 def test_common_and_own_settings_are_all_settings_of_every_arm():

@@ -22,6 +22,7 @@ JOB = ["rule", "state", "wait_s", "elapsed_s", "limit_s", "memory_mb", "memory_r
 COLUMNS = ["rule", "jobs", "states", "wait_median_s", "elapsed_median_s", "elapsed_max_s", "limit_s"]
 COLUMNS += ["memory_max_mb", "memory_requested_mb", "gpus"]
 MEGABYTES = {"": 1e-6, "K": 1 / 1024, "M": 1, "G": 1024, "T": 1024**2}
+RECORD_OF_JOBS = ".snakemake/slurm"  # where a run that goes to Slurm keeps its jobs (slurm.smk)
 SECONDS_TO_ANSWER = 120  # of sacct; a busy database must not hold up the report
 
 
@@ -30,8 +31,10 @@ def slurm_accounting(folder: str | Path, since: datetime) -> pd.DataFrame:
 
     Columns: rule, jobs, states, wait_median_s (from submission to start), elapsed_median_s, elapsed_max_s, limit_s,
     memory_max_mb, memory_requested_mb, gpus (per job). Where `sacct` cannot tell, the table has no row and one line
-    says why.
+    says why; where no run from `folder` went to Slurm, it is not asked.
     """
+    if not Path(folder, RECORD_OF_JOBS).exists():
+        return pd.DataFrame(columns=COLUMNS)
     asked = [f"--starttime={since:%Y-%m-%dT%H:%M:%S}", f"--format={','.join(FIELDS)}"]
     command = ["sacct", "--parsable2", "--noheader", "--units=M", *asked]
     try:

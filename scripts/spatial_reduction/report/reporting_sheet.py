@@ -22,7 +22,7 @@ from spatial_reduction.cluster.costs import read_benchmarks
 from spatial_reduction.data.dataset_file import Dataset, describe
 from spatial_reduction.runtime.files import written_whole
 from spatial_reduction.runtime.log import say
-from spatial_reduction.runtime.plain_text import as_markdown
+from spatial_reduction.runtime.plain_text import as_markdown, counted
 
 Settings = dict[str, Any]
 
@@ -56,7 +56,7 @@ def write_sheet(
     devices |= {row["device"] for row in curves}
     options = {"trim_blocks": True, "lstrip_blocks": True, "keep_trailing_newline": True}
     page = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False, **options)  # Markdown, not HTML
-    page.filters["as_markdown"] = as_markdown
+    page.filters |= {"as_markdown": as_markdown, "as_written": as_written, "counted": counted}
     text = page.from_string(Path(template).read_text(encoding="utf-8")).render(
         config=config,
         seeds=sorted({int(row["seed"]) for row in curves}),
@@ -84,6 +84,13 @@ def flatten(section: Mapping[str, Any], prefix: str = "") -> Settings:
     for key, value in section.items():
         flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
     return flat
+
+
+def as_written(value: Any) -> str:
+    """Return a setting as a configuration says it: null, false, [90, 70]."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return f"[{', '.join(map(as_written, value))}]" if isinstance(value, list | tuple) else str(value)
 
 
 def divide_settings(arms: Mapping[str, Settings]) -> tuple[Settings, dict[str, Settings]]:
