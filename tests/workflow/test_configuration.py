@@ -110,7 +110,7 @@ def test_a_template_names_its_class_once_and_nothing_of_the_demo(checked, refusa
     text = (ROOT / "config" / name).read_text()
     assert text.count("&object object") == 1
     renamed = yaml.safe_load(text.replace("&object object", "&object cell"))
-    assert refusal(renamed).startswith("dataset.root: None is not of type 'string'")
+    assert refusal(renamed).startswith("dataset.root: names no folder")
     renamed["dataset"]["root"] = "raw"
     settings = checked(renamed)["config"]
     assert "cell" in settings["evaluation"]["foreground"]
