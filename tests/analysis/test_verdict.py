@@ -86,10 +86,10 @@ def verdict_of(rows, settings, **about):
         ("supported", "Yes: saliency does better than restarts in "),
         ("refuted", "No: saliency does worse than restarts in "),
         ("equivalent", "No: saliency and restarts do not differ by a margin that matters in "),
-        ("undecided", "Undecided: these runs do not tell whether saliency does better than restarts in "),
+        ("undecided", "Undecided: these runs do not show whether saliency does better than restarts in "),
         ("not_learnt", "No answer: saliency or restarts has not learnt, "),
-        ("not_comparable", "No answer: saliency and restarts are the same in all that is compared of "),
-        ("undefined", "No answer: there is no difference, or no spread, to test in "),
+        ("not_comparable", "No answer: saliency and restarts are identical in all that is compared of "),
+        ("undefined", "No answer: there is no difference, or no variance, to test in "),
     ],
 )
 def test_every_hypothesis_has_its_answer(hypothesis, decision, answer, settings):
@@ -132,7 +132,7 @@ def test_a_control_is_a_question_of_its_own(settings):
     assert [each.hypothesis for each in verdict.controls] == ["shuffled"]
     assert verdict.answers[0].decision == "not_measured"
     assert verdict.controls[0].headline.startswith(
-        "Undecided: these runs do not tell whether saliency does better than sh"
+        "Undecided: these runs do not show whether saliency does better than sh"
     )
 
 
@@ -157,11 +157,11 @@ def test_the_ladder_leads_from_the_baseline_to_the_method(settings):
 def test_what_is_undecided_ends_with_the_seeds_and_hours_that_would_settle_it(settings):
     answer = verdict_of([row("90", 1.0, "undecided")], settings).answers[0]
     # 6 seeds so far; the training of a seed, one that both arms share, takes an hour.
-    assert "About 14 seeds would settle a difference of 0.5 points" in answer.outlook
+    assert "About 14 seeds would detect a difference of 0.5 points" in answer.outlook
     assert answer.outlook.endswith("8 more, 8.0 hours of training as measured here.")
     never = verdict_of([row("90", 1.0, "undecided", seeds_needed=np.inf)], settings).answers[0]
     assert never.outlook.startswith(
-        "No number of seeds settles a difference of 0.5 points at top 90 %: the images alone"
+        "No number of seeds can detect a difference of 0.5 points at top 90 %: the test images alone"
     )
     held = row("90", -3.0, "undecided", "H1b", seeds_needed=np.inf)
     assert "who scores lower has less to lose" in verdict_of([held], settings).answers[1].outlook
@@ -268,14 +268,14 @@ def test_what_is_wrong_with_the_data_is_named(settings):
     assert reach_verdict(Evidence(**evidence), settings).warnings == []
     found = Evidence(**{**evidence, "parted_twins": 2, "absent_classes": ["pet (test)"]})
     twins, absent = reach_verdict(found, settings).warnings
-    assert twins.startswith("Twins: 2 groups of images are the same, or nearly, and lie in several splits;")
+    assert twins.startswith("Duplicates: 2 groups of identical or nearly identical images lie in more than one split,")
     assert absent == "Absent classes: no image has pet (test); means over classes leave them out there."
 
 
 def test_a_run_that_predicts_one_class_everywhere_is_warned_of(settings):
     rows = [row("90", 1.0, "undecided")]
     said = "Collapsed: saliency at top 90 % (seeds 1, 2) predict one class everywhere; "
-    said += "a comparison with them says nothing."
+    said += "a comparison with them is meaningless."
     assert said in verdict_of(rows, settings, ious=(0.72, 0.0, 0.0), seeds=2).warnings
     assert verdict_of(rows, settings, ious=(0.4, 0.3, 0.02)).warnings == []
 
@@ -344,4 +344,4 @@ def test_a_negative_result_is_written_as_large_as_a_positive_one(settings):
 def test_one_sentence_a_claim(settings):
     rows = [row(at, 1.0, "undecided", about) for about in PLACES for at in ("95", "90", "80", "70", "50")]
     page = write_verdict(verdict_of(rows, settings), settings)
-    assert page.count("these runs do not tell whether") == len(PLACES) + 1  # the first stands above, too
+    assert page.count("these runs do not show whether") == len(PLACES) + 1  # the first stands above, too

@@ -26,7 +26,7 @@ class Evidence:
         final: rows of `metrics.csv` of each chain's last iteration on the test images, all protocols.
         history: `history.csv`.
         class_share: {class: per cent of the training pixels}.
-        parted_twins: how many groups of images that are the same, or nearly, lie in several splits.
+        parted_twins: number of groups of identical or nearly identical images that lie in more than one split.
         absent_classes: "class (split)" where no image of a split has a class.
         earlier_looks: numbers of seeds with which the same was compared before, see `looks.read_earlier_looks`.
     """
@@ -48,7 +48,7 @@ class Evidence:
 
     @property
     def false_claims(self) -> float:
-        """Share of experiments without any effect in which the primary question claims one, by all looks together."""
+        """Type I error of the primary question over all looks: how often it claims an effect where there is none."""
         return claims_where_nothing_is([*self.earlier_looks, self.seeds]) if self.earlier_looks else LEVEL
 
     @property
@@ -89,22 +89,22 @@ def tell_looks(evidence: Evidence, config: Mapping[str, Any]) -> list[str]:
     return [
         (
             f"Looks planned after {planned} seeds; it ended after {evidence.seeds}. Primary contrasts are tested at "
-            f"{level:.4f} there, their intervals cover {100 * (1 - level):.2f} %: all looks together claim an effect "
-            "that is not there in 5 % of experiments at most."
+            f"{level:.4f} there, their intervals cover {100 * (1 - level):.2f} %. Over all looks together, at most 5 % "
+            "of experiments without an effect claim one."
         )
     ]
 
 
 def warn_of_added_seeds(evidence: Evidence) -> list[str]:
-    """Warn of a list of seeds that grew after its results were there: who looks often sees what is not there."""
+    """Warn that seeds were added after results had been seen: repeated tests claim effects that do not exist."""
     if not evidence.earlier_looks:
         return []
     before = ", ".join(map(str, evidence.earlier_looks))
     return [
         (
-            f"Seeds were added: the same was compared with {before} seeds before, now with {evidence.seeds}. Tests at "
-            f"{LEVEL:g} each time claim an effect that is not there in about {100 * evidence.false_claims:.0f} % of "
-            "such experiments. `seeds: {looks: [...]}` plans looks that keep to 5 %."
+            f"Seeds were added: this was compared with {before} seeds before, and now with {evidence.seeds}. Tested at "
+            f"{LEVEL:g} each time, about {100 * evidence.false_claims:.0f} % of experiments without an effect claim "
+            "one. Looks that are planned with `seeds: {looks: [...]}` keep this at 5 %."
         )
     ]
 
@@ -128,8 +128,8 @@ def warn_of_data(evidence: Evidence) -> list[str]:
     """Warn of images that are in several splits, and of classes that a split lacks."""
     twins, absent = evidence.parted_twins, ", ".join(evidence.absent_classes)
     found = (
-        f"Twins: {twins} groups of images are the same, or nearly, and lie in several splits; what is measured there "
-        "was in part seen before (dataset.h5 names them: parted_twin_names)."
+        f"Duplicates: {twins} groups of identical or nearly identical images lie in more than one split, so the splits "
+        "are not independent (dataset.h5 names the images: parted_twin_names)."
     )
     missing = f"Absent classes: no image has {absent}; means over classes leave them out there."
     return [line for line, is_so in ((found, twins), (missing, absent)) if is_so]
@@ -172,7 +172,7 @@ def warn_of_collapse(evidence: Evidence) -> list[str]:
     ]
     if not named:
         return []
-    return [f"Collapsed: {', '.join(named)} predict one class everywhere; a comparison with them says nothing."]
+    return [f"Collapsed: {', '.join(named)} predict one class everywhere; a comparison with them is meaningless."]
 
 
 def warn_of_mask_leak(evidence: Evidence, config: Mapping[str, Any]) -> list[str]:
@@ -241,7 +241,7 @@ def warn_of_nothing_learnt(evidence: Evidence, config: Mapping[str, Any]) -> lis
 
 
 def warn_of_still_improving(evidence: Evidence, primary: str, config: Mapping[str, Any]) -> list[str]:
-    """Warn where the primary comparator still rises at its end: there accuracy is speed.
+    """Warn where the primary comparator still improves at its end: a difference in accuracy may then be one in speed.
 
     By the slope of a straight line through the validation scores of the last fifth of its epochs, at least two.
     """

@@ -49,18 +49,18 @@ def compare_arms(
     level: float = LEVEL,
     seen: str | Path | None = None,
 ) -> None:
-    """Write what every arm at every threshold differs by from the comparators, and what the method does from controls.
+    """Write the differences of every arm at every threshold from the comparators, and of the method from the controls.
 
     `contrasts.csv` has one row per arm, threshold, comparator, protocol and measure. A difference is arm minus
     comparator at each arm's last iteration, paired by seed, in the measure's unit (`measures.MEASURES`: percentage
     points, nats, bits, steps); "supported" always means that the arm is better. A comparator with several thresholds is
-    paired with the arm's own, and left out where it has not that one. A comparator that masks nothing stands beside an
-    arm's masked test images (self_masked, label_masked) with its score on intact ones. Columns as in
+    paired at the arm's own, and left out where it lacks that threshold. On masked test images (self_masked,
+    label_masked) an arm is compared with the score on intact ones of a comparator that masks nothing. Columns as in
     `statistics.Contrast` and `decisions.judge`; margin: `measures.margin_of`; start_difference, level_difference: of
     a loss, the differences of the scores on intact and on changed images.
 
-    `interactions.csv`: by how much the method's difference from the primary comparator differs between two thresholds,
-    in what decides a hypothesis; adjusted (Holm) over the pairs of thresholds in the primary and the secondary family.
+    `interactions.csv`: the change of the method's difference from the primary comparator between two thresholds, in
+    the measures that decide hypotheses; adjusted (Holm) over the pairs of thresholds, the primary family by itself.
 
     `racu.csv`: see `racu.relative_area`; of the mean IoU over all classes on intact test images.
 
@@ -76,7 +76,7 @@ def compare_arms(
         seen: remembers with which seeds this was compared, see `looks.remember_comparison`.
 
     Raises:
-        InputError: a file is damaged, or holds other test images than the others.
+        InputError: a file is damaged, or the files are not of the same test images.
     """
     history, kept = (pd.read_csv(tables[name], dtype={"threshold": str}) for name in ("history", "kept_pixels"))
     settings = list(dict.fromkeys(Setting(arm, threshold) for arm, threshold, _ in chains))
@@ -135,7 +135,7 @@ def decide_look(
 
 
 def _judged(rows: Iterable[Mapping[str, Any]], differences: "_Differences", references: str | Path) -> pd.DataFrame:
-    """Return the rows with their family, what they are tested against, and what they say."""
+    """Return the rows with their family, margin, level and decision."""
     evaluation, report = differences.evaluation, differences.report
     least = 100 * best_reference(references) + margin_of("mean_iou", evaluation["margins"])
     table = pd.DataFrame(rows, columns=[*COLUMNS, "is_same", "is_learnt"])
@@ -213,7 +213,7 @@ class _Differences:
     def _terms(
         self, scores: Mapping[Setting, tuple[int, Scores]], pair: tuple[Setting, Setting], key: Score
     ) -> list[Term]:
-        """Return what a difference is the sum of; nothing if it is not asked for or a side was not measured."""
+        """Return the terms of a difference; none if it is not asked for or a side was not measured."""
         ours, theirs = pair
         other = key
         if key not in scores[theirs][1] and key.protocol in ("self_masked", "label_masked"):

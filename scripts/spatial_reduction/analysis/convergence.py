@@ -64,7 +64,7 @@ def measure_convergence(history: str | Path, kept_pixels: str | Path, comparator
     """Write one row per chain and level: when it and the comparator first reach the same score, and its area.
 
     The target is the level (per cent) of the lower of the two final scores, of the chain and of the comparator with
-    the same seed (at its first threshold if it has several): both reach it, and to exchange them changes nothing.
+    the same seed (at its first threshold if it has several): both reach it, and it is symmetric in the two.
 
     Columns: arm, threshold, seed, level, target (mean IoU), steps, images, seconds (of the chain, cumulative),
     comparator_steps, area (mean height of the curve over the chain's own steps) and final (mean IoU of the last epoch).
@@ -114,7 +114,7 @@ def read_curves(history: pd.DataFrame, kept_pixels: pd.DataFrame) -> dict[tuple[
 def integral_weights(x: np.ndarray, first: float, last: float) -> np.ndarray:
     """Return w (E,) such that w @ y is the mean height between first and last of straight lines through (x, y).
 
-    Both ends lie within x. With no range at all it is the height there.
+    Both ends lie within x. If they are equal it is the height there.
     """
     if last <= first or len(x) == 1:
         return np.array([np.interp(first, x, unit) for unit in np.eye(len(x))])
@@ -133,14 +133,14 @@ def _integrals_to(x: np.ndarray, end: float) -> np.ndarray:
 
 
 def shared_epochs(ours: Curve, theirs: Curve) -> int:
-    """Return how many epochs two curves begin with that are one and the same."""
+    """Return the number of epochs that two curves share at their beginning."""
     common = min(len(ours.steps), len(theirs.steps))
     same = [getattr(ours, name)[:common] == getattr(theirs, name)[:common] for name in ("steps", "score")]
     return int(np.logical_and(*same).cumprod().sum())
 
 
 def area_weights(ours: Curve, theirs: Curve, against: str) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return the weights of the epochs of both with which their mean heights are compared.
+    """Return the weights of both curves' epochs that give their mean heights.
 
     From where the curves part to where the first of them ends; None if nothing is left to compare.
 
@@ -156,7 +156,7 @@ def area_weights(ours: Curve, theirs: Curve, against: str) -> tuple[np.ndarray, 
 def compare_convergence(
     curves: Curves, validation: Iterations, evaluation: Mapping[str, Any], report: Mapping[str, Any]
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Return the contrasts of convergence as rows of `contrasts.csv` and `interactions.csv`, not judged.
+    """Return the contrasts of convergence as rows of `contrasts.csv` and `interactions.csv`, without decisions.
 
     `validation_area`, `validation_area_pixels`, in points: difference of the mean heights (see `area_weights`) over
     optimiser steps and over kept pixels, with an interval over seeds and validation images. `steps_to_95`: median

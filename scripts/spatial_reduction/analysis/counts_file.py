@@ -17,7 +17,7 @@ from spatial_reduction.runtime.files import open_hdf5, well_formed
 
 BACKGROUNDS = ("background_swapped", "background_blurred")
 BLOCK = 500  # resamples at once
-# What every measure of is compared, in the order of the tables; the objects stand after it.
+# Counts of which every measure is compared, in the order of the tables; those of objects come last.
 MEASURED = ("intact/confusion", "self_masked/confusion", "label_masked/confusion")
 MEASURED += ("intact/boundary", "intact/reliability", "intact/nll")
 
@@ -70,7 +70,7 @@ def recorded_machines(paths: Iterable[str | Path]) -> tuple[set[str], set[str]]:
 
 
 def read_origin(path: str | Path) -> dict[str, Any]:
-    """Return what made the models of a chain and evaluated them, as its counts tell; {} if they do not.
+    """Return what made the models of a chain and evaluated them, as its counts record it; {} if they do not.
 
     Returns:
         `data`: digest of the data set; `trainings`: what made each model, see `model_file.read_origin`, each once;
@@ -141,5 +141,5 @@ def measure_counts(
 
 
 def _is_compared(name: str, group: str) -> bool:
-    """Tell a measure that arms are compared in from those of `metrics.csv` alone, of single classes and so on."""
+    """Return whether arms are compared in a measure; those of single classes, for one, are in `metrics.csv` alone."""
     return name in MEASURES and measured_group(name, group) == group

@@ -15,7 +15,7 @@ from spatial_reduction.analysis.measures import HYPOTHESES, LOSSES, MEASURES, Sc
 from spatial_reduction.analysis.statistics import LEVEL, MINIMUM_SEEDS, adjust_holm, decide, seeds_needed
 
 PRIMARY, SECONDARY, CONTROL, EXPLORATORY = "primary", "secondary", "control", "exploratory"
-NO_SPREAD = 1e-4  # of a difference: what rounding leaves of a spread that is none
+NO_SPREAD = 1e-4  # of a difference: a smaller spread is rounding error
 STATUSES = ("not_learnt", "not_comparable", "undefined")  # of a contrast that no test can decide
 
 
@@ -43,13 +43,13 @@ def deciding_score(hypothesis: str, report: Mapping[str, Any]) -> Score:
 
 
 def judge(table: pd.DataFrame) -> pd.DataFrame:
-    """Add what the contrasts say: columns `p_holm`, `p_equivalence_holm`, `less_to_lose`, `decision`.
+    """Add the decisions of contrasts: columns `p_holm`, `p_equivalence_holm`, `less_to_lose`, `decision`.
 
-    decision: supported, refuted, equivalent, undecided (see `statistics.decide`) of a contrast in a family, empty of an
-    exploratory one. Of either, where no test can decide: `not_learnt` (a side has not), `not_comparable` (the two
-    are the same in all that is compared) or `undefined` (no difference, or no spread). A claim
-    needs MINIMUM_SEEDS; of a loss on changed images it also needs a score on them that is no lower (supported) or
-    no higher (refuted): who scores low has less to lose.
+    decision: for a contrast in a family supported, refuted, equivalent or undecided (see `statistics.decide`), for an
+    exploratory one empty. For either, where no test can decide: `not_learnt` (one of the two arms has not learnt),
+    `not_comparable` (the two are identical in all that is compared) or `undefined` (no difference, or no variance). A
+    claim needs MINIMUM_SEEDS. A claim about a loss on changed images also needs a score on them that is no lower
+    (supported) or no higher (refuted), as an arm that scores low has less to lose.
     less_to_lose: the score on intact images is lower by the margin or more.
 
     Args:

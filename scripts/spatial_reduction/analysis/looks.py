@@ -1,7 +1,7 @@
-"""How much of the level each look at growing data may spend: group-sequential tests. No torch.
+"""Group-sequential tests: how much of the level each look at growing data may spend (alpha spending). No torch.
 
-With `seeds: {looks: [5, 8, 12]}` the primary contrast is tested after 5, 8 and 12 seeds. Tests at .05 each time claim
-an effect that is not there in more than 5 % of experiments; spending the level keeps it at 5 % over all looks.
+With `seeds: {looks: [5, 8, 12]}` the primary contrast is tested after 5, 8 and 12 seeds. Tests at .05 each time would
+have a type I error above 5 %; alpha spending keeps it at 5 % over all looks.
 """
 
 import json
@@ -59,7 +59,7 @@ def look_levels(seeds: Sequence[int], level: float = LEVEL) -> list[float]:
 
 
 def claims_where_nothing_is(seeds: Sequence[int], level: float = LEVEL) -> float:
-    """Return the share of experiments that claim an effect which is not there, if they are tested at `level` each time.
+    """Return the type I error of repeated tests at `level`: the share of experiments without an effect that claim one.
 
     Args:
         seeds: numbers of seeds at which the same growing data were tested, rising. Five equal steps at .05 claim
@@ -104,7 +104,7 @@ def _excess(unclaimed: _Unclaimed, fraction: float, share: float, bound: float) 
 def remember_comparison(path: str | Path, scores: Mapping[str, Mapping[str, float]]) -> None:
     """Add a comparison to those that were made in these results: JSON, a list of {seed: {setting: score}}.
 
-    One that is there already is not added: made again with the same scores, it is no other look.
+    A comparison that is listed already, with the same scores, is not a new look and is not added again.
 
     Args:
         scores: {seed: {setting: score that decides hypothesis 1}}, of the method and the primary comparator.
@@ -114,17 +114,19 @@ def remember_comparison(path: str | Path, scores: Mapping[str, Mapping[str, floa
     """
     made = _read_comparisons(path) if Path(path).exists() else []
     if scores in made:
-        made.remove(scores)  # today's stands last
+        made.remove(scores)  # the current comparison comes last
     with written_whole(path) as file:
         file.write_text(json.dumps([*made, scores], indent=1), encoding="utf-8")
 
 
 def read_earlier_looks(path: str | Path) -> list[int]:
-    """Return the numbers of seeds, rising, with which the last comparison was made before, by the file that
-    `remember_comparison` writes.
+    """Return the numbers of seeds, rising, with which the last comparison was made before.
 
-    That is every comparison of fewer seeds whose scores are among those of the last one. After another training they
-    are others, and nobody has looked at them.
+    These are the comparisons of fewer seeds whose scores are among those of the last one. Models that were trained
+    anew have other scores, which nobody has looked at.
+
+    Args:
+        path: written by `remember_comparison`.
 
     Raises:
         InputError: the file is damaged.
@@ -144,9 +146,9 @@ def _read_comparisons(path: str | Path) -> list[dict[str, dict[str, float]]]:
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except ValueError:
-        raise InputError(f"{path}: is damaged; delete it: it says which comparisons were made here") from None
+        raise InputError(f"{path}: is damaged; delete it, and earlier comparisons are not counted as looks") from None
 
 
 def level_of(look: Sequence[str | Path]) -> float:
-    """Return the level of the look whose file `contrasts.decide_look` wrote; without a file that of a plain test."""
+    """Return the level of the look whose file `contrasts.decide_look` wrote; without a file .05."""
     return float(json.loads(Path(look[0]).read_text(encoding="utf-8"))["level"]) if look else LEVEL

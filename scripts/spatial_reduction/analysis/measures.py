@@ -112,12 +112,12 @@ DECISIONS = {
     "supported": "the arm is better",
     "refuted": "the arm is worse",
     "equivalent": "no difference that matters",
-    "undecided": "the data do not tell",
+    "undecided": "the data do not decide",
     "not_learnt": "one of the two predicts no better than a predictor that sees no image",
-    "not_comparable": "the two are the same, over all that is compared",
-    "undefined": "there is no difference to test, or no spread to test it by",
+    "not_comparable": "the two are identical in all that is compared",
+    "undefined": "there is no difference to test, or no variance to test it with",
 }
-# A loss on changed images: the score that is lost, on the same images. Who scores low when intact has less to lose.
+# A loss on changed images: the score that is lost. An arm that scores low on intact images has less to lose.
 LOSSES = {
     "corruption_drop": "mean_iou",
     "background_swapped_drop": "binary_iou",
@@ -175,9 +175,7 @@ def describe_determinism(is_asked: bool, devices: Iterable[str]) -> str:
             "deterministic algorithms (training.deterministic): the same bits again on the same machine and software"
         )
     elif on_gpu:
-        promise = (
-            "not asked for (training.deterministic): on a GPU another run may differ by rounding, and what grows of it"
-        )
+        promise = "not asked for (training.deterministic): on a GPU another run may differ by accumulated rounding"
     else:
         promise = "not needed on a CPU: the same bits again with the same software and number of threads"
     return f"{promise}; ran on {', '.join(on_gpu) if on_gpu else 'the CPU alone'}"

@@ -1,4 +1,4 @@
-"""What made the files that are joined, as they tell themselves: only what was made as asked for stands in one table.
+"""What made the files that are joined, as the files record it: a table joins only files that were made as asked for.
 
 Snakemake's records say the same, but they may be lost, or overruled (`--touch`, `--rerun-triggers mtime`).
 """

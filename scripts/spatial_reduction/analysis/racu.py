@@ -11,7 +11,7 @@ COLUMNS = ["arm", "n", "thresholds", "area_over_random", "ci_low", "ci_high", "r
 
 
 def find_areas(settings: Sequence[Setting], removed: Mapping[Setting, float]) -> dict[str, list[str]]:
-    """Return, per arm, the thresholds that it shares with `random`, where as much is removed, in rising order of that.
+    """Return, per arm, the thresholds at which `random` removes as much, sorted by the removed share.
 
     Arms that share fewer than two have none.
 
@@ -50,9 +50,9 @@ def relative_area(
 
         RACU = sum 1/2 dx_i (d_i + d_(i+1)) / sum 1/2 dx_i (e_i + e_(i+1)),  d_i = p_i - b_i,  e_i = b_i - b_I
 
-    one ratio per seed, clipped to [-1, 1], then their mean, as the authors compute it. There the salient is removed,
-    here it is kept: d has the other sign, and a ranking better than chance is above 0. NaN without a score of intact
-    images, and where random hardly falls: the mean of e is not above the margin with every seed.
+    one ratio per seed, clipped to [-1, 1], then their mean, as the authors compute it. They remove the salient pixels,
+    which are kept here: d has the opposite sign, and a ranking better than chance is above 0. NaN without a score of
+    intact images, and where random hardly falls: with some seed, the mean of e is not above the margin.
 
     Args:
         scores, chance: (T, n), one row per threshold, in points.

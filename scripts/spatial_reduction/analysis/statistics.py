@@ -22,7 +22,7 @@ class Contrast:
 
     Attributes:
         n: pairs (seeds).
-        difference: mean over the pairs; NaN if one pair has none, and then so is all that follows from it.
+        difference: mean over the pairs; NaN, as all that follows from it, if one pair has none.
         ci_low, ci_high: 95 % interval over seeds and test images; NaN for n = 1.
         p_value: two-sided t test with the interval's error: below .05 where the interval leaves out 0. Where the
             images add no variance it is the paired t test on the seeds' values.
@@ -30,7 +30,7 @@ class Contrast:
         p_equivalence: two one-sided tests (TOST) against the margin, with the interval's error.
         probability_better: share of the pairs in which the arm is better, ties counted half.
         seed_sd: standard deviation of the pairs; NaN for n = 1.
-        image_sd: standard error that no number of seeds lessens: of the images that all of them are tested on.
+        image_sd: standard error due to the test images, which all seeds share: more seeds do not reduce it.
     """
 
     n: int

@@ -35,10 +35,10 @@ EXPLAINED = {
     "supported": "it is better",
     "refuted": "it is worse",
     "equivalent": "any difference is too small to matter",
-    "undecided": "these runs do not tell",
+    "undecided": "these runs do not decide",
     "not_learnt": "one of the two predicts no better than a predictor that sees no image, so nothing is claimed",
-    "not_comparable": "the two are the same in all that would be compared",
-    "undefined": "there is no number, or no spread, to test",
+    "not_comparable": "the two are identical in all that would be compared",
+    "undefined": "there is no number, or no variance, to test",
 }
 
 
@@ -66,7 +66,7 @@ class Answer:
 
     @property
     def label(self) -> str:
-        """The decision in print: of thresholds that differ, that of each."""
+        """The decision in print; where thresholds differ, that of each."""
         if self.decision not in ("partly", "depends"):
             return self.decision.replace("_", " ")
         return ", ".join(_at(row) for row in self.findings)
@@ -121,7 +121,7 @@ def reach_verdict(evidence: Evidence, config: Mapping[str, Any]) -> Verdict:
 def _exploratory(
     table: pd.DataFrame, evaluation: Mapping[str, Any], report: Mapping[str, Any]
 ) -> list[Mapping[str, Any]]:
-    """Return what stands beside the answers.
+    """Return the contrasts that are shown beside the answers.
 
     The method against the primary comparator in what else is measured, over the report's classes; and against all
     others in what decides a hypothesis.
@@ -203,16 +203,16 @@ def _headline(
         "supported": f"Yes: {subject} does better than {against} in {what}{everywhere}.",
         "refuted": f"No: {subject} does worse than {against} in {what}{everywhere}.",
         "equivalent": f"No: {subject} do not differ by a margin that matters in {what}{everywhere}.",
-        "undecided": f"Undecided: these runs do not tell whether {subject} does better than {against} in {what}.",
+        "undecided": f"Undecided: these runs do not show whether {subject} does better than {against} in {what}.",
         "not_learnt": f"No answer: {subject} or {against} has not learnt, so their {what} says nothing.",
-        "not_comparable": f"No answer: {subject} are the same in all that is compared of {what}.",
-        "undefined": f"No answer: there is no difference, or no spread, to test in {what}.",
+        "not_comparable": f"No answer: {subject} are identical in all that is compared of {what}.",
+        "undefined": f"No answer: there is no difference, or no variance, to test in {what}.",
         "not_measured": f"Not measured: this experiment compares no {what}.",
     }[decision]
 
 
 def _outlook(rows: Sequence[Mapping[str, Any]], hours_per_seed: float) -> str:
-    """Say how many seeds would settle what is undecided, and how long their trainings take."""
+    """Say how many seeds would decide what is undecided, and how long their trainings take."""
     open_rows = [row for row in rows if row["decision"] == "undecided"]
     if not open_rows or open_rows[0]["n"] < 2:
         return ""
@@ -220,8 +220,8 @@ def _outlook(rows: Sequence[Mapping[str, Any]], hours_per_seed: float) -> str:
     if held := [row for row in open_rows if _is_held_back(row)]:
         places = " and ".join(f"{row['threshold']} %" for row in held)
         sentences.append(
-            f"At top {places} the loss differs, but the score on the changed images does not go with it: who scores "
-            "lower has less to lose. More seeds will not settle that."
+            f"At top {places} the loss differs, but the score on the changed images does not differ the same way: an "
+            "arm that scores lower has less to lose. More seeds will not settle this."
         )
     waiting = [row for row in open_rows if not _is_held_back(row)]
     finite = [row for row in waiting if np.isfinite(row["seeds_needed"])]
@@ -229,15 +229,15 @@ def _outlook(rows: Sequence[Mapping[str, Any]], hours_per_seed: float) -> str:
     if waiting and len(finite) < len(waiting):
         places = " and ".join(f"{row['threshold']} %" for row in waiting if row not in finite)
         sentences.append(
-            f"No number of seeds settles a difference of {margin} at top {places}: the images alone leave more "
-            "doubt; more of them would help."
+            f"No number of seeds can detect a difference of {margin} at top {places}: the test images alone vary too "
+            "much; more of them would help."
         )
     if finite:
         n, needed = int(finite[0]["n"]), int(max(row["seeds_needed"] for row in finite))
         more = max(1, needed - n)
         sentences.append(
-            f"About {n + more} seeds would settle a difference of {margin} at the spread seen, in four of five such "
-            f"experiments: {more} more, {_hours(more * hours_per_seed)} of training as measured here."
+            f"About {n + more} seeds would detect a difference of {margin} with 80 % power at the variance seen here: "
+            f"{more} more, {_hours(more * hours_per_seed)} of training as measured here."
         )
     return " ".join(sentences)
 
@@ -289,14 +289,14 @@ def explain(verdict: Verdict, config: Mapping[str, Any]) -> list[str]:
     primary = config["evaluation"]["comparators"][0]
     lines = [
         (
-            f"- Every number is a mean over {_seeds(n)}: trainings that differ in first weights and order of images. "
+            f"- Every number is a mean over {_seeds(n)}: trainings that differ in initial weights and order of images. "
             "Each compares two arms with the same seed. Brackets hold the true difference in 95 of 100 experiments."
         ),
         (
             f"- H1 against {primary} is the primary question; H1b, H2, H3 are secondary; each control is a question of "
-            f"its own. Where nothing is to be found, the first claims something in {100 * verdict.false_claims:.0f} of "
-            "100 experiments at most, the second likewise, and so does each control (p-values are adjusted by Holm's "
-            "method)."
+            f"its own. If there is no effect, the primary question claims one in at most "
+            f"{100 * verdict.false_claims:.0f} of 100 experiments; so do the secondary ones together, and each control "
+            "(p-values are adjusted by Holm's method)."
         ),
     ]
     return [*lines, f"- {words}."] if words else lines
@@ -346,7 +346,7 @@ def _findings_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return [
         *lines,
         "",
-        f"{name[0].upper()}{name[1:]}: {better} is better; within ±{rows[0]['margin']:g} it does not matter.",
+        f"{name[0].upper()}{name[1:]}: {better} is better; differences within ±{rows[0]['margin']:g} do not matter.",
     ]
 
 
