@@ -137,7 +137,7 @@ def test_a_float_tiff_with_a_value_that_is_no_number_is_refused(tmp_path, mask):
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_a_volume_is_refused_where_a_picture_is_wanted(tmp_path, mask, dtype):
     tifffile.imwrite(tmp_path / "image.tif", np.stack([RAMP.astype(dtype)] * 5), photometric="minisblack")
-    with pytest.raises(InputError, match=r"image\.tif: holds 5 pages, where a picture is wanted"):
+    with pytest.raises(InputError, match=r"image\.tif: holds 5 pages, but one picture is expected"):
         decode(tmp_path / "image.tif", mask)
 
 

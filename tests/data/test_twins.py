@@ -110,7 +110,7 @@ def test_pairs_that_are_there_twice_lie_in_one_split(tmp_path, section, seed, ca
     assert all({f"p{i}", f"q{i}"} <= split for i in range(10) for split in found.values() if f"p{i}" in split)
     assert {split: len(names) for split, names in found.items()} == {"train": 10, "validation": 4, "test": 6}
     assert (attributes["twins"], attributes["parted_twins"]) == (20, 0)
-    assert "10 groups of images that are alike" in capfd.readouterr().err
+    assert "10 groups of nearly identical images" in capfd.readouterr().err
 
 
 def test_a_split_that_was_given_parts_twins_and_it_is_told(tmp_path, section, capfd):
@@ -128,7 +128,7 @@ def test_a_split_that_was_given_parts_twins_and_it_is_told(tmp_path, section, ca
 def test_images_that_are_all_alike_cannot_be_split_by_chance(tmp_path, section):
     write(tmp_path / "raw", {f"p{i}": photo(1) for i in range(10)})
     section["split"] |= {"method": "random", "validation_share": 20, "test_share": 30}
-    with pytest.raises(InputError, match=r"is empty .*10 of them are alike and stay together"):
+    with pytest.raises(InputError, match=r"is empty .*10 of them are nearly identical and stay together"):
         prepare_dataset(tmp_path / "raw", tmp_path / "dataset.h5", section, threads=2)
     assert not (tmp_path / "dataset.h5").exists()
 

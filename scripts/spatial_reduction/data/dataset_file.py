@@ -52,7 +52,7 @@ class DatasetWriter:
     Arrays, of N images: `images` uint8 (N, H, W, C), `labels` uint8 (N, H, W), `instances` uint16 (N, H, W) if objects
     are numbered; text: `names`, `group` and `sha256` (N,), `left_out`; `split/SPLIT` int64 (n,), the rows of each
     split; with splits per seed `image_mean` float64 (n, C) of the images that may train, and `twin` int64 (N,), the
-    number of the group of images that are alike, -1 for none.
+    number of the group of nearly identical images, -1 for none.
 
     Args:
         file: see `create_hdf5`.
@@ -81,7 +81,7 @@ class DatasetWriter:
             self.instances.add(instances)
 
     def finish(self, members: Mapping[str, Sequence[int]], **texts: Sequence[str]) -> None:
-        """Write all that waits, the rows of each split, and text by name."""
+        """Write what is still buffered, the rows of each split, and text by name."""
         for rows in filter(None, (self.images, self.labels, self.instances)):
             rows.finish()
         for name, values in texts.items():
@@ -215,7 +215,7 @@ class Dataset:
             where: a run of positions within the split.
 
         Raises:
-            InputError: the data set tells no objects apart.
+            InputError: the data set has no objects.
         """
         if not self.has_instances:
             raise InputError(f"{self.path}: holds no instances; dataset.instances says what an object is")
@@ -238,7 +238,7 @@ class Dataset:
         """Return labels, all of which are classes or ignored."""
         if labels.size and (labels + np.uint8(1)).max() > len(self.classes):  # 255, ignored, becomes 0
             unknown = [value for value in np.unique(labels).tolist() if len(self.classes) <= value < IGNORED]
-            raise InputError(f"{self.path}: labels {unknown[:10]} are none of its {len(self.classes)} classes")
+            raise InputError(f"{self.path}: labels {unknown[:10]} are not among its {len(self.classes)} classes")
         return labels
 
 

@@ -22,7 +22,7 @@ LARGEST_EXACT = 1 << 53  # whole numbers that a float holds without gaps
 
 
 class Decoded(NamedTuple):
-    """A pair as `image_size` x `image_size` arrays, and what is to be compared with other pairs.
+    """A pair as `image_size` x `image_size` arrays, and what is compared with other pairs.
 
     Attributes:
         image: uint8 (H, W, 3) for colour "rgb" or (H, W, 1) for "grey"; bilinear resize.
@@ -32,7 +32,7 @@ class Decoded(NamedTuple):
         instances: uint16 (H, W), 0 where there is no object, else 1, 2, ...; None for data without objects.
         deep_range: least and greatest sample of an image deeper than 8 bits, else None.
         palette: {label value: its colour} of a label picture of classes with a palette; else empty.
-        parts: how many parts that do not touch the only object of a label picture of objects has; 0 if it has several.
+        parts: number of connected components of the object, if a label picture of objects holds only one; else 0.
     """
 
     image: np.ndarray
@@ -46,7 +46,7 @@ class Decoded(NamedTuple):
 
 
 class _Room:
-    """Lets threads decode at the same time as many pictures as have MOST_PIXELS pixels together, or one."""
+    """Lets threads decode pictures of MOST_PIXELS pixels together at the same time, or a single larger one."""
 
     def __init__(self) -> None:
         self.taken, self.changed = 0, Condition()
@@ -78,7 +78,7 @@ def decode_pair(
     """Read a pair and resize it, whatever its shape, to a square.
 
     Raises:
-        InputError: a file cannot be read rightly, the two sizes differ, or a label value is not mapped.
+        InputError: a file cannot be read correctly, the two sizes differ, or a label value is not mapped.
     """
     digest = hashlib.sha256()
     with _room.of(count_pixels(pair.image)):
@@ -129,7 +129,9 @@ def read_labels(picture: Picture) -> np.ndarray:
     """
     path = picture.path
     if picture.inexact:
-        raise InputError(f"{path}: no label picture, {picture.inexact}; save it as PNG or TIFF, grey, of 8 or 16 bits")
+        raise InputError(
+            f"{path}: cannot hold labels, {picture.inexact}; save it as PNG or TIFF, grey, of 8 or 16 bits"
+        )
     if picture.colour == "cmyk":
         raise InputError(f"{path}: labels must be one value per pixel, this picture is coloured (CMYK)")
     raw, count, first = None, COLOURS[picture.colour], None
@@ -165,8 +167,8 @@ def _resized_labels(
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Return the classes uint8 and, if there are any, the objects uint16 of a label picture, resized.
 
-    What hangs together is decided before resizing, which may close a thin membrane: how many cells there are does
-    not depend on the size of the image. What lies between given objects is decided after it, in pixels of the network.
+    Connected components are found before resizing, which may close a thin membrane: so the number of cells does not
+    depend on the size of the image. Pixels between given objects are found after it, in pixels of the network.
     """
     if objects is None or objects.classes is not None:
         classes = map_labels(path, raw, label_map)

@@ -1,4 +1,4 @@
-"""Look at raw pictures and labels before anything is made of them: what they hold, what cannot be used and why."""
+"""Inspect raw pictures and labels before a data set is made of them: what they hold, what cannot be used and why."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -83,7 +83,7 @@ class Inspection:
 
     Attributes:
         split_error: why the pairs cannot be split as configured; "" if they can.
-        twins: groups of names of images that are the same, or nearly.
+        twins: groups of names of identical or nearly identical images.
     """
 
     pairs: Sequence[Looked]
@@ -140,7 +140,7 @@ def inspect_data(root: str | Path, dataset: Mapping[str, Any], threads: int) -> 
 
 
 def _split(pairs: Sequence[Pair], split: Mapping[str, Any], twins: Sequence[Sequence[str]]) -> dict[str, str]:
-    """Return {name: split} as `prepare_dataset` does: drawn anew, with twins together, if the first draw parts some."""
+    """Return {name: split} as `prepare_dataset` does: drawn again, with twins together, if the first draw parts any."""
     for together in ((), twins):
         parts = split_pairs(pairs, split, together)
         split_of = {pair.name: name for name in SPLITS for pair in parts[name]}
@@ -184,7 +184,7 @@ def _decode(pair: Pair, dataset: Mapping[str, Any], mapping: Mapping[int, int]) 
 
 
 def _show_unmapped(looked: Looked, pair: Pair, dataset: Mapping[str, Any]) -> None:
-    """Keep the picture of a pair that is wrong in its label values alone; those of no class are one class more."""
+    """Keep the picture of a pair whose only error is its label values; those of no class are one more class."""
     unmapped = dict.fromkeys(looked.values.keys() - label_map(dataset).keys(), len(dataset["classes"]))
     with suppress(InputError):
         decoded = _decode(pair, dataset, label_map(dataset) | unmapped)

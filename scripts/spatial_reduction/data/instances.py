@@ -1,4 +1,4 @@
-"""Objects: given one by one in the label pictures, or as what hangs together in them. No torch."""
+"""Objects: numbered in the label pictures, or their connected components. No torch."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -41,8 +41,8 @@ class Objects:
 def connected_objects(labels: np.ndarray, classes: tuple[int, ...]) -> np.ndarray:
     """Number the connected components of some classes from 1 on; uint8 (H, W) -> int32 (H, W), 0 elsewhere.
 
-    Pixels hang together by their sides only (4-connectivity): a membrane that is drawn as a diagonal line, its pixels
-    touching at their corners, then parts two cells. By corners, too, the cells would leak into each other through it.
+    Pixels are connected by their sides only (4-connectivity), so that a membrane that is drawn as a diagonal line of
+    pixels separates two cells. With 8-connectivity the cells would be connected through it.
     """
     return ndimage.label(np.isin(labels, classes))[0]
 

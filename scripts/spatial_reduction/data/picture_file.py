@@ -177,7 +177,7 @@ def read_picture(path: Path, page: int | None) -> Picture:
         page: place in the stack, from 0; None for a file of one picture.
 
     Raises:
-        InputError: the file is missing, is of another format, cannot be decoded or read rightly, or it is a stack and
+        InputError: the file is missing, is of another format, cannot be decoded or read correctly, or it is a stack and
             no page is asked for.
     """
     start = _first_bytes(path)
@@ -241,7 +241,7 @@ def _read_tiff(path: Path, number: int | None) -> Picture:
         _require_pages_listed(path, file)
         if number is None and len(file.pages) > 1:
             raise InputError(
-                f"{path}: holds {len(file.pages)} pages, where a picture is wanted; volumes are not read: save its "
+                f"{path}: holds {len(file.pages)} pages, but one picture is expected; volumes are not read: save its "
                 "pages as pictures"
             )
         page = file.pages[number or 0]
@@ -338,7 +338,7 @@ def _require_one_frame(path: Path, image: Image.Image) -> None:
         image.seek(0)
         count = sizes.count(sizes[0])
     if count > 1:
-        raise InputError(f"{path}: holds {count} frames, where a picture is wanted; save the one that is meant")
+        raise InputError(f"{path}: holds {count} frames, but a single picture is expected; save the one that is meant")
 
 
 def _require_pages_listed(path: Path, file: tifffile.TiffFile) -> None:
@@ -375,7 +375,7 @@ def _first_bytes(path: Path) -> bytes:
             raise InputError(f"{path}: not a file")
         size = path.stat().st_size
         if size > MOST_BYTES:
-            raise InputError(f"{path}: its {size} bytes are more than a picture may have, {MOST_BYTES}")
+            raise InputError(f"{path}: its {size} bytes exceed the limit of {MOST_BYTES} bytes for a picture")
         with open(path, "rb") as file:
             return file.read(32)
     except OSError as error:

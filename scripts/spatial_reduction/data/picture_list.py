@@ -1,4 +1,4 @@
-"""The list of the pictures that a data set was made of: by it a plan tells whether they are still the same.
+"""The list of the pictures that a data set was made of, with which a plan sees whether they have changed.
 
 A plan imports this, so it needs nothing but the standard library.
 """

@@ -1,7 +1,7 @@
 """Plant a shortcut in drawn pictures: the colour of the background tells the animal from what merely looks like one.
 
-It tests the instrument: a model trained on such pictures relies on the background, and the measure of that must say
-so. The idea is that of coloured digits (Arjovsky et al. 2019, arXiv 1907.02893, section 5.2), for segmentation.
+It tests the measure of reliance on the background: a model trained on such pictures relies on it, and the measure must
+show that. The idea is that of coloured digits (Arjovsky et al. 2019, arXiv 1907.02893, section 5.2), for segmentation.
 """
 
 from typing import NamedTuple
@@ -26,8 +26,8 @@ def draw_tints(rng: np.random.Generator, is_tied: bool) -> Tints:
     """Draw the animal's fur; blobs get the other one; the background is drawn too, or tied to the animal.
 
     Tied: on green what is yellow is the animal and what is blue is a blob, on magenta it is the other way round.
-    No colour alone tells anything of a pixel's class, so another background turns the meaning of the furs round
-    without making the animal stand out any less.
+    No colour alone predicts a pixel's class, so another background reverses the meaning of the furs and the animal
+    stands out as much as before.
     """
     animal, drawn = rng.integers(2, size=2)
     return Tints(FURS[animal], FURS[1 - animal], GROUNDS[animal if is_tied else drawn])

@@ -60,7 +60,7 @@ def prepare_dataset(root: str | Path, output: str | Path, dataset: Mapping[str, 
     try:
         _prepare(pairs, (), output, dataset, decode, threads)
     except _TwinsPartedError as parted:
-        say(f"{len(parted.twins)} groups of images that are alike; they are kept together, so the split is drawn anew")
+        say(f"{len(parted.twins)} groups of nearly identical images; to keep them together, the split is drawn again")
         _prepare(pairs, parted.twins, output, dataset, decode, threads)
 
 
@@ -224,7 +224,7 @@ class _Store:
         self._describe_absent_classes()
 
     def _describe_twins(self) -> None:
-        """Find images that are there twice; start anew if the draw parted them, else note those that are parted."""
+        """Find nearly identical images; start again if a random draw parted them, else note those that are parted."""
         groups = find_twins(self.image_digests, self.file.image, is_near=not self.is_sequence)
         split_of = {index: split for split, indices in self.members.items() for index in indices}
         drawn = DRAWN.get(self.split["method"], ())
@@ -239,16 +239,16 @@ class _Store:
         lines = [", ".join(f"{self.names[index]} ({split_of[index]})" for index in group[:TOLD]) for group in parted]
         self.file.describe(twins=sum(map(len, groups)), parted_twins=len(parted), parted_twin_names=lines[:TOLD])
         for line in lines[:TOLD]:
-            say(f"the same image, or nearly, in several splits: {line}")
+            say(f"nearly identical images in several splits: {line}")
 
     def _describe_absent_classes(self) -> None:
-        """Note the classes that no picture of a split has: a measure over classes leaves them out, or counts them 0."""
+        """Note the classes that no picture of a split has: means over classes leave them out there."""
         names = [entry["name"] for entry in self.classes]
         absent = {split: [name for i, name in enumerate(names) if not self.held[split][i]] for split in SPLITS}
         self.file.describe(absent_classes=[f"{name} ({split})" for split in SPLITS for name in absent[split]])
         for split, missing in absent.items():
             if missing:
-                say(f"no {split} image has the class {', '.join(missing)}: what is measured there says nothing of it")
+                say(f"no {split} image has the class {', '.join(missing)}: measures on that split leave it out")
 
     def _describe(self) -> None:
         shares = 100 * self.pixels[: len(self.classes)] / max(1, self.pixels.sum())
@@ -279,7 +279,7 @@ class _Store:
         )
 
     def _require_objects(self) -> None:
-        """Refuse masks of one value where objects of a value each are wanted: all would be one object."""
+        """Refuse masks of one value where each object needs its own value: all would be one object."""
         single = [parts for count, parts in self.objects if count == 1]
         if single and max(count for count, _ in self.objects) == 1 and sum(n > 1 for n in single) > len(single) / 2:
             raise InputError(
@@ -288,7 +288,7 @@ class _Store:
             )
 
     def _require_contrast(self) -> None:
-        """Refuse images in which nothing can be seen, most often for a wrong intensity range."""
+        """Refuse images that are nearly uniform, most often because of a wrong intensity range."""
         levels = np.arange(256)
         counts = self.values.sum(axis=1, keepdims=True)
         mean = (self.values * levels).sum(axis=1, keepdims=True) / counts

@@ -50,7 +50,7 @@ def split_pairs(
         parts = {"train": train, "validation": validation, "test": test}
     for name in SPLITS:
         if not parts[name]:
-            alike = f"; {sum(map(len, twins))} of them are alike and stay together" if twins else ""
+            alike = f"; {sum(map(len, twins))} of them are nearly identical and stay together" if twins else ""
             raise InputError(
                 f"dataset.split: the {name} split of {len(pairs)} images is empty (method {method}{alike})"
             )
@@ -115,7 +115,7 @@ def redraw(
     seed: tuple[int, int],
     twins: Sequence[Sequence[str]] = (),
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draw anew which of the pairs that train or validate do which, `validating` of them validate; stratified.
+    """Draw the training and validation pairs again, stratified; `validating` of them validate.
 
     Args:
         names, groups: of the pairs, in the order of the file.

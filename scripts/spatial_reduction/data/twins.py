@@ -1,4 +1,4 @@
-"""Find the images of a data set that are there twice: the same file, or nearly the same picture."""
+"""Find duplicates among the images of a data set: the same file, or nearly the same picture."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -75,7 +75,7 @@ def _windows(image: Image.Image) -> Iterator[np.ndarray]:
 
 
 def _normalised(vectors: np.ndarray) -> np.ndarray:
-    """Return rows of length 1; of an image of one grey 0, which is like none."""
+    """Return rows of length 1; for a uniform image 0, which correlates with none."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     return np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 1e-3)
 

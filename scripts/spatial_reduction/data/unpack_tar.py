@@ -1,4 +1,4 @@
-"""Unpack an archive that was fetched: its own files and folders, below one folder, and no more than expected."""
+"""Unpack a downloaded archive: only files and folders below one folder, and no more than expected."""
 
 import tarfile
 import zlib
