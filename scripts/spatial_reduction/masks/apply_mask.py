@@ -34,11 +34,11 @@ class Removal:
 
     @property
     def changes_images(self) -> bool:
-        """Whether a removed pixel leaves the input; else it leaves the loss alone."""
+        """Whether a removed pixel is taken out of the input; otherwise it is taken out of the loss only."""
         return self.removes != "loss"
 
     def made_visible(self) -> "Removal":
-        """Return the same removal, but from the input: of an arm that leaves images intact it shows what is kept."""
+        """Return the same removal from the input: for an arm that leaves images intact, it shows what is kept."""
         return replace(self, removes="input")
 
     def apply(
@@ -131,7 +131,7 @@ def _filling(
         return np.rint(imputed + 255 * LINEAR_NOISE * noise).clip(0, 255).astype(np.uint8)
     if fill == "noise":
         return np.stack([generator.integers(0, 256, images.shape[1:], dtype=np.uint8) for generator in generators])
-    raise ValueError(f"fill: {fill!r} is none")
+    raise ValueError(f"fill: unknown {fill!r}")
 
 
 def impute(image: np.ndarray, known: np.ndarray, mean: Sequence[float]) -> np.ndarray:

@@ -9,9 +9,9 @@ from spatial_reduction.data.labels import IGNORED
 from spatial_reduction.networks.stride import round_up
 from spatial_reduction.runtime.device import moved
 
-POOL = 16  # batches whose images are sorted by size together: more pad less, fewer mix better
+POOL = 16  # batches whose images are sorted by size together: more of them waste less padding, fewer mix images better
 SIZES = 16  # lengths that a window can have: the first step of a new size costs twice as much (cuDNN, oneDNN plan it)
-SMALLEST = 4  # a window is at least 1/4 of the image's side: augmentation and the deepest resolution need some room
+SMALLEST = 4  # a window is at least 1/4 of the image's side: augmentation and the deepest resolution need that much
 
 
 def tight_boxes(kept: np.ndarray) -> np.ndarray:
@@ -44,7 +44,7 @@ class Windows:
     stride: int
 
     def group(self, order: torch.Tensor, size: int) -> list[torch.Tensor]:
-        """Return batches of images of similar box; as many as without, each image once, by `order` alone.
+        """Return batches of images with boxes of similar size: as many batches as without crops, each image once.
 
         Within every `POOL` batches the images are sorted by the longer side of their box; the batches then come
         in the order of their smallest images, so they do not grow.

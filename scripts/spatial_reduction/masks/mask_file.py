@@ -23,7 +23,7 @@ class MaskFile:
         self.attributes: dict[str, Any] = dict(file.attrs.items())
 
     def read(self, rows: slice | np.ndarray = slice(None)) -> np.ndarray:
-        """Return bool (n, H, W) for some images: a run of them, or positions int (n,) in any order."""
+        """Return bool (n, H, W) for some images: a slice, or positions int (n,) in any order."""
         packed = self.kept[rows] if isinstance(rows, slice) else read_rows(self.kept, rows)
         bits = np.unpackbits(packed, axis=1, count=self.shape[0] * self.shape[1])
         return bits.reshape(len(packed), *self.shape).view(bool)

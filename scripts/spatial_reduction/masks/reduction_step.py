@@ -27,7 +27,7 @@ class ReductionStep:
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any], threshold: str) -> "ReductionStep":
-        """Take the keys of the section `reduction` that a job depends on apart; those it lacks have their defaults."""
+        """Build a step from the keys of the section `reduction` that a job has; the others have their defaults."""
         named = {**settings, "threshold": threshold}
         return cls(*(_part(kind, named) for kind in (Scoring, Schedule, Removal)))
 

@@ -25,9 +25,8 @@ class Scoring:
         source: name of a module of the package `saliency`.
         classes_of_interest: names of the classes whose pixels count as relevant.
         rank: `highest`, or `lowest` to keep what the source finds least relevant.
-        shuffle: give each image the scores of another one, the same in every iteration. That image is scored
-            with what is left of it under the mask that the first one carries, so the first one carries, bit by
-            bit, the nested masks that the other would have.
+        shuffle: give each image A the scores of another image B, the same B in every iteration. B is scored as the
+            mask that A carries leaves it, so A carries, bit by bit, the nested masks that B would have.
         saliency_images: `reduced` (as the model saw them in training) or `intact`.
     """
 
@@ -53,7 +52,7 @@ class Scoring:
         same in every iteration.
 
         Raises:
-            InputError: there is one image only, and no other to carry its mask.
+            InputError: there is only one image, so no other can carry its mask.
         """
         if not self.shuffle:
             return np.arange(count)

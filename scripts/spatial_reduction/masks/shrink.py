@@ -82,7 +82,7 @@ def shrink_masks(
 
 @contextmanager
 def _blamed(parent: str | Path, saliency: str | Path) -> Iterator[None]:
-    """Name the file that does not fit."""
+    """Raise the error of a step again with the name of the file that caused it."""
     try:
         yield
     except InputError as error:

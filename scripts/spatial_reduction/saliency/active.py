@@ -30,8 +30,8 @@ def look(network: Network, images: torch.Tensor, classes_of_interest: Sequence[i
 
     The first look is at the whole image at half its size, for a quarter of the pixels. (A coarse grid of glimpses at
     full size instead loses most of what the model knows: a padded network tells the place of a pixel from the edge of
-    what it is shown.) Then, as long as the budget lasts, come glimpses, each where the most relevance is to be
-    expected in pixels that no glimpse has seen; as many in every image.
+    what it is shown.) Then, as long as the budget lasts, come glimpses, each where most relevance is expected in
+    pixels that no glimpse has seen; equally many in every image.
     """
     height, width = images.shape[2:]
     coarse_shape = [half_size(size, network.stride) for size in (height, width)]
@@ -84,7 +84,7 @@ class _Evidence:
         found = log_odds(self.network(torch.stack(crops)), self.interest)
         height, width = self.images.shape[2:]
         for index, (y, x) in enumerate(corners):
-            # At the edge of the image there is no more context to be had.
+            # At the edge of the image there is no context to cut off.
             top, left = rim * (y > 0), rim * (x > 0)
             bottom, right = side - rim * (y + side < height), side - rim * (x + side < width)
             rows, columns = slice(y + top, y + bottom), slice(x + left, x + right)
@@ -96,7 +96,7 @@ class _Evidence:
         return self.total / self.looks
 
     def most_promising(self) -> torch.Tensor:
-        """Return the place with the most relevance to be expected in pixels that no glimpse has seen, int (n, 2)."""
+        """Return the place with the most expected relevance in pixels that no glimpse has seen, int (n, 2)."""
         expected = torch.sigmoid(self.current()) * (self.looks == 1)
         stride, rim, (height, width) = self.network.stride, self.side // RIM, expected.shape[1:]
         inside = expected[:, None, rim : height - rim, rim : width - rim]

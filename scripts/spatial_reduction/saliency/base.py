@@ -21,7 +21,7 @@ class Context:
 
     Attributes:
         model: file of the model whose saliency is asked for.
-        machine: that sources compute on that ask a model.
+        machine: on which sources that ask a model compute.
         classes: number of classes of the data set.
         classes_of_interest: label values whose pixels count as relevant.
         seed, iteration: for sources that draw at random.
@@ -52,10 +52,10 @@ def uses_labels(source: str) -> bool:
 
 
 def _load_source(source: str) -> ModuleType:
-    """Return the module of a source: one of this package by its name, or the user's own by its file's.
+    """Return the module of a source: one of this package by its name, or the user's own by its file.
 
     Raises:
-        InputError: a file of the user's fails, or holds no function `stream_scores`.
+        InputError: the user's file cannot be imported, or holds no function `stream_scores`.
     """
     if not source.endswith(".py"):
         return importlib.import_module(f"spatial_reduction.saliency.{source}")

@@ -1,4 +1,4 @@
-"""Control without a model: what is near the centre of the image is relevant."""
+"""Control without a model: the nearer to the centre of the image, the more relevant."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""Seg-Grad-CAM: where the bottleneck's features are that the prediction of the classes of interest rests on."""
+"""Seg-Grad-CAM: where the features of the bottleneck are that support the prediction of the classes of interest."""
 
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -14,10 +14,10 @@ from spatial_reduction.saliency.interest import LogitsOfInterest
 
 
 def stream_scores(blocks: Blocks, context: Context) -> Iterator[np.ndarray]:
-    """Yield the class activation map, float32 (n, H, W); it is 0 where no feature speaks for the classes of interest.
+    """Yield the class activation map, float32 (n, H, W); it is 0 where no feature supports the classes of interest.
 
-    Zeros are ties, of which a mask keeps the first pixels: an image without a pixel predicted as a class of interest
-    has no other scores.
+    Zeros are ties, of which a mask keeps the first pixels. An image without a pixel that is predicted as a class of
+    interest has zeros only.
     """
     score = partial(map_activation, classes_of_interest=context.classes_of_interest)
     return score_batches(blocks, context, score, GRADIENT_PIXELS)

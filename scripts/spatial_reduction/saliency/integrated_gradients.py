@@ -30,12 +30,12 @@ def score_attributions(network: Network, images: torch.Tensor, classes_of_intere
 
 
 def attribute(network: Network, images: torch.Tensor, classes_of_interest: Sequence[int]) -> torch.Tensor:
-    """Return x times the mean gradient on the straight way from black to x; float (n, C, H, W), same shape.
+    """Return x times the mean gradient on the straight path from black to x; float (n, C, H, W), same shape.
 
     Sundararajan, Taly, Yan 2017 (arXiv 1703.01365), the path integral by 32-point Gauss-Legendre quadrature. The logits
-    that are added up are those of x all the way, so that the attributions of an image sum to its `LogitsOfInterest`
-    minus that of black, up to the error of the quadrature (at most 2 % in 16 real images). The network sees
-    len(images) pictures at a time.
+    that are added up are chosen at x and stay fixed along the path, so that the attributions of an image sum to its
+    `LogitsOfInterest` minus that of black, up to the error of the quadrature (at most 2 % in 16 real images). The
+    network sees len(images) pictures at a time.
     """
     target = LogitsOfInterest(network, classes_of_interest)
     return IntegratedGradients(target).attribute(

@@ -1,4 +1,4 @@
-"""Grad-CAM again and again, each time without what it found before: parts that the strongest one hides come up."""
+"""Iterated Grad-CAM, each time without what it found before: it finds parts that the strongest one hides."""
 
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -17,7 +17,7 @@ PASSES = 3
 STEEPNESS = 20
 FOUND = 0.5
 RATE = 0.2  # weight of a new pass in the average
-LEFT = 0.5  # this project's: black takes context away, so that any fall may end it after the first pass
+LEFT = 0.5  # this project's value: black removes context, so with 1 any fall may end it after the first pass
 
 
 def stream_scores(blocks: Blocks, context: Context) -> Iterator[np.ndarray]:

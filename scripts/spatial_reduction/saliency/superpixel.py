@@ -77,7 +77,7 @@ def divide(lab: np.ndarray, relevance: np.ndarray, count: int) -> np.ndarray:
 
 
 def vote(maps: np.ndarray) -> np.ndarray:
-    """Combine maps by multi-layer cellular automata: where most find something, none of them overlooks it.
+    """Combine maps by multi-layer cellular automata: a cell moves towards what most maps find there.
 
     A pixel of each map is a cell, its neighbours are the same pixel of the other maps. In each of five steps, the
     log-odds of a cell rise by 0.15 for every neighbour above the Otsu threshold of its map and fall as much for every
