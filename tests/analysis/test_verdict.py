@@ -164,7 +164,7 @@ def test_what_is_undecided_ends_with_the_seeds_and_hours_that_would_settle_it(se
         "No number of seeds can detect a difference of 0.5 points at top 90 %: the test images alone"
     )
     held = row("90", -3.0, "undecided", "H1b", seeds_needed=np.inf)
-    assert "who scores lower has less to lose" in verdict_of([held], settings).answers[1].outlook
+    assert "an arm that scores lower has less to lose" in verdict_of([held], settings).answers[1].outlook
     assert verdict_of([row("90", 1.0, "supported")], settings).answers[0].outlook == ""
 
 
@@ -198,7 +198,7 @@ def test_seeds_that_were_added_after_a_look_are_told_with_the_level_that_holds(s
     evidence = evidence_of([row("90", 1.0, "undecided")], seeds=6)
     verdict = reach_verdict(Evidence(**{**vars(evidence), "earlier_looks": [3]}), settings)
     (found,) = (line for line in verdict.warnings if line.startswith("Seeds were added"))
-    assert "compared with 3 seeds before, now with 6." in found
+    assert "compared with 3 seeds before, and now with 6." in found
     assert "about 8 % of such experiments" in found
     assert "something in 8 of 100 experiments at most" in write_verdict(verdict, settings)
     assert "in 5 of 100 experiments at most" in write_verdict(reach_verdict(evidence, settings), settings)

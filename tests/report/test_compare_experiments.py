@@ -74,7 +74,7 @@ def test_what_cannot_be_compared_is_refused_by_name(tmp_path):
     one = write_experiment(tmp_path / "one", {("single_pass", "100"): [0.5], ("saliency", "90"): [0.6]})
     two = write_experiment(tmp_path / "two", {("single_pass", "100"): [0.5], ("saliency", "70"): [0.6]})
     with pytest.raises(
-        InputError, match=r"comparison\.experiments: one, two share .*needed are single_pass and another"
+        InputError, match=r"comparison\.experiments: one, two share .*single_pass and one more are needed"
     ):
         compare(tmp_path, one, two)
     with pytest.raises(InputError, match=r"nowhere/metrics\.csv is not there"):

@@ -179,7 +179,7 @@ def test_contrasts_of_every_decision_can_be_drawn(tmp_path, decisions):
 def test_what_was_not_evaluated_is_refused_where_it_would_be_drawn(changed_images, tmp_path):
     table = pd.read_csv(changed_images)
     table[table["protocol"] == "intact"].to_csv(changed_images, index=False)
-    with pytest.raises(InputError, match="no corruption and no change of background was evaluated"):
+    with pytest.raises(InputError, match="neither a corruption nor a change of background was evaluated"):
         plot_robustness(changed_images, write_losses(tmp_path), "restarts", ARMS, [tmp_path / "robustness.png"])
     with create_hdf5(tmp_path / "counts.h5", "counts") as file:
         file.attrs["classes"] = ["background", "pet"]

@@ -47,7 +47,7 @@ def compare_experiments(
     shared = set.intersection(*({*zip(scores["arm"], scores["threshold"], strict=True)} for scores in tables.values()))
     if (baseline, FULL) not in shared or len(shared) < 2:
         raise InputError(
-            f"comparison.experiments: {', '.join(tables)} share {sorted(shared)}; needed are {baseline} and another arm"
+            f"comparison.experiments: {', '.join(tables)} share {sorted(shared)}; {baseline} and one more are needed"
         )
     rows = []
     for name, scores in tables.items():
@@ -82,7 +82,7 @@ def probability_better(scores: np.ndarray, baseline: np.ndarray, higher_is_bette
 
 
 def _name(folder: str | Path, experiments: Sequence[str | Path]) -> str:
-    """Return a folder's name, with that above it if another folder has the same."""
+    """Return a folder's name, with its parent's if another folder has the same name."""
     names = [Path(each).name for each in experiments]
     path = Path(folder)
     return path.name if names.count(path.name) == 1 else f"{path.parent.name}/{path.name}"

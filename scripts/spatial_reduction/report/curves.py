@@ -34,7 +34,7 @@ from spatial_reduction.report.figure_style import (
     read_prior,
 )
 
-FEWEST_JOINED = 3  # means that a line may join: between two points it would claim a trend
+FEWEST_JOINED = 3  # fewest means that a line joins: a line between two would suggest a trend
 
 
 def plot_thresholds(
@@ -143,7 +143,7 @@ def plot_learning_curves(
         axes.set_xlabel("cumulative optimiser steps")
     seen = np.array([*(100 * table["validation_mean_iou"]), *([] if prior is None else [prior])])
     margin = 0.05 * (seen.max() - seen.min()) + 0.5
-    panels[0].set_ylim(seen.min() - margin, seen.max() + margin)  # intervals of two seeds reach far beyond
+    panels[0].set_ylim(seen.min() - margin, seen.max() + margin)  # intervals of two seeds would stretch the axis
     panels[0].set_ylabel("validation mean IoU (%)")
     return finish_figure(figure, outputs, table, "lines: mean; bands: 95 % interval; dotted: a new iteration begins")
 

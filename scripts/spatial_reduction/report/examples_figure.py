@@ -1,4 +1,4 @@
-"""The picture grid: test images, what is known, found, kept and predicted. No torch."""
+"""The grid of test images: truth, saliency, kept pixels and predictions. No torch."""
 
 from collections.abc import Sequence
 from pathlib import Path

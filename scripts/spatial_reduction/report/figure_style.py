@@ -103,7 +103,7 @@ def read_metrics(path: str | Path, measure: str, class_group: str) -> pd.DataFra
 
 
 def read_prior(references: str | Path, split: str, measure: str, class_group: str) -> float | None:
-    """Return what the position prior scores on a split's images, as printed; None in a measure that it has not.
+    """Return the position prior's score on a split's images, as printed; None in a measure that it does not have.
 
     With `dataset.split.per_seed` its training and validation images are those of `dataset.split.seed`.
     """
@@ -177,7 +177,7 @@ def list_thresholds(table: pd.DataFrame) -> list[str]:
 
 
 def at_threshold(threshold: str, table: pd.DataFrame) -> pd.DataFrame:
-    """Return what belongs into the panel of a threshold: its runs, and those of the arms that never remove a pixel."""
+    """Return the runs that the panel of a threshold shows: its own, and those of arms that never remove a pixel."""
     return table[(table["threshold"] == threshold) | table["arm"].isin(list_baselines(table))]
 
 
@@ -212,7 +212,7 @@ def draw_baseline(axes: Axes, values: pd.Series, arm: str, style: Mapping[str, o
 
 
 def draw_prior(axes: Axes, score: float | None) -> None:
-    """Draw what a network must beat to have learnt anything, see `read_prior`: a thin line, or nothing."""
+    """Draw the score of the position prior, see `read_prior`, as a thin line; nothing where it is None."""
     if score is not None:
         axes.axhline(score, color="0.35", linestyle=(0, (1, 2)), linewidth=1.1, zorder=1, label=PRIOR_LABEL)
 

@@ -1,4 +1,4 @@
-"""Images with the outlines of their labels: are the labels read rightly? No torch."""
+"""Images with the outlines of their labels: are the labels read correctly? No torch."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -29,11 +29,11 @@ def plot_ladder(
         evaluation, report: sections of the configuration.
 
     Raises:
-        InputError: the method is compared with nothing.
+        InputError: the method is not compared with any arm.
     """
     ladder = build_ladder(read_contrasts(contrasts), evaluation, report)
     if not ladder:
-        raise InputError(f"{contrasts}: {report['method']} is compared with nothing; see evaluation.comparators")
+        raise InputError(f"{contrasts}: {report['method']} is not compared with any arm; see evaluation.comparators")
     names = list(dict.fromkeys((step.name, *step.sides) for step in ladder))
     thresholds = list(dict.fromkeys(step.threshold for step in ladder))
     size = (2.6 + 2.6 * len(thresholds), 1.2 + 0.64 * len(names))

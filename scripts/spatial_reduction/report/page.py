@@ -185,7 +185,7 @@ def _caption(path: str | Path) -> str:
 
 
 def _inches(path: str | Path) -> float:
-    """Return the width of a figure at its own size: shown at that, all figures have text of one size."""
+    """Return the width at which a figure is shown, its own: the text of all figures then has the same size."""
     with Image.open(path) as image:
         return round(image.width / image.info["dpi"][0], 2)
 

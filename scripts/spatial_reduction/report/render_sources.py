@@ -42,7 +42,7 @@ def render_sources(
 
     Table: source, measure, class, threshold, n, value, low, high. `relative_seconds` is a source's time over that of a
     forward pass, median, lowest and highest of n; `recall` the per cent of the class's pixels in n images that are
-    kept; `decided_by_index` the mean per cent of an image's pixels of which equal scores make some stay, some go.
+    kept; `decided_by_index` the mean per cent of an image's pixels with a tied score of which only some are kept.
 
     Args:
         report: `sources`, by name, and `images`, how many are shown.
@@ -86,7 +86,7 @@ def measure_cost(
 ) -> dict[str, Any]:
     """Return one row: a source's seconds over those of the model's prediction of the same images.
 
-    The two are measured in turn, so that what else the machine does touches both. Reading the model is left out.
+    The two are measured in turn, so that other load on the machine affects both. Reading the model is left out.
     """
     device = next(network.parameters()).device
     stream = stream_scores(source, repeat((images, labels), REPEATS + 1), context)

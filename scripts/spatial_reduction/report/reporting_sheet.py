@@ -3,7 +3,7 @@
 Its order is that of the reporting checklists of the field: CLAIM (Mongan, Moy, Kahn 2020, Radiology: Artificial
 Intelligence 2(2) e200029: data, ground truth, partitions, model, training, evaluation) and the machine learning
 reproducibility checklist (Pineau et al. 2021, JMLR 22(164): hyper-parameters, runs, measures, variation, computing).
-What no file of a run holds (consent, licence, clinical use) is left to the author and said to be.
+What no file of a run holds (consent, licence, clinical use) is marked as left to the author.
 """
 
 import csv
@@ -144,5 +144,5 @@ def list_guards(
         + (f"all arms but {', '.join(unequal)}." if unequal else "all arms."),
         f"Least mean IoU asked of {primary}: {'none' if least is None else least}.",
         "Exact kept count per image; stop at a loss or logit that is not finite: always active.",
-        "The test split drives no schedule, no choice of epoch, no mask of a training image: by construction.",
+        "The test split is never used for a schedule, the choice of an epoch or a training mask: by construction.",
     ]

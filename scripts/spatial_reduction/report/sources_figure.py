@@ -65,7 +65,7 @@ def plot_sources(pictures: str | Path, outputs: Sequence[str | Path]) -> Figure:
 def rank_scores(scores: np.ndarray) -> np.ndarray:
     """Return the rank of each pixel in its image, from 0 to 100, ties as their mean; (n, H, W).
 
-    A mask depends on the ranks alone, so that sources of any scale are compared by what they do.
+    A mask depends on the ranks alone, so sources of different scales can be compared by them.
     """
     flat = scores.reshape(len(scores), -1)
     ranks = rankdata(flat, axis=1) - 0.5

@@ -41,7 +41,7 @@ DECISION_STYLES = {
     "": {"color": "#b0b0b0", "marker": "."},
 }
 REACH = 10.0  # points on each side of iteration 1 that the colours of a heat map span
-FEWEST_PIXELS = 1e-4  # share of the pixels below which a bin of confidence says nothing
+FEWEST_PIXELS = 1e-4  # smallest share of the pixels with which a bin of confidence is drawn
 
 
 def plot_contrasts(
@@ -58,7 +58,7 @@ def plot_contrasts(
     panels = {name: rows for name, rows in panels.items() if len(rows)}
     settings = list(dict.fromkeys(zip(table["arm"], table["threshold"], strict=True)))
     if not panels:
-        raise InputError(f"{contrasts}: nothing is compared with {comparator}")
+        raise InputError(f"{contrasts}: no arm is compared with {comparator}")
     size = (2.2 + 2.5 * len(panels), 1.3 + 0.24 * len(settings))
     figure, row = plt.subplots(1, len(panels), figsize=size, sharey=True, squeeze=False)
     for axes, (name, rows) in zip(row[0], panels.items(), strict=True):
@@ -109,12 +109,12 @@ def plot_robustness(
     Hollow where `contrasts.csv` says that the arm has less to lose than the comparator.
 
     Raises:
-        InputError: no corruption and no change of background was evaluated.
+        InputError: neither a corruption nor a change of background was evaluated.
     """
     losses = measure_losses(pd.read_csv(metrics, dtype={"threshold": str}))
     if losses.empty:
         raise InputError(
-            f"{metrics}: no corruption and no change of background was evaluated; see evaluation.protocols"
+            f"{metrics}: neither a corruption nor a change of background was evaluated; see evaluation.protocols"
         )
     families, styles = list(losses.columns[3:]), arm_styles(arms)
     table = read_contrasts(contrasts)
@@ -202,7 +202,7 @@ def plot_reliability(
         below.set_xlabel("confidence")
     panels[0, 0].set_ylabel("accuracy")
     panels[1, 0].set_ylabel("pixels (%)")
-    note = "all seeds pooled; on the grey line confidence is right, below it too high"
+    note = "all seeds pooled; on the grey line confidence equals accuracy, below it confidence is too high"
     return finish_figure(figure, outputs, table.astype({"seed": int}), note)
 
 
