@@ -1,4 +1,4 @@
-"""Fetch the first weights of an encoder."""
+"""Fetch the initial weights of an encoder."""
 
 from spatial_reduction.networks.encoder_weights import fetch_encoder
 from spatial_reduction.runtime.log import logged

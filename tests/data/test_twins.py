@@ -122,7 +122,7 @@ def test_a_split_that_was_given_parts_twins_and_it_is_told(tmp_path, section, ca
     assert (data["parted_twins"], data["parted_twin_names"]) == (1, ["p3 (train), q3 (test)"])
     assert "in several splits: p3 (train), q3 (test)" in capfd.readouterr().err
     warnings = warn_of_data(Evidence(*[None] * 5, {}, data["parted_twins"], data["absent_classes"]))
-    assert [warning.split(":")[0] for warning in warnings] == ["Twins"]
+    assert [warning.split(":")[0] for warning in warnings] == ["Duplicates"]
 
 
 def test_images_that_are_all_alike_cannot_be_split_by_chance(tmp_path, section):

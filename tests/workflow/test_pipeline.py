@@ -217,8 +217,8 @@ def test_two_arms_that_are_the_same_are_not_said_to_differ(snakemake, tmp_path):
 
 
 # Means over both seeds on intact test images, last iteration, as this run gave them (torch 2.15, x86_64, 2026-11-23).
-# The tolerance is for other versions and processors: first weights times 1 + 1e-5 N(0, 1), a hundred times the rounding
-# of float32, moved the mean IoU of one seed by up to .028 (four draws) and its pixel accuracy by up to .008.
+# The tolerance is for other versions and processors: initial weights times 1 + 1e-5 N(0, 1), a hundred times the
+# rounding of float32, moved the mean IoU of one seed by up to .028 (four draws) and its pixel accuracy by up to .008.
 GOLDEN = {
     ("single_pass", "mean_iou"): (0.427, 0.03),
     ("equal_compute", "mean_iou"): (0.434, 0.03),

@@ -9,7 +9,7 @@ class Chain(NamedTuple):
     Attributes:
         arm: its name in the configuration.
         threshold: per cent of the pixels kept at each reduction, as written there.
-        seed: of first weights, order of images and random draws.
+        seed: of initial weights, order of images and random draws.
     """
 
     arm: str

@@ -2,7 +2,7 @@
 
 Noise, blur, brightness, contrast and JPEG are those of Hendrycks & Dietterich (ICLR 2019, arXiv 1903.12261;
 github.com/hendrycks/robustness) at their severities 1, 3 and 5, and as strong as the authors make them for images of
-that size: ImageNet-C for 224 pixels, Tiny-ImageNet-C for 64, CIFAR-10-C for 32. Occlusion, which they have not, is a
+that size: ImageNet-C for 224 pixels, Tiny-ImageNet-C for 64, CIFAR-10-C for 32. Occlusion, not among theirs, is a
 square as in Cutout (DeVries & Taylor 2017, arXiv 1708.04552). They are made with NumPy, SciPy and Pillow: importing
 torchvision takes longer than all else in a small evaluation, and its JPEG is deprecated.
 """
@@ -39,8 +39,8 @@ def corrupt(images: np.ndarray, family: str, severity: int, positions: Sequence[
 def find_strength(family: str, severity: int, side: int) -> float:
     """Return how strong a corruption is in images whose shorter side is `side` pixels.
 
-    It is that of the authors' largest images that are no larger. Blur, which is in pixels, grows in proportion from
-    there on.
+    It is the authors' for the largest of their image sizes that does not exceed `side`. Blur, which is in pixels, grows
+    in proportion to the rest.
     """
     reference = max((size for size in STRENGTHS if size <= side), default=min(STRENGTHS))
     strength = STRENGTHS[reference][family][severity - 1]

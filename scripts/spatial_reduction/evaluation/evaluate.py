@@ -38,7 +38,7 @@ ObjectCounter = Callable[[slice, np.ndarray, np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What models are measured on, and in what; keys of the section `evaluation`."""
+    """The images and the measures of an evaluation; keys of the section `evaluation`."""
 
     splits: Sequence[str]
     protocols: Sequence[str]
@@ -61,9 +61,8 @@ def evaluate_model(
 ) -> None:
     """Write every measure of every iteration's model, and the counts of every image that they are made from.
 
-    Every model is shown the intact images of the splits. The last one is shown the test images by each of the
-    protocols, too, and of its predictions on intact test images outlines, calibration and, if asked for, objects are
-    measured.
+    Every model is measured on the intact images of the splits. The last one is also measured on the test images by each
+    of the protocols; on intact test images its outlines, calibration and, if asked for, objects are measured, too.
 
     Args:
         models: of iterations 1..K.
@@ -103,7 +102,7 @@ def evaluate_model(
 def _tell_origin(
     models: Sequence[str | Path], metrics: str | Path, data: Dataset, origin: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return what counts say of themselves: what made the models, what evaluated them, digests of the tables."""
+    """Return what counts record: what made the models, what evaluated them, digests of the tables."""
     trainings = [read_origin(path) for path in models]
     files = [training.pop("files", {}) for training in trainings]
     for training in trainings:
@@ -187,7 +186,7 @@ def _measure(
 
 
 def _by_measure(counted: Counts) -> Counts:
-    """Return counts with those of objects (N, M, 2) set apart, (N, 2) of each measure."""
+    """Return counts with those of objects, (N, M, 2), split into (N, 2) of each measure."""
     objects = counted.get("objects")
     if objects is None:
         return counted

@@ -1,4 +1,4 @@
-"""Pictures of a prediction for the eye: labels in colours, images with their classes laid over them. No torch."""
+"""Pictures of predictions: labels in colours, images overlaid with their classes. No torch."""
 
 import struct
 import zlib

@@ -26,14 +26,14 @@ def build_views(
     step: ReductionStep,
     context: Context,
 ) -> dict[str, View]:
-    """Return the views of the test images that show something else than the intact image, by the protocol's name.
+    """Return the views of the test images other than the intact one, by the protocol's name.
 
     self_masked: masked by the arm's own means. The previous iteration's model (`context.model`) scores the intact
-        image, as many of the top pixels stay as the last iteration keeps (`context.iteration`), the others are filled;
-        no label is used. One pass with that count stands for the whole chain of masks, which at test time would need
+        image; as many of the top pixels stay as the last iteration keeps (`context.iteration`), the others are filled.
+        No label is used. One pass with that count replaces the whole chain of masks, which at test time would need
         every model of it. An arm that exchanges masks exchanges those of the test images. Left out for chains of one
-        iteration, which have no previous model, for sources that cannot do without labels, and for arms that remove
-        pixels from the loss alone.
+        iteration, which have no previous model, for sources that need labels, and for arms that remove pixels from the
+        loss only.
     label_masked: masked by the true foreground (the source `oracle`), the same count and fill. In a chain of one
         iteration nothing is removed.
     noise_1 .. occlusion_3: each corruption at three severities, see `corruptions`.

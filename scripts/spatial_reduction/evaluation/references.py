@@ -1,4 +1,4 @@
-"""Predictors that see no image: what a network must beat to have learnt anything. `references.csv`. No torch."""
+"""Baseline predictors that see no image, which a trained network must beat: `references.csv`. No torch."""
 
 import csv
 from collections.abc import Mapping, Sequence

@@ -32,7 +32,7 @@ class EncoderUNet(Network):
             1 / 2^len(widths) of the size.
         freeze_normalisation: batch normalisation of the encoder keeps the means and variances that it came with;
             its scales and shifts are trained.
-        encoder_weights: first weights of the encoder by timm's names, or None to draw them.
+        encoder_weights: initial weights of the encoder by timm's names, or None to draw them.
 
     Raises:
         InputError: timm has no such encoder, or it gives no such features.

@@ -1,4 +1,4 @@
-"""Where the first weights of an encoder come from: a file, an installed package or timm's hub; no training fetches."""
+"""Where the initial weights of an encoder come from: a file, an installed package or timm's hub; not in a training."""
 
 import importlib.util
 import re

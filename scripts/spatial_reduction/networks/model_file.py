@@ -26,7 +26,7 @@ NETWORKS: dict[str, Callable[..., Network]] = {
 
 
 def describe_architecture(in_channels: int, classes: int, model: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a network is built from: the section `model` of the configuration without its first weights."""
+    """Return what a network is built from: the section `model` of the configuration without its initial weights."""
     described = {key: value for key, value in model.items() if key != "weights"}
     return described | {"in_channels": in_channels, "classes": classes}
 

@@ -16,7 +16,7 @@ GREY_SCALE, GREY_OFFSET = 0.2, 0.1  # +-20 % of the contrast, +-10 % of the rang
 def build_augmentation(names: Sequence[str], side: int) -> Augment | None:
     """Return a function (images uint8 (N, H, W, C), labels uint8 (N, H, W), weights...) -> the same; None for no names.
 
-    Names, in the order in which they come:
+    Names, in the order in which they are applied:
         `flip` (left-right, p = 0.5), `colour` (brightness, contrast, saturation +-30 %) and `elastic` (smooth
         displacements with a standard deviation of about 1.5 % of the image's `side`; pixels from outside are black
         and ignored), in the given order.

@@ -1,4 +1,4 @@
-"""The images of a training, and how they are drawn as batches: reduced, partly intact, or cut out."""
+"""The images of a training, and how batches are drawn from them: reduced, partly intact, or cropped."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
@@ -32,7 +32,7 @@ class Images:
         device: where the batches go.
         intact: the same images with nothing removed, and
         intact_share: the per cent of the images of each batch that are taken from there.
-        windows: where the images are cut; None for whole images.
+        windows: where the images are cropped; None for whole images.
     """
 
     store: Store
@@ -47,9 +47,9 @@ class Images:
     def batches(self, order: torch.Tensor, size: int) -> Iterator[Batch]:
         """Yield batches of `size` images in the given order, on the device, still uint8.
 
-        Where images are cut, those of similar size come together, in as many batches. The first images of a batch
-        are the intact ones; their number is rounded so that after any number of batches it is the wanted share of
-        all images so far, rounded down: half of every batch if its size is even.
+        Where images are cropped, a batch holds images of similar size; the number of batches is the same. The first
+        images of a batch are the intact ones. Their total after any number of batches is `intact_share` of all images
+        so far, rounded down: at 50, half of every batch if its size is even.
         """
         batches = self._batches(order, size)
         # The thread that reads ahead calls nothing of CUDA: a step may be recorded meanwhile.
@@ -118,7 +118,7 @@ def load_images(
 
 
 def _placed(stores: list[InFiles], device: torch.device, memory_mb: float | None) -> list[Store]:
-    """Move images to where there is room for all of them: the device, the memory, or where they are: the files.
+    """Move images to where all of them fit: to the device or the memory; else they stay in their files.
 
     Their weights in the loss are in memory in any case.
     """
@@ -133,7 +133,7 @@ def _placed(stores: list[InFiles], device: torch.device, memory_mb: float | None
     try:
         return [store.moved(device) for store in loaded]
     except torch.OutOfMemoryError:  # another job, which saw the same memory free, was faster
-        say(f"{needed / 1e6:,.2f} MB of images found no room on the GPU: they stay in the memory of the machine")
+        say(f"{needed / 1e6:,.2f} MB of images do not fit on the GPU: they stay in the memory of the machine")
         return loaded
 
 

@@ -1,4 +1,4 @@
-"""What a training needs to go on after it was killed: kept outside the declared outputs, never a pickle.
+"""What a training needs to resume after it was killed: kept outside the declared outputs, never a pickle.
 
 Snakemake deletes the outputs of a job that failed, and of all jobs that travel with it as one Slurm job. So a
 training that has ended leaves its weights in its checkpoint, too, until the models of its chain have been
@@ -48,7 +48,7 @@ class Progress:
 class Pace:
     """When the next checkpoint is due: after the first epoch, then as often as `SHARE_OF_TIME` allows.
 
-    A training that goes on from any epoch ends with the same bits, so this decides what a kill costs, nothing else.
+    A training that resumes from any epoch ends with the same bits, so this decides only how much work a kill costs.
     """
 
     ended: float = float("-inf")

@@ -1,4 +1,4 @@
-"""A training step whose kernels a GPU repeats by itself: at small batches, launching them one by one takes longer.
+"""Training steps as CUDA graphs: at small batches, launching kernels one by one takes longer than running them.
 
 A CUDA graph repeats the same kernels on the same addresses. So a batch is copied to where the recorded one lay, and
 all that changes from step to step is in tensors: weights, statistics, optimiser state, learning rate, the generator's
@@ -133,7 +133,7 @@ class GraphRecorder:
 
 @contextmanager
 def without_collection() -> Iterator[None]:
-    """Collect garbage now and not within: what a collection frees meanwhile, a recording would take for its own."""
+    """Collect garbage before a recording, not during it: the recording would claim the memory that is freed."""
     gc.collect()
     was_enabled = gc.isenabled()
     gc.disable()

@@ -1,7 +1,7 @@
 """Shifted, rotated and elastically deformed batches: where each pixel comes from, and its value there.
 
 After Ronneberger, Fischer, Brox: U-Net (MICCAI 2015, arXiv 1505.04597), section 3.1. What lies outside of an image is
-its mirror image (the pixel at the edge stands once), so no pixel is black or ignored.
+its mirror image (without repeating the pixel at the edge), so no pixel is black or ignored.
 """
 
 import math

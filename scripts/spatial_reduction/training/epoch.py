@@ -1,4 +1,4 @@
-"""One epoch: the optimiser steps, the validation. What bit-exact resuming rests on."""
+"""One epoch: the optimiser steps and the validation. Bit-exact resuming depends on it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -159,7 +159,7 @@ class Trainer:
 
 
 def has_batch_statistics(network: Network) -> bool:
-    """Return whether what a network makes of an image depends in training on the others of its batch."""
+    """Return whether the output for an image depends, in training, on the other images of its batch."""
     return any(isinstance(module, _BatchNorm) for module in network.modules())
 
 

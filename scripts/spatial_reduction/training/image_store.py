@@ -125,7 +125,7 @@ class InMemory:
 
 
 def read_ahead(items: Iterator[Item]) -> Iterator[Item]:
-    """Yield the items of an iterator that another thread asks for, up to `AHEAD` before they are wanted."""
+    """Yield the items of an iterator that another thread reads, up to `AHEAD` of them in advance."""
     with ThreadPoolExecutor(1) as reader:
         waiting = deque(reader.submit(next, items, None) for _ in range(AHEAD))
         while (item := waiting.popleft().result()) is not None:

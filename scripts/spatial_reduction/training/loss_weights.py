@@ -25,7 +25,7 @@ def training_weights(data: Dataset, weighting: Mapping[str, Any] | None) -> np.n
             class's name, 1 where it is not named. `border_weight`: `weight` (w0) and `sigma` in pixels.
 
     Raises:
-        InputError: the border term is wanted of data that tell no objects apart.
+        InputError: the border term is asked for, and the data set has no objects.
     """
     weighting = weighting or {}
     of_classes, borders = weighting.get("class_weights"), weighting.get("border_weight") or {"weight": 0}

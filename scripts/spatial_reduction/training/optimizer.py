@@ -58,7 +58,7 @@ class Optimizer:
     @torch.no_grad()
     def step(self) -> None:
         """Change the parameters by their gradients."""
-        # A network may hold parameters that its logits do not depend on, or that it keeps fixed.
+        # Parameters that the logits do not depend on, or that are frozen, have no gradient.
         used = [index for index, parameter in enumerate(self.parameters) if parameter.grad is not None]
         parameters = [self.parameters[index] for index in used]
         gradients = [parameter.grad for parameter in parameters]

@@ -1,4 +1,4 @@
-"""Learning rates that follow from the position in an iteration alone: a training goes on from any epoch as it was."""
+"""Learning rates that depend on the position in an iteration alone, so that a training can resume from any epoch."""
 
 import math
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""How long a step of each network takes on this machine: what an estimate of a whole run rests on."""
+"""How long a step of each network takes on this machine, to estimate the time of a whole run."""
 
 import json
 import os
@@ -67,7 +67,7 @@ def _time_network(
         tensors.append(torch.ones(pixels.shape[:3]))
     tensors[1] = tensors[1].to(torch.uint8)
     images = Images(InMemory(tuple(tensor.to(device) for tensor in tensors)), device)
-    drawn_weights = {**model, "weights": None} if "weights" in model else model  # trained ones are no faster
+    drawn_weights = {**model, "weights": None} if "weights" in model else model  # trained weights are no faster
     network = build_model(channels, len(data.classes), drawn_weights, 0).to(device)
     trainer = build_trainer(data, network, (images, images), training, 0)
     step = _median_seconds(lambda: trainer.take_steps(torch.arange(count), 1, [training["learning_rate"]]))

@@ -50,7 +50,7 @@ class TrainingFiles:
         checkpoint: written after the first epoch and then every so often; at the end it holds the weights alone. A
             training that was killed goes on from it and, on the CPU, ends with the very same weights.
         previous_model, previous_history: of the last iteration; None in iteration 1.
-        encoder: first weights of the network's encoder, if it has one that begins with trained weights.
+        encoder: initial weights of the network's encoder, if it has one that begins with trained weights.
         split_seed: whose training and validation images these are, see `Dataset.open`.
     """
 
@@ -67,7 +67,7 @@ class TrainingFiles:
 
     @property
     def history_so_far(self) -> Path:
-        """The history of a training that runs, for people to watch: a row at the end of every epoch."""
+        """The history of a running training, to be watched: it gets a row at the end of every epoch."""
         history = Path(self.history)
         return history.with_stem(f"{history.stem}_so_far")
 
@@ -87,11 +87,11 @@ def train_model(
 
     Args:
         model, training: sections of the configuration.
-        removal: what the mask does. A network that is shown masks (`fill` "mask") knows no intact image: its
-            validation columns mean nothing, so the training loss drives its learning rate and the last epoch is kept.
+        removal: what the mask does. A network that is shown masks (`fill` "mask") never sees an intact image: its
+            validation columns are meaningless, so the training loss sets its learning rate and the last epoch is kept.
         start: with `warm` the weights of the last iteration are the first ones; with `scratch` they are new. Its
             counts of epochs, steps, images and seconds are carried on in any case.
-        seed: determines the first weights and, with the cumulative epoch, the order of the images and every
+        seed: determines the initial weights and, with the cumulative epoch, the order of the images and every
             random draw; arms of equal seed see the same.
         origin: what the job was asked for, `code` (the digest of what its code computes) among it. The model file keeps
             it with what made the mask and with the digests of its history and counts; a checkpoint of other code is not
@@ -143,7 +143,7 @@ def train_model(
 
 
 def _tell_origin(files: TrainingFiles, origin: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a model file says of itself: its data, what made its mask and it, digests of the files beside it."""
+    """Return what a model file records: its data, what made it and its mask, digests of the files beside it."""
     mask = read_mask_origin(files.mask)
     digests = mask.pop("files", {})
     digests |= {"history": table_digest(files.history), "validation_counts": file_digest(files.validation_counts)}
