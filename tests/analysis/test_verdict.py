@@ -200,8 +200,8 @@ def test_seeds_that_were_added_after_a_look_are_told_with_the_level_that_holds(s
     (found,) = (line for line in verdict.warnings if line.startswith("Seeds were added"))
     assert "compared with 3 seeds before, and now with 6." in found
     assert "about 8 % of experiments without an effect" in found
-    assert "something in 8 of 100 experiments at most" in write_verdict(verdict, settings)
-    assert "in 5 of 100 experiments at most" in write_verdict(reach_verdict(evidence, settings), settings)
+    assert "in at most 8 of 100 experiments" in write_verdict(verdict, settings)
+    assert "in at most 5 of 100 experiments" in write_verdict(reach_verdict(evidence, settings), settings)
 
 
 def test_planned_looks_are_told_with_the_level_of_the_primary_contrasts(settings):

@@ -150,7 +150,7 @@ def test_what_is_no_file_is_refused_and_not_read(tmp_path, kind, page):
 def test_a_file_too_large_for_a_picture_is_refused_before_it_is_read(tmp_path):
     with open(tmp_path / "a.png", "wb") as file:
         file.truncate(1 << 40)
-    with pytest.raises(InputError, match=r"a\.png: its 1099511627776 bytes are more than"):
+    with pytest.raises(InputError, match=r"a\.png: its 1099511627776 bytes exceed the limit of"):
         read_picture(tmp_path / "a.png", None)
 
 
