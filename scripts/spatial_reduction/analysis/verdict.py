@@ -20,7 +20,7 @@ from spatial_reduction.analysis.measures import (
     measured_group,
 )
 from spatial_reduction.analysis.statistics import LEVEL, MINIMUM_SEEDS
-from spatial_reduction.runtime.plain_text import as_markdown
+from spatial_reduction.runtime.plain_text import as_markdown, counted
 
 QUESTIONS = {
     "H1": "Does it improve accuracy?",
@@ -198,7 +198,7 @@ def _headline(
         test = "" if interaction != interaction else " Whether the thresholds differ from each other is undecided."
         return f"In part. In {what}, {parts}.{test}"
     if decision == "undecided" and rows[0]["n"] < MINIMUM_SEEDS:
-        return f"Undecided: {_seeds(rows[0]['n'])} cannot tell; a claim needs at least {MINIMUM_SEEDS}."
+        return f"Undecided: {counted(rows[0]['n'], 'seed')} cannot tell; a claim needs at least {MINIMUM_SEEDS}."
     return {
         "supported": f"Yes: {subject} does better than {against} in {what}{everywhere}.",
         "refuted": f"No: {subject} does worse than {against} in {what}{everywhere}.",
@@ -289,8 +289,9 @@ def explain(verdict: Verdict, config: Mapping[str, Any]) -> list[str]:
     primary = config["evaluation"]["comparators"][0]
     lines = [
         (
-            f"- Every number is a mean over {_seeds(n)}: trainings that differ in initial weights and order of images. "
-            "Each compares two arms with the same seed. Brackets hold the true difference in 95 of 100 experiments."
+            f"- Every number is a mean over {counted(n, 'seed')}: trainings that differ in initial weights and order "
+            "of images. Each compares two arms with the same seed. Brackets hold the true difference in 95 of 100 "
+            "experiments."
         ),
         (
             f"- H1 against {primary} is the primary question; H1b, H2, H3 are secondary; each control is a question of "
@@ -306,14 +307,15 @@ def describe_ladder(ladder: Sequence[Step]) -> str:
     """Return what more training and what masking change, in a sentence each."""
     sentences = []
     for name in (TRAINING, MASKING, METHOD):
-        steps = {(step.threshold if name == MASKING else ""): step for step in ladder if step.name == name}
-        if steps:
-            (arm, against), measure = next((step.sides, step.contrast["measure"]) for step in steps.values())
-            places = [(f" at top {at} %" if at else "", step.contrast) for at, step in steps.items()]
-            unit = MEASURES[measure].unit
-            found = ", ".join(f"{describe_difference(row)} {unit}{place}" for place, row in places)
-            who = f"{name.capitalize()}{' alone' if name == TRAINING else ''} ({arm} minus {against})"
-            sentences.append(f"{who} changes it by {found}.")
+        steps = [step for step in ladder if step.name == name]
+        if not steps:
+            continue
+        (arm, against), unit = steps[0].sides, MEASURES[steps[0].contrast["measure"]].unit
+        found = f"{describe_difference(steps[0].contrast)} {unit}"  # the same at every threshold, but for masking
+        if name == MASKING:
+            found = ", ".join(f"{describe_difference(s.contrast)} {unit} at top {s.threshold} %" for s in steps)
+        alone = " alone" if name == TRAINING else ""
+        sentences.append(f"{name.capitalize()}{alone} ({arm} minus {against}) changes it by {found}.")
     return " ".join(sentences)
 
 
@@ -386,10 +388,6 @@ def _clause(row: Mapping[str, Any], against: str) -> str:
 
 def _named(measure: str, protocol: str) -> str:
     return MEASURES[measure].name + ("" if MEASURES[measure].names_images else f" on {PROTOCOLS[protocol]}")
-
-
-def _seeds(count: int) -> str:
-    return f"{count} seed" + ("" if count == 1 else "s")
 
 
 def _hours(hours: float) -> str:

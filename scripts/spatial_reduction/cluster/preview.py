@@ -3,13 +3,13 @@
 import os
 import re
 import shutil
-import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from spatial_reduction.cluster.inner_snakemake import run_snakemake
 from spatial_reduction.cluster.plugin_commands import Run
 from spatial_reduction.cluster.status import Chain, Folders, state_of
 from spatial_reduction.runtime.errors import InputError
@@ -128,14 +128,11 @@ def _run(folder: Path, command: Sequence[str], rules: Sequence[str]) -> None:
         "1",
     ]
     command += ["--rerun-triggers", "mtime", "--allowed-rules", *rules]
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("SNAKEMAKE_")}
-    told = []
-    with subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace", env=environment
-    ) as process:
-        for line in process.stderr:
-            told.append(line)
-            if PROGRESS.fullmatch(line.strip()):
-                say(f"preview: {line.strip()}")
-    if process.returncode:
-        raise InputError(f"the preview in {folder} could not be made: {''.join(told).strip()[-2000:]}")
+
+    def tell(line: str) -> None:
+        if PROGRESS.fullmatch(line.strip()):
+            say(f"preview: {line.strip()}")
+
+    status, told = run_snakemake(command, tell)
+    if status:
+        raise InputError(f"the preview in {folder} could not be made: {told.strip()[-2000:]}")

@@ -1,12 +1,11 @@
 """Write a profile of this cluster, and the job that drives a run, from what Slurm says of itself."""
 
-import os
 import re
 import shlex
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from spatial_reduction.cluster.inner_snakemake import run_snakemake
 from spatial_reduction.cluster.slurm_site import Partition, Rights, read_partitions, read_rights
 from spatial_reduction.runtime.errors import InputError
 from spatial_reduction.runtime.files import written_whole
@@ -15,7 +14,7 @@ from spatial_reduction.runtime.log import say
 MOST_JOBS = 200
 DRIVER = """#!/usr/bin/env bash
 # Runs snakemake as a job of its own: sbatch {path}
-# What follows goes to snakemake: a target, or --config ...
+# A target may follow, such as preview.
 # Where login nodes let programs run for days, in tmux instead: tmux new-session -d -s snakemake {command}
 #SBATCH --job-name=snakemake
 #SBATCH --cpus-per-task=1
@@ -63,24 +62,14 @@ def set_up_site(template: str | Path, folder: str | Path, command: Sequence[str]
         say(f"partition {each.name}: {limit}, GPUs a node: {gpus}, {each.cores} cores, {each.memory_mb} MB")
     say(f"account: {', '.join(rights.accounts) or 'none needed'}; QOS: {', '.join(rights.qos) or 'none needed'}")
     say(f"wrote {folder}/config.yaml, partitions.yaml and driver.sh")
-    if not is_ready(whole):
-        again = shlex.join([*whole, "preflight"])
+    preflight = [*whole, "preflight"]
+    status, _ = run_snakemake([*preflight, "--nolock"], say)  # the snakemake of this job may hold the folder's lock
+    if status:
+        again = shlex.join(preflight)
         raise InputError(
             f"the profile is written, and preflight refuses it: correct {folder}/config.yaml, then: {again}"
         )
     say(f"now: sbatch {folder}/driver.sh")
-
-
-def is_ready(command: Sequence[str]) -> bool:
-    """Run preflight and show what it says; return whether it found nothing. Snakemake may hold this folder's lock."""
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("SNAKEMAKE_")}
-    whole = [*command, "preflight", "--nolock"]
-    with subprocess.Popen(
-        whole, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
-    ) as running:
-        for line in running.stdout:
-            say(line.rstrip("\n"))
-    return running.returncode == 0
 
 
 def usable(partitions: Sequence[Partition], rights: Rights) -> list[Partition]:

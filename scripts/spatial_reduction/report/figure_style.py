@@ -68,7 +68,7 @@ SHIPPED = {
 sns.set_theme(context="paper", style="ticks", palette="colorblind", rc={"axes.grid": True, "grid.alpha": 0.3})
 
 
-_width: list[float] = []  # of every figure, in inches; empty: each has its own
+_sizes: dict[str, float | None] = {"width": None}  # of every figure, in inches; None: each has its own
 
 
 def set_sizes(text_size: float, width: float | None = None) -> None:
@@ -81,7 +81,7 @@ def set_sizes(text_size: float, width: float | None = None) -> None:
     """
     keys = ("font.size", "axes.titlesize", "axes.labelsize", "xtick.labelsize", "ytick.labelsize", "legend.fontsize")
     matplotlib.rcParams.update(dict.fromkeys(keys, text_size) | {"legend.title_fontsize": text_size})
-    _width[:] = [] if width is None else [width / 2.54]
+    _sizes["width"] = None if width is None else width / 2.54
 
 
 def text_size(share: float = 1) -> float:
@@ -154,8 +154,8 @@ def mean_interval(values: pd.Series | np.ndarray) -> tuple[float, float]:
 
 def save_figure(figure: Figure, outputs: Sequence[str | Path]) -> Figure:
     """Write the figure once per path, in the format of its suffix, without a date: equal data, equal bytes."""
-    for width in _width:
-        figure.set_size_inches(figure.get_size_inches() * width / figure.get_figwidth())
+    if _sizes["width"]:
+        figure.set_size_inches(figure.get_size_inches() * _sizes["width"] / figure.get_figwidth())
     for path in outputs:
         suffix = Path(path).suffix[1:]
         dateless = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(suffix, {})
@@ -225,8 +225,8 @@ def finish_figure(figure: Figure, outputs: Sequence[str | Path], table: pd.DataF
             group of `evaluation.class_groups`, the line says so.
         note: what the marks and lines are.
     """
-    for width in _width:
-        figure.set_figwidth(width)
+    if _sizes["width"]:
+        figure.set_figwidth(_sizes["width"])
     entries: dict[str, object] = {}
     for axes in figure.axes:
         entries |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from spatial_reduction.analysis.ladder import BOTH, CONTENT, TRAINING, Step, build_ladder
+from spatial_reduction.analysis.ladder import MASKING, METHOD, TRAINING, Step, build_ladder
 from spatial_reduction.analysis.measures import MEASURES
 from spatial_reduction.analysis.tables import read_contrasts
 from spatial_reduction.report.figure_style import SMALL, display_name, finish_figure, text_size
@@ -59,7 +59,7 @@ def _draw_steps(axes: Axes, steps: Sequence[Step], names: Sequence[tuple[str, st
         found, y = step.contrast, names.index((step.name, *step.sides))
         if found["difference"] != found["difference"]:
             continue
-        is_second = step.name not in (TRAINING, BOTH, CONTENT)
+        is_second = step.name in (MASKING, METHOD)
         start = reached if is_second else 0.0
         style = DECISION_STYLES[found["decision"]]
         axes.barh(y, found["difference"], left=start, height=0.5, color=style["color"], alpha=0.35, linewidth=0)
