@@ -2,7 +2,11 @@
 
 import json
 import os
+import subprocess
+from contextlib import contextmanager
 from pathlib import Path
+
+import pytest
 
 from experiments import two_arms
 
@@ -44,3 +48,24 @@ def damage(path, how):
     content[middle] ^= 4
     path.write_bytes(content[:middle] if how == "cut" else content)
     os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+
+
+@contextmanager
+def disk_of_2_mb(folder):
+    """Mount a small file system of its own at a new folder, where that is permitted."""
+    folder.mkdir(parents=True)
+    command = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
+    if subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("a file system cannot be mounted here (that needs root)")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def fill(folder):
+    """Fill the disk of a folder but for 16 KB; return the file that does."""
+    free = os.statvfs(folder)
+    filler = folder / "filler"
+    filler.write_bytes(b"x" * (free.f_bavail * free.f_frsize - 16_384))
+    return filler

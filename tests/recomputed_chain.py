@@ -226,7 +226,8 @@ def check_measures(run, arm, threshold, seed):
 
 
 def check_training(run, arm, seed, iteration):
-    """A training step by step: weights and history."""
+    """A training step by step: weights and history; on one thread as its job, as the order of sums would tell."""
+    torch.set_num_threads(1)
     images, labels = run.data["train"]
     torch.manual_seed(seed)
     network = second.PlainUNet(3, 3, **REDUCING[arm]) if iteration == 1 else run.network(arm, seed, iteration - 1)

@@ -1,6 +1,5 @@
 """What ends a job half way, and the disk that it writes to: after each fault a plain run ends with the same bytes."""
 
-import os
 import re
 import shutil
 import signal
@@ -9,7 +8,7 @@ import subprocess
 import pytest
 
 from experiments import run_snakemake
-from fault_injection import DATA, TWO_ARMS, damage, error_lines, files_of, injected, leftovers
+from fault_injection import DATA, TWO_ARMS, damage, disk_of_2_mb, error_lines, files_of, fill, injected, leftovers
 
 pytestmark = pytest.mark.pipeline
 
@@ -51,32 +50,19 @@ def test_a_job_killed_while_it_writes_hdf5_is_run_again(unprepared, prepared, tm
     complete(unprepared, prepared)
 
 
-def mounted(folder, *options):
-    """Mount a small file system of its own, where that is permitted."""
-    folder.mkdir(parents=True)
-    command = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
-    if subprocess.run(command, capture_output=True, check=False).returncode:
-        pytest.skip("a file system cannot be mounted here (that needs root)")
-
-
 @pytest.fixture
 def small_disk(unprepared):
     """The results of `unprepared`, on a disk of 2 MB."""
     results, kept = unprepared / "results", unprepared / "kept"
     results.rename(kept)
-    mounted(results)
-    try:
+    with disk_of_2_mb(results):
         shutil.copytree(kept, results, dirs_exist_ok=True)
         shutil.rmtree(kept)
         yield unprepared
-    finally:
-        subprocess.run(["umount", str(results)], check=True)
 
 
 def test_a_full_disk_is_said_in_one_line_and_leaves_nothing_half_written(small_disk, prepared):
-    filler = small_disk / "results/filler"
-    free = os.statvfs(filler.parent)
-    filler.write_bytes(b"x" * (free.f_bavail * free.f_frsize - 16_384))
+    filler = fill(small_disk / "results")
     (line,) = error_lines(run_snakemake(small_disk, *DATA, overrides=TWO_ARMS))
     assert line.startswith("results/demo/dataset.h5: No space left on device; ")
     assert not leftovers(small_disk)

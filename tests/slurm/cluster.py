@@ -10,7 +10,8 @@ has. Stopped by the process ids that it wrote down.
 
 Plain: two nodes with two GPUs each, no accounting, as whoever starts it. Managed (slurmdbd and mariadb-server; root):
 accounting with enforced associations, limits and QOS; two ordinary users, alice and bob; n1 with two a100 and their 8
-shards, n2 with two v100, n3 without GPUs; partitions with a MaxTime, for one group, and that preempt by cancelling.
+shards, n2 with two v100, n3 without GPUs; partitions with a MaxTime, for one group, and two whose jobs give way: they
+are cancelled (scavenge) or go back into the queue (again).
 """
 
 import argparse
@@ -112,6 +113,7 @@ PreemptMode=CANCEL
 PartitionName=gpu Nodes=n[1-2] Default=YES MaxTime=120 PreemptMode=OFF State=UP
 PartitionName=short Nodes=n[1-2] MaxTime=2 PreemptMode=OFF State=UP
 PartitionName=scavenge Nodes=n1 MaxTime=120 PriorityTier=1 PreemptMode=CANCEL State=UP
+PartitionName=again Nodes=n1 MaxTime=120 PriorityTier=1 PreemptMode=REQUEUE State=UP
 PartitionName=urgent Nodes=n1 MaxTime=120 PriorityTier=10 PreemptMode=OFF State=UP
 PartitionName=members Nodes=n[1-2] MaxTime=120 AllowGroups=members PreemptMode=OFF State=UP
 PartitionName=cpu Nodes=n3 MaxTime=120 PreemptMode=OFF State=UP

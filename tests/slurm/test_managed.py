@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from experiments import ROOT, await_that, run_snakemake, start_snakemake, two_arms
+from fault_injection import disk_of_2_mb, fill
 from slurm.cluster import missing_commands, start, stop
 from slurm.test_slurm import jobs_of
 from spatial_reduction.data.synthetic_pets import draw_synthetic_pets
@@ -27,6 +28,8 @@ pytestmark = [
 PROFILE = ["--workflow-profile", str(ROOT / "profiles/slurm"), "--slurm-init-seconds-before-status-checks", "1"]
 PROFILE += ["--set-threads", "train_model=1", "train_single_pass=1", "prepare_dataset=1"]
 CHAIN = "results/demo/saliency/top_50/seed_{seed}"
+LONG = two_arms(training={"epochs": 400, "device": "cpu"})
+TABLE = f"{CHAIN.format(seed=1)}/metrics.csv"
 
 
 def python_for_all():
@@ -60,6 +63,9 @@ class Managed:
 
     def jobs(self, comment="rule_"):
         return jobs_of(self.ask("scontrol", "show", "jobs", "--oneliner"), comment)
+
+    def job(self, number):
+        return next(job for job in self.jobs("") if job["JobId"] == number)
 
     def running(self, comment):
         return next((job["JobId"] for job in self.jobs(comment) if job["JobState"] == "RUNNING"), None)
@@ -114,14 +120,18 @@ def numbers_of(run, comment):
     return [number for number, what, _ in (line.split("\t") for line in lines) if what.startswith(comment)]
 
 
-@pytest.mark.slow
-def test_jobs_that_are_cancelled_and_preempted_and_a_terminal_that_closes_change_no_number(cluster, home, tmp_path):
-    overrides = two_arms(training={"epochs": 400, "device": "cpu"})
-    table = f"{CHAIN.format(seed=1)}/metrics.csv"
-    local = run_snakemake(tmp_path, table, overrides=overrides)
-    assert local.returncode == 0, local.stderr
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    """The bytes of TABLE, computed on this machine."""
+    folder = tmp_path_factory.mktemp("local")
+    done = run_snakemake(folder, TABLE, overrides=LONG)
+    assert done.returncode == 0, done.stderr
+    return (folder / TABLE).read_bytes()
 
-    run = start_snakemake(home, table, *PROFILE, *in_partition("scavenge"), **cluster.options(overrides))
+
+@pytest.mark.slow
+def test_jobs_that_are_cancelled_and_preempted_and_a_terminal_that_closes_change_no_number(cluster, home, table):
+    run = start_snakemake(home, TABLE, *PROFILE, *in_partition("scavenge"), **cluster.options(LONG))
     first, chain = "rule_single_pass-top_100-seed_1", "rule_saliency-top_50-seed_1"
     await_that(
         lambda: (home / "results/demo/single_pass/top_100/seed_1/iteration_1/checkpoint.safetensors").exists(), run
@@ -139,14 +149,67 @@ def test_jobs_that_are_cancelled_and_preempted_and_a_terminal_that_closes_change
     said = (home / "stderr.txt").read_text() + (home / "logs/slurm/snakemake.log").read_text()
     assert run.returncode == 0, said
 
-    assert (home / table).read_bytes() == (tmp_path / table).read_bytes()
-    jobs = {job["JobId"]: job for job in cluster.jobs()}
-    assert jobs[cancelled]["JobState"] == "CANCELLED"
-    assert (jobs[preempted]["JobState"], jobs[preempted]["Restarts"]) == ("COMPLETED", "1")
-    assert jobs[preempted]["MinMemoryNode"] == "4000M"  # as at the first attempt
+    assert (home / TABLE).read_bytes() == table
+    assert cluster.job(cancelled)["JobState"] == "CANCELLED"
+    job = cluster.job(preempted)
+    assert (job["JobState"], job["Restarts"]) == ("COMPLETED", "1")
+    assert job["MinMemoryNode"] == "4000M"  # as at the first attempt
     assert numbers_of(home, chain) == [preempted]
     assert f"job {preempted} was taken off its node (PREEMPTED)" in said
     assert "resuming after epoch" in (home / "logs/demo/train_model/saliency/top_50/seed_1/iteration_2.log").read_text()
+
+
+@pytest.mark.slow
+def test_a_chain_that_was_submitted_twice_a_requeue_and_ctrl_c_change_no_number(cluster, home, table):
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs hand on that they ignore it
+    wanted = [TABLE, *PROFILE, *in_partition("again")]
+    run = start_snakemake(home, *wanted, **cluster.options(LONG))
+    chain = "rule_saliency-top_50-seed_1"
+    checkpoint = home / CHAIN.format(seed=1) / "iteration_2/checkpoint.safetensors"
+    await_that(checkpoint.exists, run)
+    known = cluster.running(chain)
+    cluster.ask("scancel", "--signal=STOP", known)  # it would end before its twin is seen
+    script = cluster.folder / "script"
+    cluster.ask("scontrol", "write", "batch_script", known, str(script))
+    path = f"{home}/.snakemake/slurm/bin:{cluster.environment['PATH']}"  # as the job has it
+    request = ["--partition=again", "--mem=2000", f"--chdir={home}", f"--export=ALL,PATH={path}"]
+    request.append(f"--comment={cluster.job(known)['Comment']}")
+    twin = cluster.submit(*request, f"--output={home}/twin.log", str(script))
+    told = f"job {twin} was taken although sbatch failed; {known} does the same: cancelled"
+    await_that(lambda: told in (home / "stderr.txt").read_text(), run)
+    await_that(lambda: cluster.job(twin)["JobState"] == "CANCELLED", run)
+    assert f"Slurm job {known} on " in (home / "twin.log").read_text()
+    cluster.ask("scancel", "--signal=CONT", known)
+
+    cluster.submit("--partition=urgent", "--cpus-per-task=4", "--time=1", "--wrap=sleep 5")
+    await_that(lambda: cluster.running(chain) is None, run)
+    await_that(lambda: cluster.running(chain) == known, run)
+    run.send_signal(signal.SIGINT)
+    run.wait(timeout=120)
+    assert run.returncode == 1
+    await_that(lambda: not cluster.ask("squeue", "--noheader", "--user=alice").strip())
+    job = cluster.job(known)
+    assert (job["JobState"], job["Restarts"]) == ("CANCELLED", "1")
+
+    done = run_snakemake(home, *wanted, **cluster.options(LONG))
+    assert done.returncode == 0, done.stderr
+    assert (home / TABLE).read_bytes() == table
+
+
+@pytest.mark.slow
+def test_a_full_disk_is_told_and_not_tried_again_until_there_is_room(cluster, home):
+    wanted = ["results/demo/dataset.h5", *PROFILE, *in_partition("cpu")]
+    with disk_of_2_mb(home / "results"):
+        shutil.chown(home / "results", "alice", "alice")
+        filler = fill(home / "results")
+        failed = run_snakemake(home, *wanted, **cluster.options(LONG))
+        assert failed.returncode == 1
+        assert len(numbers_of(home, "rule_draw_synthetic_pets")) == 1
+        told = "is not sent again, as it would fail in the same way: error: results/demo/synthetic_pets: No space"
+        assert f"Slurm: rule_draw_synthetic_pets {told} left on device; " in failed.stderr
+        filler.unlink()
+        done = run_snakemake(home, *wanted, **cluster.options(LONG))
+        assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.slow
@@ -242,9 +305,10 @@ def test_the_profile_that_is_written_for_the_cluster_is_ready_and_typical_mistak
     assert f"\nnow: sbatch {home}/profiles/site/driver.sh\n" in written.stderr
 
     driver = cluster.submit(str(home / "profiles/site/driver.sh"), "results/demo/dataset.h5")
-    await_that(lambda: {job["JobId"]: job for job in cluster.jobs("")}[driver]["JobState"] == "COMPLETED")
+    await_that(lambda: cluster.job(driver)["JobState"] == "COMPLETED")
     assert (home / "results/demo/dataset.h5").exists()
-    assert [job["JobState"] for job in cluster.jobs("rule_prepare_dataset")] == ["COMPLETED"]
+    made = [job["JobState"] for job in cluster.jobs("rule_prepare_dataset") if job["WorkDir"] == str(home)]
+    assert made == ["COMPLETED"]
 
     mistakes = {
         "render_examples:slurm_partition=nowhere": "invalid partition specified: nowhere",

@@ -15,7 +15,7 @@ OVERLAYS += ["answer_pretrained.yaml", "answer_saturated.yaml", "answer_small.ya
 OVERLAYS = dict.fromkeys(OVERLAYS, "oxford_pet.yaml")
 DRAWN = {"planted.yaml"}
 LIKE_ISBI = ["nuclei.yaml", "cell_tracking.yaml"]  # checked below; planned, they would cost as much as isbi2012.yaml
-OVER_ISBI = ["published.yaml", "answer_microscopy.yaml"]
+OVER_OTHERS = ["published.yaml", "answer_microscopy.yaml", "answer_controls.yaml"]
 SECTIONS = ["pathvars", "dataset", "dataset.split", "dataset.synthetic", "model", "training", "training.schedule"]
 SECTIONS += ["reduction", "evaluation", "prediction", "report"]
 OBJECTS = {"class": "pet", "connectivity": 1, "minimum_size": 1}
@@ -54,7 +54,7 @@ def write_least_folders(root, source):
         (root / f"annotations/{name}.txt").write_text("cat_1 1 1 1\n" if name == "test" else "")
 
 
-@pytest.mark.parametrize("name", [name for name in EXPERIMENTS if name not in LIKE_ISBI + OVER_ISBI])
+@pytest.mark.parametrize("name", [name for name in EXPERIMENTS if name not in LIKE_ISBI + OVER_OTHERS])
 def test_every_experiment_plans_with_a_folder_of_data(snakemake, tmp_path, name):
     base = ROOT / "config" / OVERLAYS.get(name, name)
     source = yaml.safe_load(base.read_text()).get("dataset", {}).get("source", "oxford_pet")
@@ -103,6 +103,13 @@ def test_the_question_is_asked_of_microscopy_with_both_networks(checked, data, n
     assert arms.keys() == {"single_pass", "restarts", "saliency"}
     assert {arm["model"]["name"] for arm in arms.values()} == {name}
     assert name == "encoder_unet" or {arm["model"]["padding"] for arm in arms.values()} == {"valid"}
+
+
+def test_the_controls_lie_over_the_answer_and_change_no_arm_of_it(checked):
+    below = ["oxford_pet.yaml", "pretrained.yaml", "answer_pretrained.yaml"]
+    answer, controls = arms_laid_over(checked, *below), arms_laid_over(checked, *below, "answer_controls.yaml")
+    assert controls.keys() - answer.keys() == {"equal_compute", "shuffled", "random", "loss_only", "finish_intact"}
+    assert {name: controls[name] for name in answer} == answer
 
 
 @pytest.mark.parametrize("name", ["my_pictures.yaml", "my_instances.yaml"])

@@ -90,6 +90,21 @@ def test_as_a_module_it_has_a_prefix_folders_and_a_configuration_of_its_own(tmp_
     assert "nothing tells what made nested/out/mine/dataset.h5 and 3 more" in run(tmp_path, "--dry-run", mask).stderr
 
 
+def test_what_a_module_reads_is_looked_for_where_the_caller_is_and_not_below_the_prefix(tmp_path):
+    (tmp_path / "Snakefile").write_text(CALLER.format(snakefile=ROOT / "Snakefile"))
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new/a.png").touch()
+    encoder = {"name": "encoder_unet", "weights": "encoder.safetensors", "widths": [4, 4, 4, 4, 4]}
+    (tmp_path / "encoder.safetensors").touch()
+    asked = MINE | {"prediction": {"images": "new"}, "model": encoder}
+    asked["dataset"] = MINE["dataset"] | {"image_size": 64}
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump({"reduction": asked}))
+    planned = run(tmp_path, "--dry-run", "reduction_predict")
+    assert planned.returncode == 0, planned.stderr
+    assert f"input: {tmp_path}/encoder.safetensors" in planned.stdout
+    assert f"input: {tmp_path}/new/a.png, nested/out/mine/" in planned.stdout
+
+
 def test_a_module_with_a_mistake_in_its_configuration_is_refused(tmp_path):
     (tmp_path / "Snakefile").write_text(CALLER.format(snakefile=ROOT / "Snakefile"))
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump({"reduction": MINE | {"seeds": [1, 1]}}))
