@@ -102,6 +102,12 @@ def test_every_hypothesis_has_its_answer(hypothesis, decision, answer, settings)
     assert verdict.warnings == found.warnings == []
 
 
+def test_a_measure_whose_name_tells_its_images_is_said_to_be_on_no_others(settings):
+    rows = [row("90", 1.0, "supported"), row("90", 1.0, "supported", "H1b")]
+    ends = {each.hypothesis: each.headline.split(" in ", 1)[1] for each in verdict_of(rows, settings).answers[:2]}
+    assert ends == {"H1": "mean IoU on intact test images.", "H1b": "loss of mean IoU when images are corrupted."}
+
+
 def test_that_thresholds_differ_is_only_said_where_a_test_says_so(settings):
     rows = [row("90", 2.0, "supported"), row("50", 0.1, "undecided")]
     answer = verdict_of(rows, settings, interaction=0.3).answers[0]

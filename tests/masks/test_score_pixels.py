@@ -1,3 +1,4 @@
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -21,6 +22,12 @@ def test_every_mask_is_carried_by_exactly_one_other_image(count):
 def test_a_single_image_has_no_other_to_exchange_with():
     with pytest.raises(InputError, match="there is one image only"):
         EXCHANGED.carriers(1, seed=1)
+
+
+def test_the_file_of_the_scores_names_their_source(scores_of, tmp_path):
+    scores_of(tmp_path / "a.h5", source="probability", rank="lowest")
+    with h5py.File(tmp_path / "a.h5") as file:
+        assert file.attrs["source"] == "probability"
 
 
 def test_a_model_whose_scores_are_not_numbers_stops_the_job(scores_of, model_files, tmp_path):

@@ -69,7 +69,7 @@ def test_as_a_module_it_has_a_prefix_folders_and_a_configuration_of_its_own(tmp_
     shutil.rmtree(tmp_path / ".snakemake")
     again = run(tmp_path, "--dry-run", mask)
     assert "rule reduction_" not in again.stdout, again.stdout
-    assert "nested/out/mine: 4 files were copied or moved here" in again.stderr
+    assert "nested/out/mine: copied or moved here, their records with them: 4 of its files" in again.stderr
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(backwards({"reduction": MINE}), sort_keys=False))
     assert "rule reduction_" not in run(tmp_path, "--dry-run", mask).stdout
     changed = MINE | {"dataset": MINE["dataset"] | {"image_size": 32}}

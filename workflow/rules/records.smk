@@ -118,7 +118,7 @@ class Records:
                 brought += path not in self.known or not is_timed
                 self.known.add(path)
         if brought:
-            print(f"{RESULTS}: {brought} files were copied or moved here, and their records with them", file=sys.stderr)
+            print(f"{RESULTS}: copied or moved here, their records with them: {brought} of its files", file=sys.stderr)
 
     def unrecorded(self):
         """Yield the files and folders of results without a record; what lies in a folder that has one is recorded."""
