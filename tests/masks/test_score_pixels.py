@@ -19,6 +19,10 @@ def test_every_mask_is_carried_by_exactly_one_other_image(count):
     assert count < 10 or not np.array_equal(carriers, EXCHANGED.carriers(count, seed=2))
 
 
+def test_who_carries_a_mask_is_drawn_by_the_seed_and_stays_so_from_version_to_version():
+    assert [EXCHANGED.carriers(6, seed).tolist() for seed in (1, 2)] == [[5, 2, 0, 1, 3, 4], [1, 2, 3, 5, 0, 4]]
+
+
 def test_a_single_image_has_no_other_to_exchange_with():
     with pytest.raises(InputError, match="there is one image only"):
         EXCHANGED.carriers(1, seed=1)
