@@ -100,6 +100,13 @@ def test_images_of_similar_box_come_together():
     assert all(len(boxes[group, 2].unique()) == 1 for group in groups)
 
 
+def test_images_are_sorted_among_those_of_sixteen_batches_and_no_more():
+    sides = torch.full((34,), 64)
+    sides[[0, 33]] = 8  # alike, and seventeen batches of two apart
+    boxes = torch.stack([torch.zeros_like(sides)] * 2 + [sides] * 2, dim=1)
+    assert sorted(Windows(boxes, 4).group(torch.arange(34), 2)[-1].tolist()) == [32, 33]
+
+
 def test_boxes_of_equal_size_keep_the_order():
     boxes, order = (
         torch.tensor([[0, 0, 16, 16]]).expand(40, 4),

@@ -75,6 +75,7 @@ def test_a_mask_records_its_share_its_parent_and_its_model(chain):
     assert attributes["model_digest"] == file_digest(folder / "model")
     assert attributes["kept_share"] == 50
     assert attributes["kept_pixels"] == PIXELS // 2
+    assert [attributes[name] for name in ("iteration", "threshold", "schedule")] == [2, "50", "compounding"]
 
 
 def test_the_table_says_what_is_kept_of_each_class(chain, dataset):

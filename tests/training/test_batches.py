@@ -197,6 +197,14 @@ def test_weights_of_pixels_stay_beside_images_that_are_read_again(train_on_half)
     assert not equal(train_on_half("plain"), weighted)
 
 
+def test_weights_of_pixels_must_fit_into_memory_too(dataset, half):
+    count = dataset.count("train") + dataset.count("validation")
+    fits = 2 * 16 * 16 * 4 * count / 1e6  # three channels and the labels; half of the memory is for them
+    for weighting, is_read in ((None, False), ({"class_weights": "balanced"}, True)):
+        images, _ = load_images(dataset, half[0], Removal(), 1, CPU, 2, weighting, memory_mb=fits)
+        assert images.store.is_read_ahead == is_read
+
+
 def test_a_checkpoint_of_another_mode_is_not_used(train_on_half, monkeypatch, capfd):
     expected = train_on_half("expected", removal={"removes": "loss"})
     interrupt(monkeypatch, lambda: train_on_half("stopped"))
