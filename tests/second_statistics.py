@@ -82,8 +82,10 @@ class Experiment:
             for arm, threshold in self.settings:
                 if arm == other or (other not in comparators and arm != self.report["method"]):
                     continue
-                if len(at) == 1 or threshold in at:
-                    found.append(((arm, threshold), (other, at[0] if len(at) == 1 else threshold)))
+                if threshold in at:
+                    found.append(((arm, threshold), (other, threshold)))
+                elif len(at) == 1 and other not in controls:
+                    found.append(((arm, threshold), (other, at[0])))
         return found
 
 

@@ -21,3 +21,11 @@ def test_a_control_is_compared_with_the_method_alone():
         (("method", "70"), ("shuffled", "70")),
     ]
     assert (("other", "90"), ("base", "100")) in pairs
+
+
+def test_a_control_that_keeps_another_share_is_no_control():
+    settings = [*SETTINGS[:-1], ("whole", "100")]  # shuffled at top 90 % alone
+    pairs = list(pair_settings(settings, ["base"], ["shuffled", "whole"], "method"))
+    assert [pair for pair in pairs if pair[1][0] != "base"] == [(("method", "90"), ("shuffled", "90"))]
+    both = list(pair_settings(settings, ["base", "shuffled"], ["shuffled"], "method"))
+    assert [pair for pair in both if pair[1][0] == "shuffled"] == [(("method", "90"), ("shuffled", "90"))]

@@ -171,6 +171,14 @@ def resolve_arm(arm):
     return {"model": in_order(model), "training": in_order(training), "reduction": reduction}
 
 
+def check_control(name):
+    """Refuse a control that at no threshold keeps as much as the method."""
+    method = config["report"]["method"]
+    own, others = (ARMS[arm]["reduction"]["thresholds"] for arm in (name, method))
+    what = f"{name} keeps {', '.join(own)} %, {method} {', '.join(others)} %; a control keeps as much as the method"
+    refuse_unless({*own} & {*others}, "evaluation.controls", what)
+
+
 WRITTEN = {name: lay_over(overrides) for name, overrides in config["arms"].items() if overrides is not None}
 for name, arm in WRITTEN.items():
     refuse_wrong_arm(name, arm)
@@ -187,6 +195,8 @@ refuse_unless(
 check_names(EVALUATION["comparators"], ARMS, "evaluation.comparators")
 check_names(EVALUATION["controls"], ARMS, "evaluation.controls")
 check_names([config["report"]["method"]], ARMS, "report.method")
+for control in EVALUATION["controls"]:
+    check_control(control)
 for asked in config["report"]["sources"]:
     check_source(asked, "report.sources")
 

@@ -17,12 +17,12 @@ def pair_settings(
     """Yield every (arm, threshold) with the (comparator, threshold) that it is compared with.
 
     A comparator of one threshold stands beside all; one of several beside the same threshold only. A control is
-    compared with the method alone.
+    compared with the method alone, and at the same threshold only: else both what is kept and how much would differ.
     """
     for comparator in dict.fromkeys([*comparators, *controls]):
-        thresholds = [threshold for arm, threshold in settings if arm == comparator]
+        own = [threshold for arm, threshold in settings if arm == comparator]
+        stands_beside_all = len(own) == 1 and comparator not in controls
         for arm, threshold in settings:
-            against = threshold if threshold in thresholds else thresholds[0]
             is_asked = comparator in comparators or arm == method
-            if is_asked and arm != comparator and (against == threshold or len(thresholds) == 1):
-                yield Setting(arm, threshold), Setting(comparator, against)
+            if is_asked and arm != comparator and (stands_beside_all or threshold in own):
+                yield Setting(arm, threshold), Setting(comparator, own[0] if stands_beside_all else threshold)
