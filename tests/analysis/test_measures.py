@@ -30,6 +30,17 @@ def test_a_margin_in_points_is_a_hundredth_in_nats():
     assert margin_of("nll", {"default": 0.5, "nll": 0.1}) == 0.1
 
 
+def test_a_difference_is_printed_to_a_hundredth_of_a_point_and_finer_where_scores_are():
+    finer = {name: measure.digits for name, measure in MEASURES.items() if measure.digits != 2}
+    assert finer == {
+        "nll": 4,
+        **dict.fromkeys(["rand_error", "rand_error_thinned", "pixel_error"], 3),
+        **dict.fromkeys(["variation_of_information", "variation_of_information_thinned", "vi_split", "vi_merge"], 4),
+        "warping_error": 5,
+        "steps_to_95": 0,
+    }
+
+
 @pytest.mark.parametrize(
     ("value", "text"), [(0.0004, "< .001"), (0.05, ".050"), (1.0, "1.000"), (float("nan"), "not defined")]
 )

@@ -97,6 +97,8 @@ def test_a_sample_gathered_seed_by_seed_is_the_contrast_of_all_of_them():
     same = PairedSample(IMAGES)
     same.add(0.0, np.zeros(300))
     assert same.is_zero
+    same.add(0.0, resampled[0])  # images that cancel each other out
+    assert not same.is_zero
 
 
 def test_a_difference_that_is_not_defined_makes_nothing_of_it_defined():
