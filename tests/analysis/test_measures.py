@@ -30,6 +30,12 @@ def test_a_margin_in_points_is_a_hundredth_in_nats():
     assert margin_of("nll", {"default": 0.5, "nll": 0.1}) == 0.1
 
 
+def test_differences_are_in_points_but_those_of_information_and_of_time():
+    others = {name: measure.unit for name, measure in MEASURES.items() if measure.unit != "points"}
+    information = ["variation_of_information", "variation_of_information_thinned", "vi_split", "vi_merge"]
+    assert others == {"nll": "nats per pixel", **dict.fromkeys(information, "bits"), "steps_to_95": "steps"}
+
+
 def test_a_difference_is_printed_to_a_hundredth_of_a_point_and_finer_where_scores_are():
     finer = {name: measure.digits for name, measure in MEASURES.items() if measure.digits != 2}
     assert finer == {

@@ -220,6 +220,18 @@ def test_a_large_image_is_predicted_the_same_from_disk(predict, tmp_path, monkey
     assert sorted(path.name for path in (tmp_path / "results").iterdir()) == sorted([*FOLDERS, "predictions.csv"])
 
 
+def test_an_image_is_large_by_its_height_times_its_width(predict, tmp_path, monkeypatch):
+    moved = []
+    monkeypatch.setattr("spatial_reduction.evaluation.predict_images.MOST_PIXELS_HELD", 100)
+    monkeypatch.setattr(
+        "spatial_reduction.evaluation.predict_images.ShownPicture.move_to_disk", lambda self, _: moved.append(self.size)
+    )
+    for name, shape in (("small", (4, 25)), ("turned", (25, 4)), ("large", (4, 26)), ("tall", (26, 4))):
+        Image.fromarray(draw(*shape, 3)).save(tmp_path / f"{name}.png")
+    predict(["small.png", "turned.png", "large.png", "tall.png"])
+    assert moved == [(4, 26), (26, 4)]
+
+
 def test_parts_of_any_shape_are_resized_as_by_torch():
     """Oracle: torch's bilinear interpolation with antialiasing of the whole map."""
     small = torch.rand(1, 2, 16, 16)

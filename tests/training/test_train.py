@@ -221,6 +221,15 @@ def test_an_augmented_training_repeats_itself(train, network):
     assert not equal(first, plain)
 
 
+def test_augmentation_moves_by_shares_of_an_image_s_side(train, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        "spatial_reduction.training.train.build_augmentation", lambda names, side: asked.append((names, side))
+    )
+    train("model", training={"augmentation": ["shift"]})
+    assert asked == [(["shift"], 16)]
+
+
 def test_a_batch_that_is_larger_than_the_data_is_refused(train, tmp_path):
     with pytest.raises(
         InputError, match=r"training\.batch_size: 11 is more than the 10 training images of .*dataset\.h5"
