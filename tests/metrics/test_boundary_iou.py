@@ -64,6 +64,13 @@ def test_a_square_moved_by_one_pixel_counted_by_hand():
     assert boundary_iou(boundary_counts(labels, predictions, 2))[0, 1] == pytest.approx(8 / 24)
 
 
+def test_bands_are_as_wide_in_many_images_as_in_one():
+    rng = np.random.default_rng(0)
+    labels, predictions = (rng.integers(0, 2, (300, 16, 16)) for _ in range(2))
+    one_by_one = [boundary_counts(labels[i : i + 1], predictions[i : i + 1], 2) for i in range(2)]
+    assert np.array_equal(boundary_counts(labels, predictions, 2)[:2], np.concatenate(one_by_one))
+
+
 def test_ignored_pixels_are_in_no_band():
     labels, predictions = square(9, 2, 6), np.ones((1, 9, 9), dtype=np.uint8)
     labels[labels == 0] = 255
