@@ -57,6 +57,16 @@ def test_a_resample_weighs_whole_images(path):
         assert np.allclose(pooled[name], np.einsum("bn,n...->b...", weights, values))
 
 
+def test_counts_that_are_no_numbers_are_refused(path, tmp_path):
+    other = tmp_path / "other.h5"
+    with create_hdf5(other, "counts") as file:
+        file.attrs["classes"] = CLASSES
+        file["intact/test/confusion"] = LAST[None]
+        file["intact/test/nll"] = np.array([[[np.nan, 4.0], [1.0, 4.0]]])
+    with pytest.raises(InputError, match=r"other\.h5: intact/nll is \(2, 2\), expected finite \(2, 2\)"):
+        read_counts(other)
+
+
 def test_counts_of_other_classes_are_refused(path, tmp_path):
     other = tmp_path / "other.h5"
     with create_hdf5(other, "counts") as file:

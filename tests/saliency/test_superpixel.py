@@ -85,6 +85,10 @@ def test_a_flat_map_follows_the_others():
     odds = math.log(0.8 / 0.2)
     found = (share(odds + 4 * 0.15) + share(5 * 0.15)) / 2  # it has no vote in the first step
     assert vote(maps)[0] == pytest.approx([1 - found, found])
+    maps[0] = 1  # its odds are cut to finite ones, its threshold as well, so it abstains in the first step, too
+    assert vote(maps)[0] == pytest.approx(
+        [(1 + share(-odds - 4 * 0.15)) / 2, (1 + share(odds + 4 * 0.15)) / 2], abs=0.005
+    )
 
 
 def test_refining_fills_an_object_that_the_prediction_found_half_of():

@@ -115,6 +115,15 @@ def test_a_recording_that_fails_is_one_line_and_changes_no_number(changes, fails
     ]
 
 
+def test_a_recording_that_fails_without_a_word_is_told_by_its_kind(monkeypatch, capfd):
+    def fail(recorder, step, batch):
+        raise RuntimeError
+
+    monkeypatch.setattr(Counting, "record", fail)
+    run(trainer(replay=ReplayedSteps(Counting())))
+    assert "could not be recorded as a CUDA graph (RuntimeError): " in capfd.readouterr().err
+
+
 def test_steps_are_recorded_once_per_shape_after_the_warm_up():
     recorder = Counting()
     steps = ReplayedSteps(recorder)
