@@ -84,8 +84,8 @@ class Experiment:
                     continue
                 if threshold in at:
                     found.append(((arm, threshold), (other, threshold)))
-                elif len(at) == 1 and other not in controls:
-                    found.append(((arm, threshold), (other, at[0])))
+                elif at == ["100"]:
+                    found.append(((arm, threshold), (other, "100")))
         return found
 
 

@@ -131,11 +131,13 @@ def test_a_refusal_names_what_is_wrong(refusal, key, value, line):
     assert refusal(nested(key, value)).startswith(line)
 
 
-def test_a_control_keeps_as_much_as_the_method(checked, refusal):
+@pytest.mark.parametrize("key", ["comparators", "controls"])
+def test_who_is_compared_keeps_all_pixels_or_as_many_as_the_method(checked, refusal, key):
     arms = {"shuffled": {"shuffle": True, "thresholds": [90]}, "other": {"source": "random", "thresholds": [80]}}
-    assert checked({"arms": arms, "evaluation": {"controls": ["shuffled"]}})["EVALUATION"]["controls"] == ["shuffled"]
-    line = refusal({"arms": arms, "evaluation": {"controls": ["shuffled", "other"]}})
-    assert line == "evaluation.controls: other keeps 80 %, saliency 90, 50 %; a control keeps as much as the method"
+    right = ["restarts", "shuffled"]
+    assert checked({"arms": arms, "evaluation": {key: right}})["EVALUATION"][key] == right
+    line = refusal({"arms": arms, "evaluation": {key: [*right, "other"]}})
+    assert line == f"evaluation.{key}: other keeps 80 %, saliency 90, 50 %; give them a threshold in common"
 
 
 def test_a_group_of_classes_that_is_left_out_cannot_be_reported(refusal):

@@ -171,12 +171,12 @@ def resolve_arm(arm):
     return {"model": in_order(model), "training": in_order(training), "reduction": reduction}
 
 
-def check_control(name):
-    """Refuse a control that at no threshold keeps as much as the method."""
+def check_comparable(name, key):
+    """Refuse to compare the method with an arm that removes pixels, but at no threshold as many."""
     method = config["report"]["method"]
     own, others = (ARMS[arm]["reduction"]["thresholds"] for arm in (name, method))
-    what = f"{name} keeps {', '.join(own)} %, {method} {', '.join(others)} %; a control keeps as much as the method"
-    refuse_unless({*own} & {*others}, "evaluation.controls", what)
+    what = f"{name} keeps {', '.join(own)} %, {method} {', '.join(others)} %; give them a threshold in common"
+    refuse_unless(own == ["100"] or {*own} & {*others}, key, what)
 
 
 WRITTEN = {name: lay_over(overrides) for name, overrides in config["arms"].items() if overrides is not None}
@@ -192,11 +192,11 @@ refuse_unless(
     "arms",
     f"{trainings:,} trainings (arms x thresholds x seeds x iterations); {MOST_TRAININGS:,} at most can be planned",
 )
-check_names(EVALUATION["comparators"], ARMS, "evaluation.comparators")
-check_names(EVALUATION["controls"], ARMS, "evaluation.controls")
 check_names([config["report"]["method"]], ARMS, "report.method")
-for control in EVALUATION["controls"]:
-    check_control(control)
+for key in ("comparators", "controls"):
+    check_names(EVALUATION[key], ARMS, f"evaluation.{key}")
+    for name in EVALUATION[key]:
+        check_comparable(name, f"evaluation.{key}")
 for asked in config["report"]["sources"]:
     check_source(asked, "report.sources")
 

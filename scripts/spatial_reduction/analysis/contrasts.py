@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from spatial_reduction.analysis.comparators import Setting, pair_settings
+from spatial_reduction.analysis.comparators import FULL, Setting, pair_settings
 from spatial_reduction.analysis.convergence import Iterations, compare_convergence, read_curves
 from spatial_reduction.analysis.counts_file import measure_counts, pool, pool_resamples, read_counts
 from spatial_reduction.analysis.decisions import PRIMARY, SECONDARY, deciding_score, family_of, judge, plan_seeds
@@ -53,8 +53,8 @@ def compare_arms(
 
     `contrasts.csv` has one row per arm, threshold, comparator, protocol and measure. A difference is arm minus
     comparator at each arm's last iteration, paired by seed, in the measure's unit (`measures.MEASURES`: percentage
-    points, nats, bits, steps); "supported" always means that the arm is better. A comparator with several thresholds is
-    paired at the arm's own, and left out where it lacks that threshold. On masked test images (self_masked,
+    points, nats, bits, steps); "supported" always means that the arm is better. A comparator that removes pixels is
+    paired at the arm's own threshold, and left out where it lacks that one. On masked test images (self_masked,
     label_masked) an arm is compared with the score on intact ones of a comparator that masks nothing. Columns as in
     `statistics.Contrast` and `decisions.judge`; margin: `measures.margin_of`; start_difference, level_difference: of
     a loss, the differences of the scores on intact and on changed images.
@@ -260,9 +260,7 @@ class _Differences:
     def relative_areas(self) -> Iterator[dict[str, Any]]:
         """Yield the rows of `racu.csv`."""
         margin = margin_of("mean_iou", self.evaluation["margins"])
-        intact = (
-            self.scores.get(((self.primary, "100"), MEAN_IOU)) if (self.primary, "100") not in self.removed else None
-        )
+        intact = self.scores.get(((self.primary, FULL), MEAN_IOU)) if (self.primary, FULL) not in self.removed else None
         for arm, thresholds in self.areas.items():
             result = self.samples[arm].contrast(margin)
             ours, chance = ([self.scores[(name, at), MEAN_IOU] for at in thresholds] for name in (arm, RANDOM))

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from spatial_reduction.analysis.comparators import FULL
 from spatial_reduction.analysis.decisions import deciding_score
 
 TRAINING, MASKING, BOTH, CONTENT = "more training", "masking", "both", "content of the mask"
@@ -47,7 +48,7 @@ def build_ladder(contrasts: pd.DataFrame, evaluation: Mapping[str, Any], report:
     rows = contrasts[is_asked].to_dict("records")
     method, (primary, *others) = report["method"], evaluation["comparators"]
     thresholds = list(dict.fromkeys(row["threshold"] for row in rows if row["arm"] == method))
-    own = (METHOD if thresholds == ["100"] else MASKING, method, primary)
+    own = (METHOD if thresholds == [FULL] else MASKING, method, primary)
     steps = [(TRAINING, primary, others[0]), own, (BOTH, method, others[0])] if others else [own]
     steps += [(CONTENT, method, control) for control in evaluation["controls"]]
     return [

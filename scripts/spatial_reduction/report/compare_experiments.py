@@ -10,8 +10,9 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from spatial_reduction.analysis.comparators import FULL
 from spatial_reduction.analysis.measures import MEASURES, measured_group
-from spatial_reduction.report.figure_style import FULL, display_name, finish_figure, mean_interval, read_metrics
+from spatial_reduction.report.figure_style import display_name, finish_figure, mean_interval, read_metrics
 from spatial_reduction.runtime.errors import InputError
 from spatial_reduction.runtime.files import require_whole_table, written_whole
 from spatial_reduction.runtime.log import say

@@ -16,13 +16,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.special import stdtrit
 
+from spatial_reduction.analysis.comparators import FULL
 from spatial_reduction.analysis.measures import MEASURES, measured_group
 from spatial_reduction.evaluation.references import PRIOR
 from spatial_reduction.runtime.files import written_whole
 
 matplotlib.use("Agg")
 
-FULL = "100"  # the threshold of arms that reduce nothing
 LABEL = 50  # characters of a line beside an axis
 LAST_ONLY = "; objects are measured after the last iteration alone"
 DASH = 4  # length of a baseline's dashes, in widths of its line

@@ -11,12 +11,12 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from spatial_reduction.analysis.comparators import FULL
 from spatial_reduction.analysis.counts_file import BACKGROUNDS, read_counts
 from spatial_reduction.analysis.measures import HYPOTHESES, MEASURES, deciding_measures, measured_group
 from spatial_reduction.analysis.tables import CHAIN, last_test_rows, read_contrasts
 from spatial_reduction.evaluation.corruptions import CORRUPTED
 from spatial_reduction.report.figure_style import (
-    FULL,
     LAST_ONLY,
     Roles,
     arm_styles,
