@@ -53,6 +53,8 @@ def test_windows_of_one_batch_have_the_size_of_the_largest_and_stay_inside():
 
 
 def test_a_window_is_at_least_a_quarter_of_the_side():
+    windows = Windows(torch.tensor([[0, 0, 1, 1]]), stride=2)
+    assert windows.cut(*pictures(1, 32), chosen=torch.tensor([0]))[1].shape == (1, 8, 8)
     windows = Windows(torch.tensor([[10, 12, 1, 1]]), stride=2)
     pixels, _ = windows.cut(*pictures(1, 32), chosen=torch.tensor([0]))
     assert pixels[0, :, 0, 0].tolist() == list(range(7, 15))  # seven more than the box has, three of them before it
