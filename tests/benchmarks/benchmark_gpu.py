@@ -79,7 +79,7 @@ class Size:
     seeds: int = 3
     accuracy_epochs: int = 20
     at_once: tuple[int, ...] = (1, 2, 4)
-    steady_seconds: float = 15
+    steady_seconds: float = 8
 
     @property
     def trained(self) -> int:

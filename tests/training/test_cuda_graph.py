@@ -1,4 +1,5 @@
 import gc
+import warnings
 import weakref
 
 import pytest
@@ -266,8 +267,11 @@ def test_replayed_steps_never_wait_for_the_gpu(network):
     batches = list(each.train.batches(torch.arange(11), 4))
     for _ in range(WARM_UP + 1):
         steps.take(each.take_step, *batches[0])
-    torch.cuda.set_sync_debug_mode("error")
     try:
-        steps.take(each.take_step, *batches[0])
+        with warnings.catch_warnings(action="ignore"):  # that the mode is a prototype
+            torch.cuda.set_sync_debug_mode("error")
+        loss = steps.take(each.take_step, *batches[0])
+        with pytest.raises(RuntimeError, match="synchronizing"):
+            loss.item()
     finally:
         torch.cuda.set_sync_debug_mode("default")
