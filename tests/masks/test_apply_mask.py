@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
 
+from spatial_reduction.data import dataset_file
 from spatial_reduction.masks.apply_mask import Removal, fill_removed, impute, reduced_blocks
+from spatial_reduction.masks.mask_file import write_mask
 from spatial_reduction.masks.shrink import write_intact_mask
 
 IMAGES = np.random.default_rng(0).integers(1, 256, (2, 8, 8, 3), dtype=np.uint8)
@@ -35,6 +37,20 @@ def test_noise_is_that_of_the_image_whatever_images_come_with_it(fill):
     both = fill_removed(IMAGES, KEPT, fill, MEAN, 1, [5, 3])
     assert np.array_equal(fill_removed(IMAGES[1:], KEPT[1:], fill, MEAN, 1, [3]), both[1:])
     assert not np.array_equal(both[0][~KEPT[0]], both[1][~KEPT[1]])
+
+
+def test_noise_stays_so_from_version_to_version():
+    filled = fill_removed(IMAGES, np.zeros_like(KEPT), "noise", MEAN, 1, [5, 3])
+    assert filled[:, 0, 0].tolist() == [[243, 176, 87], [49, 55, 65]]
+    filled = fill_removed(IMAGES, np.zeros_like(KEPT), "linear", (0.5, 0.5, 0.5), 1, [5, 3])
+    assert filled[:, 0, 0].tolist() == [[128, 127, 132], [127, 128, 124]]
+
+
+def test_only_the_mask_is_shown_where_it_is_all_that_is_wanted():
+    shown = fill_removed(IMAGES, KEPT, "mask", MEAN, seed=1, positions=[0, 1])
+    assert shown.shape == IMAGES.shape
+    assert (shown[KEPT] == 255).all()
+    assert (shown[~KEPT] == 0).all()
 
 
 def test_imputed_pixels_by_hand():
@@ -79,6 +95,15 @@ def test_the_noise_of_an_imputed_pixel_is_a_hundredth_of_the_range():
     assert filled.std() == pytest.approx(np.hypot(2.55, 12**-0.5), rel=0.03)  # and that of rounding
 
 
+@pytest.mark.parametrize("level", [0, 255])
+def test_the_noise_of_an_imputed_pixel_ends_where_the_range_does(level):
+    flat, known = np.full((1, 16, 16, 1), level, dtype=np.uint8), np.zeros((1, 16, 16), bool)
+    known[:, ::8] = True
+    distance = np.abs(fill_removed(flat, known, "linear", (0.5,), 1, [0])[~known].astype(float) - level)
+    assert distance.min() == 0
+    assert distance.max() < 5 * 2.55
+
+
 def test_an_image_without_a_kept_pixel_becomes_the_mean():
     assert (impute(IMAGES[0], np.zeros((8, 8), bool), MEAN) == 255 * np.array(MEAN)).all()
 
@@ -87,6 +112,17 @@ def test_blur_keeps_the_mean_brightness_and_loses_the_detail():
     blurred = fill_removed(IMAGES, np.zeros_like(KEPT), "blur", MEAN, seed=1, positions=[0, 1])
     assert abs(blurred.mean() - IMAGES.mean()) < 10
     assert blurred.std() < 0.5 * IMAGES.std()
+
+
+def test_blur_is_by_a_tenth_of_the_side_and_goes_on_beyond_the_edge_as_the_edge_is():
+    image = np.add.outer(10 * np.arange(20), 2 * np.arange(20)).astype(np.uint8)
+    blurred = fill_removed(image[None, ..., None], np.zeros((1, 20, 20), bool), "blur", (0.5,), 1, [0])
+    steps = np.arange(-8, 9)  # four standard deviations of 2 pixels
+    weights = np.exp(-(steps**2) / 8) / np.exp(-(steps**2) / 8).sum()
+    for row, column in ((10, 9), (0, 19)):
+        rows, columns = (np.clip(place + steps, 0, 19) for place in (row, column))
+        expected = weights @ image[np.ix_(rows, columns)] @ weights
+        assert float(blurred[0, row, column, 0]) == pytest.approx(expected, abs=2)  # of whole numbers in between
 
 
 def test_blur_does_not_mix_images_or_channels():
@@ -107,3 +143,14 @@ def test_the_intact_mask_gives_the_training_split_as_it_is(dataset_path, dataset
     images, labels = dataset.pick("train", range(10))
     assert np.array_equal(np.concatenate([pixels for _, pixels, _ in blocks]), images)
     assert np.array_equal(np.concatenate([some for _, _, some in blocks]), labels)
+
+
+@pytest.mark.parametrize("fill", ["mean", "noise"])
+def test_blocks_of_images_are_reduced_as_all_of_them_at_once(fill, dataset_path, dataset, monkeypatch, tmp_path):
+    kept, carriers = np.random.default_rng(1).random((10, 16, 16)) < 0.5, np.roll(np.arange(10), 3)
+    write_mask(tmp_path / "mask.h5", iter([kept]), (16, 16), {})
+    monkeypatch.setattr(dataset_file, "BLOCK_PIXELS", 4 * 256)
+    blocks = list(reduced_blocks(dataset, tmp_path / "mask.h5", Removal(fill), 3, carriers))
+    assert [len(pixels) for _, pixels, _ in blocks] == [4, 4, 2]
+    expected = fill_removed(dataset.pick("train", range(10))[0], kept[carriers], fill, dataset.mean, 3, range(10))
+    assert np.array_equal(np.concatenate([pixels for _, pixels, _ in blocks]), expected)

@@ -95,6 +95,11 @@ def test_more_pixels_than_there_are_cannot_be_kept():
         shrink_mask(np.ones((1, 2), dtype=bool), np.zeros((1, 2), dtype=np.float32), 3)
 
 
+def test_images_that_keep_different_numbers_are_refused():
+    with pytest.raises(ValueError, match=r"cannot keep 1 of \[2, 3\] pixels"):
+        shrink_mask(np.array([[True, True, True], [True, False, True]]), np.zeros((2, 3), dtype=np.float32), 1)
+
+
 @given(data=st.data(), pixels=st.integers(1, 40), images=st.integers(1, 4))
 def test_any_scores_give_the_exact_count_nested_and_right(data, pixels, images):
     scores = data.draw(arrays.arrays(np.float32, (images, pixels), elements=SCORES))

@@ -18,8 +18,9 @@ def test_settings_go_to_the_part_that_they_belong_to():
 
 def test_a_job_that_does_not_depend_on_a_key_has_its_default():
     step = ReductionStep.from_settings(REDUCTION, "50")
-    assert step.removal == Removal()
-    assert not step.scoring.shuffle
+    assert step.removal == Removal(fill="black", removes="input", intact_share=0, crop=False)
+    assert step.schedule.intact_iteration is None
+    assert (step.scoring.rank, step.scoring.shuffle, step.scoring.saliency_images) == ("highest", False, "reduced")
 
 
 def test_what_has_no_default_must_be_given():

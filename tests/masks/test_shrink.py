@@ -2,11 +2,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from experiments import edited_hdf5
 from spatial_reduction.masks.apply_mask import Removal
 from spatial_reduction.masks.mask_file import open_mask
 from spatial_reduction.masks.ranking import Schedule
 from spatial_reduction.masks.score_pixels import Scoring, compute_saliency
-from spatial_reduction.masks.shrink import shrink_masks, write_intact_mask
+from spatial_reduction.masks.shrink import _Tally, shrink_masks, write_intact_mask
 from spatial_reduction.networks.model_file import build_model, save_model
 from spatial_reduction.runtime.device import Machine
 from spatial_reduction.runtime.errors import InputError
@@ -67,9 +68,10 @@ def test_additive_masks_are_made_anew_and_may_grow(chain):
     assert (third & ~second).any()
 
 
-def test_a_mask_records_its_share_its_parent_and_its_model(chain):
+def test_a_mask_records_its_share_its_parent_and_its_model(chain, capfd):
     folder, shrink = chain
     _, attributes = shrink(2)
+    assert f"{folder / 'mask_2.h5'}: 128 of 256 pixels kept in each of 10 images\n" in capfd.readouterr().err
     with open_mask(folder / "mask_1.h5", 10, (16, 16)) as parent:
         assert attributes["parent_digest"] == parent.attributes["digest"]
     assert attributes["model_digest"] == file_digest(folder / "model")
@@ -88,6 +90,18 @@ def test_the_table_says_what_is_kept_of_each_class(chain, dataset):
     for index, name in enumerate(dataset.classes):
         assert table["recall", name] == pytest.approx(100 * kept[labels == index].mean())
         assert table["share_of_kept", name] == pytest.approx(100 * (labels[kept] == index).mean())
+
+
+def test_what_is_kept_by_hand_of_masks_that_are_made_anew_and_of_a_class_that_no_image_has():
+    labels = np.array([[[0, 0, 1, 1]], [[0, 1, 1, 1]]], dtype=np.uint8)
+    kept = np.array([[[1, 1, 0, 0]], [[0, 1, 0, 1]]], dtype=bool)
+    tally = _Tally(("a", "b", "c"))
+    tally.add(kept, np.array([[[0, 1, 1, 1]], [[1, 1, 1, 0]]], dtype=bool), labels)
+    found = {(row["measure"], row["class"]): row["value"] for row in tally.rows()}
+    expected = {("kept_share", "all"): 50, ("overlap_iou", "all"): 25, ("components", "all"): 1.5}
+    expected |= {("recall", "a"): 200 / 3, ("recall", "b"): 40, ("recall", "c"): np.nan}
+    expected |= {("share_of_kept", "a"): 50, ("share_of_kept", "b"): 50, ("share_of_kept", "c"): 0}
+    assert found == pytest.approx(expected, nan_ok=True)
 
 
 def flooded(mask):
@@ -111,6 +125,23 @@ def test_the_table_says_into_how_many_pieces_the_kept_pixels_fall(chain):
         assert table["components", "all"] == pytest.approx(np.mean([flooded(mask) for mask in kept]))
 
 
+@pytest.mark.parametrize(
+    ("name", "array", "value", "reason"),
+    [
+        ("saliency.h5", "scores", np.nan, r"saliency holds a score that is not a number"),
+        ("mask_1.h5", "kept", 0, r"cannot keep 128 of \[248, 256\] pixels in each image"),
+    ],
+)
+def test_a_step_that_cannot_be_taken_names_the_file_at_fault(chain, dataset_path, name, array, value, reason):
+    folder, shrink = chain
+    shrink(2)
+    with edited_hdf5(folder / name) as file:
+        file[array][4, 0] = value  # a row of scores, or eight pixels
+    last = (folder / "mask_1.h5", folder / "model", folder / "mask_3.h5", folder / "t.csv")
+    with pytest.raises(InputError, match=rf"/{name}: {reason}; delete it and run again$"):
+        shrink_masks(dataset_path, folder / "saliency.h5", *last, Schedule("compounding", 0, "50"), 2)
+
+
 def test_saliency_of_a_damaged_file_leaves_no_mask(chain, dataset_path):
     folder, shrink = chain
     shrink(2)
@@ -130,3 +161,4 @@ def test_the_intact_mask_keeps_everything(chain):
     with open_mask(folder / "mask_1.h5", 10, (16, 16)) as mask:
         assert np.all(mask.read())
         assert mask.attributes["kept_share"] == 100
+        assert [mask.attributes[name] for name in ("iteration", "parent_digest", "model_digest")] == [1, "", ""]

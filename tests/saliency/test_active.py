@@ -35,16 +35,16 @@ class Counted(PointNetwork):
 
 def test_the_model_sees_the_budget_and_looks_where_the_object_is():
     # One white pixel of each pair: at half size all of the object is grey, log-odds 0; a glimpse tells them apart.
-    network, image = Counted(), torch.zeros(1, 1, 128, 128)
-    image[..., 20:60, 20:60:2] = 1
+    network, image = Counted(), torch.zeros(1, 1, 128, 256)
+    image[..., 20:60, 150:190:2] = 1
     scores = look(network, image, [1])[0]
-    assert network.shown == [64 * 64] + 4 * [32 * 32]
-    assert sum(network.shown) == BUDGET * 128 * 128
+    assert network.shown == [64 * 128] + 8 * [32 * 32]
+    assert sum(network.shown) == BUDGET * 128 * 256
     grey, white, black = (2 * value for value in (0, 1, -1))
-    found = scores[22:58, 22:58]
+    found = scores[22:58, 152:188]
     is_glimpsed = (found == (grey + white) / 2) | (found == (grey + black) / 2)
     assert is_glimpsed.float().mean() > 0.9
-    assert torch.equal(scores[:, 100:], torch.full((128, 28), -2.0))
+    assert torch.equal(scores[:, :100], torch.full((128, 100), -2.0))
 
 
 def test_glimpses_do_not_return_to_what_they_have_seen():
@@ -60,8 +60,27 @@ def test_glimpses_do_not_return_to_what_they_have_seen():
 
 
 def test_an_image_that_is_no_larger_than_a_glimpse_is_seen_coarsely():
-    image = torch.rand(2, 1, 16, 16, generator=torch.Generator().manual_seed(0)).repeat_interleave(2, 2)
-    network = Counted()
-    scores = look(network, image.repeat_interleave(2, 3), [1])
+    network, small = Counted(), torch.rand(2, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    scores = look(network, small.repeat_interleave(2, 2).repeat_interleave(2, 3), [1])
     assert network.shown == [16 * 16]
     assert scores.shape == (2, 32, 32)
+    first, second = 4 * small[:, 0, 0, 0] - 2, 4 * small[:, 0, 0, 1] - 2
+    assert torch.allclose(scores[:, 0, 1], 0.75 * first + 0.25 * second)  # bilinearly
+
+
+def test_a_glimpse_is_where_most_is_expected_inside_of_its_rim():
+    network, images = Counted(), torch.zeros(2, 1, 64, 96)
+    network.stride = 4
+    images[0, :, 12:36, 64:88] = 1  # as large as the inside of a glimpse
+    images[1, :, 32:56, 8:32] = 1
+    assert _Evidence(network, images, (32, 48), [1]).most_promising().tolist() == [[8, 60], [28, 4]]
+
+
+def test_the_rim_of_a_glimpse_is_no_evidence_but_at_the_edge_of_the_image():
+    network, images = Counted(), torch.rand(4, 1, 64, 96, generator=torch.Generator().manual_seed(0))
+    evidence = _Evidence(network, images, (32, 48), [1])
+    coarse, seen = evidence.current(), torch.zeros(4, 64, 96, dtype=torch.bool)
+    evidence.add(torch.tensor([[0, 0], [32, 64], [1, 40], [16, 1]]))
+    seen[0, :28, :28] = seen[1, 36:, 68:] = seen[2, 5:29, 44:68] = seen[3, 20:44, 5:29] = True
+    expected = torch.where(seen, (coarse + 4 * images[:, 0] - 2) / 2, coarse)
+    assert torch.allclose(evidence.current(), expected, atol=1e-6)

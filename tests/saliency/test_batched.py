@@ -1,3 +1,5 @@
+import importlib
+
 import numpy as np
 import pytest
 import torch
@@ -58,10 +60,36 @@ def test_batches_are_small_whatever_the_blocks(case):
     sizes = []
 
     def score(network, batch):
+        assert not network.training
+        assert not any(weights.requires_grad for weights in network.parameters())
         sizes.append(len(batch))
         return batch[:, 0]
 
     pixels = images[0, ..., 0].size
-    (scores,) = score_batches([(images, None)], context, score, 2 * pixels + 1)
-    assert sizes == [2, 2]
-    assert np.array_equal(scores, to_input(torch.from_numpy(images))[:, 0].numpy())
+    for limit in (3 * pixels, 3 * pixels - 1, 1):
+        (scores,) = score_batches([(images, None)], context, score, limit)
+        assert np.array_equal(scores, to_input(torch.from_numpy(images))[:, 0].numpy())
+    assert sizes == [3, 1, 2, 2, 1, 1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("source", "function", "expected"),
+    [
+        ("entropy", "score_entropy", [5]),
+        ("grad_cam", "map_activation", [2, 2, 1]),
+        ("integrated_gradients", "score_attributions", [2, 2, 1]),
+        ("iterative_grad_cam", "iterate_activation", [2, 2, 1]),
+        ("iterative_grad_cam_as_published", "iterate_activation", [2, 2, 1]),
+    ],
+)
+def test_a_source_that_takes_gradients_is_shown_a_quarter_as_many_images(source, function, expected, case, monkeypatch):
+    images, context = case
+    sizes = []
+
+    def score(network, batch, **_):
+        sizes.append(len(batch))
+        return batch[:, 0]
+
+    monkeypatch.setattr(importlib.import_module(f"spatial_reduction.saliency.{source}"), function, score)
+    next(stream_scores(source, [(np.zeros((5, 256, 256, images.shape[3]), np.uint8), None)], context))
+    assert sizes == expected

@@ -13,7 +13,11 @@ def stream(source, labels, rank="highest"):
 
 
 def test_the_centre_prior_is_hand_made_and_symmetric():
-    assert log_gaussian(3, 3).tolist() == [[-1, -0.5, -1], [-0.5, 0, -0.5], [-1, -0.5, -1]]
+    assert log_gaussian(3, 5).tolist() == [
+        [-2.5, -1, -0.5, -1, -2.5],
+        [-2, -0.5, 0, -0.5, -2],
+        [-2.5, -1, -0.5, -1, -2.5],
+    ]
     scores = stream("centre", np.zeros((2, 8, 8), np.uint8))
     for same in (scores[::-1], scores[:, ::-1], scores[:, :, ::-1], scores.transpose(0, 2, 1)):
         assert np.array_equal(scores, same)

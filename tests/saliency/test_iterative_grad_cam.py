@@ -24,6 +24,17 @@ def test_a_second_pass_finds_what_the_first_one_left():
     assert iterate_activation(BRIGHT, rows, [1], LEFT).flatten().tolist() == pytest.approx(expected, abs=1e-6)
 
 
+def test_a_pixel_that_is_squashed_to_one_half_is_found():
+    network = PointNetwork(features=[1], logits=[[0], [2]], bias=[0, -0.1])
+    rows = picture([[1, 0.5, 0.4, 0.2, 0]])  # the second is half of the first, then the last half of what is left
+    first, later = (
+        [1 / (1 + math.exp(-20 * (x - 0.5))) for x in each] for each in ((1, 0.5, 0.4, 0.2, 0), (0, 0, 1, 0.5, 0))
+    )
+    last = [1 / (1 + math.exp(10))] * 5  # nothing is left
+    expected = [0.8 * (0.8 * a + 0.2 * b) + 0.2 * c for a, b, c in zip(first, later, last, strict=True)]
+    assert iterate_activation(network, rows, [1], LEFT).flatten().tolist() == pytest.approx(expected, abs=1e-4)
+
+
 def test_the_passes_end_when_what_is_left_was_relevant_beside_what_was_found_only():
     class Neighbourly(PointNetwork):
         """Where the brightest pixel of an image is white, all others are taken for the class of interest, too."""

@@ -12,11 +12,12 @@ def stream(source, labels, rank="highest"):
     return next(stream_scores(source, [(None, labels)], context, rank))
 
 
-def test_random_blocks_are_squares_of_a_sixteenth_of_the_side():
-    scores = stream("random_blocks", np.zeros((2, 64, 64), np.uint8))
-    squares = scores.reshape(2, 16, 4, 16, 4)
+@pytest.mark.parametrize(("height", "width", "side"), [(64, 64, 4), (64, 256, 16), (256, 64, 16), (6, 7, 1)])
+def test_random_blocks_are_squares_of_a_sixteenth_of_the_longer_side(height, width, side):
+    scores = stream("random_blocks", np.zeros((2, height, width), np.uint8))
+    squares = scores.reshape(2, height // side, side, width // side, side)
     assert (squares == squares[:, :, :1, :, :1]).all()
-    assert len(np.unique(scores)) == 2 * 16 * 16
+    assert len(np.unique(scores)) == 2 * (height // side) * (width // side)
 
 
 @pytest.mark.parametrize("shape", [(16, 16), (40, 40), (33, 20), (5, 7)])

@@ -5,6 +5,7 @@ import pytest
 from skimage.color import rgb2lab
 from skimage.segmentation import slic
 
+from spatial_reduction.saliency import superpixel
 from spatial_reduction.saliency.superpixel import compare_colours, divide, refine, region_means, vote
 
 QUARTERS = np.repeat(np.repeat([[0, 1], [2, 3]], 8, axis=0), 8, axis=1)
@@ -27,6 +28,14 @@ def test_a_superpixel_that_looks_like_both_scores_by_the_difference_of_its_simil
     scores = compare_colours(np.array([0.9, 0.1, 0.1, 0.1])[QUARTERS], lab, QUARTERS)
     # 1 - (1/2 + 1/16 + 1/16) / 3 = 38/48, 1/2 - (1 + 1/2 + 1/2) / 3 = -8/48, 1/16 - (1/2 + 1 + 1) / 3 = -37/48
     assert [scores[0, 0], scores[0, -1], scores[-1, -1]] == pytest.approx([1, 29 / 75, 0])
+    scores = compare_colours(np.array([0.9, 0.9, 0.1, 0.1])[QUARTERS], lab, QUARTERS)
+    # (1 + 1/2) / 2 - (1/16 + 1/16) / 2 = 22/32, (1/2 + 1) / 2 - 1/2 = 8/32, (1/16 + 1/2) / 2 - 1 = -23/32
+    assert [scores[0, 0], scores[0, -1], scores[-1, -1]] == pytest.approx([1, 31 / 45, 0])
+
+
+def test_a_picture_of_one_colour_keeps_the_means_of_its_map():
+    relevance = np.array([0.9, 0.5, 0.1, 0.1])[QUARTERS]
+    assert np.allclose(compare_colours(relevance, np.full((16, 16, 3), 40.0), QUARTERS), relevance)
 
 
 def test_region_means_are_means():
@@ -65,6 +74,28 @@ def test_the_compactness_is_in_units_of_colour():
     assert np.mean([np.bincount(part).max() / len(part) for part in same]) > 0.99
 
 
+def test_a_step_of_the_map_counts_as_half_the_way_from_black_to_white():
+    relevance, flat = np.random.default_rng(0).random((8, 8)).repeat(4, 0).repeat(4, 1), np.zeros((32, 32))
+    grey = np.stack([50 * relevance, flat, flat], axis=-1)
+    assert np.array_equal(divide(np.zeros((32, 32, 3)), relevance, 32), divide(grey, flat, 32))
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"), [((192, 256), [1024, 512, 256]), ((12, 16), [6, 3, 1]), ((4, 4), [1, 1, 1])]
+)
+def test_an_image_has_so_many_superpixels_in_each_pass(shape, expected, monkeypatch):
+    counts = []
+
+    def divide_into_rows(lab, relevance, count):
+        counts.append(count)
+        return np.broadcast_to(np.arange(len(lab))[:, None], relevance.shape)
+
+    monkeypatch.setattr(superpixel, "divide", divide_into_rows)
+    rng = np.random.default_rng(0)
+    refine(rng.random(shape), rng.random((*shape, 3)))
+    assert counts == expected
+
+
 def share(log_odds):
     return 1 / (1 + math.exp(-log_odds))
 
@@ -85,9 +116,13 @@ def test_a_flat_map_follows_the_others():
     odds = math.log(0.8 / 0.2)
     found = (share(odds + 4 * 0.15) + share(5 * 0.15)) / 2  # it has no vote in the first step
     assert vote(maps)[0] == pytest.approx([1 - found, found])
-    maps[0] = 1  # its odds are cut to finite ones, its threshold as well, so it abstains in the first step, too
+    maps[0] = 1  # its odds are cut to those of 254 in 255, its threshold as well: it abstains in the first step, too
+    top = math.log(254)
     assert vote(maps)[0] == pytest.approx(
-        [(1 + share(-odds - 4 * 0.15)) / 2, (1 + share(odds + 4 * 0.15)) / 2], abs=0.005
+        [
+            (share(top - 5 * 0.15) + share(-odds - 4 * 0.15)) / 2,
+            (share(top + 5 * 0.15) + share(odds + 4 * 0.15)) / 2,
+        ]
     )
 
 
