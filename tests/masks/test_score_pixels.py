@@ -56,13 +56,14 @@ def test_the_file_of_the_scores_names_their_source(scores_of, tmp_path):
         assert file["scores"].fletcher32  # a damaged one is told
 
 
-def test_a_model_whose_scores_are_not_numbers_stops_the_job(scores_of, model_files, tmp_path):
+@pytest.mark.parametrize("source", ["probability", "entropy", "superpixel", "active"])
+def test_a_model_whose_scores_are_not_numbers_stops_the_job(source, scores_of, model_files, tmp_path):
     model = build_model(3, 3, {"name": "unet", "widths": [2, 4]}, seed=1)
     for parameter in model.head.parameters():  # finite weights, whose logits are all infinite: inf - inf is no number
         torch.nn.init.constant_(parameter, 3e38)
     save_model(model_files["model"], model)
-    with pytest.raises(InputError, match=r"model\.safetensors: probability saliency is not a number"):
-        scores_of(tmp_path / "a.h5", source="probability")
+    with pytest.raises(InputError, match=rf"model\.safetensors: {source} saliency is not a number"):
+        scores_of(tmp_path / "a.h5", source=source)
     assert not (tmp_path / "a.h5").exists()
 
 

@@ -47,8 +47,11 @@ def refine(relevance: np.ndarray, image: np.ndarray) -> np.ndarray:
     """Return the refined map; float (H, W) in [0, 1] and image float (H, W, 3) in [0, 1] -> float32 (H, W).
 
     Three passes over ever fewer and larger superpixels, each from the map of the one before. The result is, in each of
-    the smallest superpixels, the larger of two means: of the first map and of the passes as `vote` combines them.
+    the smallest superpixels, the larger of two means: of the first map and of the passes as `vote` combines them. A
+    map that is not a number somewhere comes back as NaN: whoever asked refuses it.
     """
+    if not np.isfinite(relevance).all():
+        return np.full(relevance.shape, np.nan, np.float32)
     lab, current, maps = rgb2lab(image), relevance, []
     count = min(relevance.size // FINEST, MOST)
     finest = divide(lab, relevance, max(1, count))
@@ -110,7 +113,7 @@ def compare_colours(relevance: np.ndarray, lab: np.ndarray, segments: np.ndarray
         segments: int (H, W).
     """
     means = region_means(relevance, segments)
-    if not np.isfinite(means).all() or np.ptp(means) == 0:
+    if np.ptp(means) == 0:
         return means[segments]
     is_foreground = means > threshold_otsu(means)
     colours = np.stack([region_means(channel, segments) for channel in np.moveaxis(lab, -1, 0)], axis=1)
