@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+import second_implementation as second
 from spatial_reduction.evaluation.backgrounds import (
     blur_background,
     complete_background,
@@ -48,10 +49,18 @@ def test_the_blur_is_the_weighted_mean_of_background_pixels():
     assert blur_background(image, is_background)[5, 6] == pytest.approx(expected, abs=1.5)
 
 
-def test_far_from_any_background_its_mean_remains():
+@pytest.mark.parametrize("side", [1, 2])
+def test_far_from_any_background_its_mean_remains(side):
     image, is_background = np.full((100, 100, 1), 200, dtype=np.uint8), np.zeros((100, 100), dtype=bool)
-    image[:2, :2], is_background[:2, :2] = 60, True
+    image[:side, :side], is_background[:side, :side] = 60, True
     assert blur_background(image, is_background)[99, 99] == 60
+
+
+def test_the_blurred_background_is_to_the_byte_that_of_the_second_implementation():
+    rng = np.random.default_rng(0)
+    image, is_background = rng.integers(0, 256, (20, 20, 3), dtype=np.uint8), rng.random((20, 20)) < 0.1
+    is_background[:, 12:] = False  # far from any background, where its mean begins to tell
+    assert np.array_equal(blur_background(image, is_background), second.spread_background(image, is_background))
 
 
 def test_without_a_background_there_is_black():

@@ -6,8 +6,9 @@ import torch
 from scipy.fft import dctn, idctn
 from torchvision.transforms.v2 import functional
 
+import second_implementation as second
 from spatial_reduction.evaluation import corruptions
-from spatial_reduction.evaluation.corruptions import CORRUPTIONS, SEVERITIES, find_strength
+from spatial_reduction.evaluation.corruptions import CORRUPTED, CORRUPTIONS, SEVERITIES, find_strength
 
 # Quantisation of brightness at quality 50: ITU-T T.81, table K.1.
 LUMINANCE = """
@@ -95,6 +96,21 @@ def test_images_are_corrupted_as_if_each_were_alone(dataset, family):
     together = corruptions.corrupt(images, family, 2, positions)
     for image, position, corrupted in zip(images, positions, together, strict=True):
         assert np.array_equal(corrupt(image, family, 2, position), corrupted)
+
+
+def test_every_corruption_is_to_the_byte_that_of_the_second_implementation():
+    images = np.random.default_rng(0).integers(0, 256, (5, 20, 20, 3), dtype=np.uint8)
+    images[:, :3], images[:, 3:6], images[:, -3:] = 0, [1, 0, 0], 255  # the ends of the range, and a dark red
+    for protocol, expected in second.corrupted(images):
+        found = corruptions.corrupt(images, *CORRUPTED[protocol], range(5))
+        assert np.array_equal(found, expected), protocol
+
+
+@pytest.mark.parametrize("shape", [(40, 224, 1), (224, 40, 1)])
+def test_the_shorter_side_tells_how_strong_a_corruption_is(shape):
+    grey = np.full(shape, 128, dtype=np.uint8)
+    expected = corruptions.add_noise(grey[None], strength("noise", 3, 40), [7])[0]
+    assert np.array_equal(corrupt(grey, "noise", 3, 7), np.rint(expected.clip(0, 255)))
 
 
 def test_images_differ_in_their_noise_and_their_squares(image):
