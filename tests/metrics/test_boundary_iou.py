@@ -29,6 +29,13 @@ def test_a_band_is_two_per_cent_of_the_diagonal_wide(side, width):
     assert band_width((side, side)) == width
 
 
+@pytest.mark.parametrize("shape", [(30, 80), (80, 30)])
+def test_the_bands_that_are_counted_are_as_wide_as_the_diagonal_of_an_image_says(shape):
+    # 2 pixels are 2 % of 85; of the side of 30 alone they would be 1.
+    everywhere = np.ones((1, *shape), dtype=np.uint8)
+    assert boundary_counts(everywhere, everywhere, 2)[0, 1].tolist() == [30 * 80 - 26 * 76] * 2
+
+
 def test_a_band_lies_inside_the_mask():
     band = boundary_bands(square(9, 2, 6).astype(bool), width=1)
     assert np.array_equal(band, (square(9, 2, 6) - square(9, 3, 5)).astype(bool))

@@ -63,6 +63,8 @@ def test_a_bin_holds_its_upper_end_and_certainty_is_in_the_last():
     assert counts[14] == counts[7] == 1  # 7/15 < .5 <= 8/15
     thirds = np.log(np.full((1, 3, 1, 1), 0.6))
     assert reliability_counts(labels[:, :, :1], thirds)[0, 8, 0] == 1  # .6 = 9/15 is in (8/15, 9/15]
+    twentieths = np.log(np.full((1, 20, 1, 1), 0.05))
+    assert reliability_counts(labels[:, :, :1], twentieths)[0, 0, 0] == 1  # of many classes, the first bin
 
 
 def test_sums_of_images_are_sums_of_all_pixels(pixels):

@@ -34,7 +34,10 @@ def test_what_is_measured_beside_overlap_by_hand():
     assert measure_pooled("objects/seg", np.array([3.0, 4.0]), CLASSES) == {("seg", "all"): 0.75}
 
 
-@pytest.mark.parametrize(("quantity", "shape"), [("confusion", (2, 2)), ("boundary", (2, 2)), ("objects/seg", (2,))])
+SHAPES = {"confusion": (2, 2), "boundary": (2, 2), "reliability": (15, 3), "nll": (2,), "objects/seg": (2,)}
+
+
+@pytest.mark.parametrize(("quantity", "shape"), SHAPES.items())
 def test_each_of_many_resamples_is_measured_as_if_alone(quantity, shape):
     many = np.random.default_rng(0).integers(1, 9, (5, *shape))
     together = measure_pooled(quantity, many, CLASSES)
