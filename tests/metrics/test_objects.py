@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
-from scipy.ndimage import binary_dilation
+from scipy.ndimage import binary_dilation, distance_transform_edt, zoom
 from scipy.stats import entropy
 from skimage.measure import label
 from sklearn.metrics import mutual_info_score
@@ -143,6 +143,16 @@ def test_thinning_mends_no_merger():
     assert expected > 0.2
 
 
+@pytest.mark.parametrize("near", [1, 2])
+def test_thinning_gives_each_pixel_to_the_nearest_object(near):
+    found = np.zeros((24, 31), int)
+    found[2:5, 3:6], found[14:20, 8:10], found[6:8, 22:29] = 1, 2, 3
+    thinned = thin_borders(found, np.ones(found.shape, bool), near)
+    distances = np.stack([distance_transform_edt(found != number) for number in (1, 2, 3)])
+    own = np.take_along_axis(distances, np.maximum(thinned - 1, 0)[None], axis=0)[0]
+    assert (own - distances.min(axis=0))[thinned > 0].max() < 1
+
+
 def test_thinning_finds_nothing_where_nothing_was_found():
     empty = np.zeros((5, 5), int)
     assert not thin_borders(empty, np.ones((5, 5), bool), 1).any()
@@ -197,12 +207,13 @@ def test_a_merger_by_hand():
     assert found["object_f1"] == [0, 3]
 
 
-def test_instances_that_touch_are_objects_apart():
-    instances = np.repeat([[7, 7, 7, 9, 9, 9]], 4, axis=0)
+@pytest.mark.parametrize("turn", [np.asarray, np.transpose], ids=["beside", "below"])
+def test_instances_that_touch_are_objects_apart(turn):
+    instances = turn(np.repeat([[7, 7, 7, 9, 9, 9]], 4, axis=0))
     labels = np.ones_like(instances)
-    divided = np.repeat([[1, 1, 0, 1, 1, 1]], 4, axis=0)
+    divided = turn(np.repeat([[1, 1, 0, 1, 1, 1]], 4, axis=0))
     right, merged = count(labels, divided, instances), count(labels, labels, instances)
-    assert right["warping_error"] == [0, 24]  # they are set apart by the last column of the one on the left
+    assert right["warping_error"] == [0, 24]  # they are set apart by the last column or row of the first
     assert merged["warping_error"] == [4, 24]
     assert right["seg"] == pytest.approx([8 / 12 + 1, 2])
     assert merged["seg"] == [1, 2]  # 12 of 24 each
@@ -232,6 +243,31 @@ def test_connectivity_joins_at_corners():
     labels = np.array([[1, 0], [0, 1]])
     assert count(labels, labels, connectivity=1)["object_f1"] == [4, 4]
     assert count(labels, labels, connectivity=2)["object_f1"] == [2, 2]
+
+
+def test_images_are_counted_as_if_each_were_alone():
+    rng = np.random.default_rng(0)
+    instances = rng.integers(1, 4, (3, 9, 12))
+    labels, predictions = (rng.choice([0, 1, 1, 1, 2, 255], (3, 9, 12)).astype(np.uint8) for _ in range(2))
+    for objects in (None, instances):
+        alone = [
+            object_counts(labels[[i]], predictions[[i]], None if objects is None else objects[[i]], 1, 2, 2)[0]
+            for i in range(3)
+        ]
+        assert np.array_equal(object_counts(labels, predictions, objects, 1, 2, 2), alone)
+        assert len({each.tobytes() for each in alone}) == 3
+
+
+def test_what_is_thinned_is_parted_in_the_sense_of_the_objects_connectivity():
+    rng = np.random.default_rng(1)
+    labels, predictions = (zoom(rng.random((6, 7)), 4, order=1) > 0.5 for _ in range(2))
+    for near, size in ((1, 3), (2, 1)):
+        true, found = (find_objects(each, near, size) for each in (labels, predictions))
+        thinned, other = (thin_borders(found, np.ones(found.shape, bool), each) for each in (near, 3 - near))
+        counts = count(labels, predictions, connectivity=near, minimum_size=size)
+        assert counts["rand_error_thinned"] == [rand_error(true, thinned), 1]
+        assert counts["variation_of_information_thinned"] == [sum(information(true, thinned)), 1]
+        assert rand_error(true, thinned) != rand_error(true, other)
 
 
 def pooled(counts):
