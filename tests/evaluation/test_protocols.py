@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import second_implementation as second
 from experiments import reduction_step
 from spatial_reduction.data import dataset_file as dataset_module
 from spatial_reduction.data.dataset_file import Dataset
@@ -92,8 +93,9 @@ def test_views_do_not_depend_on_the_division_into_blocks(dataset, context, sourc
             assert np.array_equal(labels, others[name][1]), name
 
 
-def test_self_masked_images_keep_what_the_previous_model_finds_most_relevant(show, intact, context):
-    images, labels = show("self_masked", "self_masked")
+@pytest.mark.parametrize("schedule", ["constant", "compounding"])
+def test_self_masked_images_keep_what_the_previous_model_finds_most_relevant(show, intact, context, schedule):
+    images, labels = show("self_masked", "self_masked", schedule=schedule)
     scores = next(log_odds([intact], context)).reshape(12, -1)
     kept = ~is_removed(images).reshape(12, -1)
     assert not is_removed(intact[0]).any()
@@ -102,6 +104,16 @@ def test_self_masked_images_keep_what_the_previous_model_finds_most_relevant(sho
         assert own[is_kept].min() >= own[~is_kept].max()
     assert np.array_equal(images[~is_removed(images)], intact[0][~is_removed(images)])
     assert np.array_equal(labels, intact[1])
+
+
+@pytest.mark.parametrize("view", ["self_masked", "label_masked"])
+def test_removed_pixels_are_filled_as_in_training(show, intact, dataset, context, view):
+    removed = is_removed(show(view, view)[0])
+    assert (show(view, view, fill="mean")[0][removed] == np.rint(255 * np.array(dataset.mean))).all()
+    generators = [np.random.default_rng((context.seed, position)) for position in range(12)]
+    noise = np.stack([each.integers(0, 256, (16, 16, 3), dtype=np.uint8) for each in generators])
+    found = show(view, view, fill="noise")[0]
+    assert np.array_equal(found, np.where(removed[..., None], noise, intact[0]))
 
 
 def test_the_least_relevant_pixels_are_the_rest_of_the_most_relevant(show):
@@ -119,6 +131,14 @@ def test_exchanged_masks_are_those_of_other_test_images(show, context):
 def test_an_arm_that_leaves_its_images_intact_does_not_mask_itself(dataset, context):
     step = reduction_step(**THIRTY, removes="loss")
     assert list(build_views(["self_masked", "label_masked"], dataset, ["pet"], step, context)) == ["label_masked"]
+
+
+def test_what_such_an_arm_keeps_is_shown_all_the_same_by_the_labels_mask(show):
+    images, labels = show("label_masked", "label_masked", removes="loss")
+    expected = show("label_masked", "label_masked")
+    assert is_removed(images).any()
+    assert np.array_equal(images, expected[0])
+    assert np.array_equal(labels, expected[1])
 
 
 def test_self_masking_does_not_see_the_labels(dataset, context):
@@ -153,6 +173,9 @@ def test_a_pet_stands_on_another_images_background(show, intact):
         filled = complete_background(intact[0][donor], ~lent_front)
         assert np.array_equal(images[position][~is_front], filled[~is_front])
         assert np.array_equal(labels[position], np.where(is_front, intact[1][position], 0))
+    expected = second.on_other_backgrounds(*intact, [1, 2], 3)
+    assert np.array_equal(images, expected[0])
+    assert np.array_equal(labels, expected[1])
 
 
 def test_a_blurred_background_leaves_the_pet_and_the_labels(show, intact):
@@ -161,6 +184,7 @@ def test_a_blurred_background_leaves_the_pet_and_the_labels(show, intact):
     assert np.array_equal(labels, intact[1])
     assert np.array_equal(images[is_front], intact[0][is_front])
     assert images[~is_front].std() < intact[0][~is_front].std()
+    assert np.array_equal(images, second.on_blurred_backgrounds(*intact, [1, 2]))
 
 
 @pytest.fixture
