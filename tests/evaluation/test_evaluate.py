@@ -1,18 +1,24 @@
 import shutil
+from importlib.metadata import version
 
 import h5py
 import numpy as np
 import pytest
 import torch
 
-from experiments import PROTOCOLS, edited_hdf5
+from experiments import PROTOCOLS, edited_hdf5, reduction_step
+from spatial_reduction.analysis.counts_file import read_origin, recorded_machines
+from spatial_reduction.data.dataset_file import Dataset
+from spatial_reduction.evaluation.protocols import build_views
 from spatial_reduction.metrics.boundary_iou import boundary_counts, measure_boundaries
 from spatial_reduction.metrics.objects import OBJECT_MEASURES, object_counts
 from spatial_reduction.metrics.overlap import ClassSets, confusion_matrices, measure_all
 from spatial_reduction.networks.inference import to_input
 from spatial_reduction.networks.model_file import build_model, load_model, save_model
+from spatial_reduction.runtime.device import Machine, device_name
 from spatial_reduction.runtime.errors import InputError
-from spatial_reduction.runtime.files import open_hdf5
+from spatial_reduction.runtime.files import open_hdf5, table_digest
+from spatial_reduction.saliency.base import Context
 
 
 def test_metrics_are_tidy_and_complete(evaluate):
@@ -69,11 +75,56 @@ def test_symmetries_average_every_protocol(evaluate, dataset, tmp_path):
     assert np.array_equal(found[0], confusion_matrices(labels, total.argmax(axis=1).astype(np.uint8), 3))
 
 
+def test_masks_of_the_test_images_are_drawn_by_the_seed_of_the_chain(evaluate, dataset, tmp_path):
+    evaluate(source="random", protocols=("intact", "self_masked"))
+    step = reduction_step("92.5", source="random")
+    context = Context(tmp_path / "1.safetensors", Machine("cpu", 1), 3, [1, 2], seed=1, iteration=2)
+    view = build_views(["self_masked"], dataset, ["pet", "border"], step, context)["self_masked"]
+    model = load_model(tmp_path / "2.safetensors").eval()
+    with torch.inference_mode(), open_hdf5(tmp_path / "counts.h5", "counts") as file:
+        for block, images, labels in view(dataset.blocks("test")):
+            predictions = model(to_input(torch.from_numpy(images))).argmax(dim=1).numpy()
+            found = file["self_masked/test/confusion"][0, block]
+            assert np.array_equal(found, confusion_matrices(labels, predictions, 3))
+
+
+def test_the_counts_name_the_classes_the_device_and_the_software(evaluate, dataset, tmp_path):
+    evaluate()
+    devices, software = recorded_machines([tmp_path / "counts.h5"])
+    assert devices == {device_name(torch.device("cpu"))}
+    assert software == {f"{name} {version(name)}" for name in ("torch", "numpy", "h5py", "safetensors")}
+    with h5py.File(tmp_path / "counts.h5") as file:
+        assert file.attrs["classes"].tolist() == list(dataset.classes) == ["background", "pet", "border"]
+
+
+def test_trainings_that_differ_by_their_iteration_alone_are_recorded_once(evaluate, dataset_path, tmp_path):
+    network = build_model(3, 3, {"name": "unet", "widths": [2, 4]}, seed=1)
+    for iteration in (1, 2, 3):
+        asked = {"data": "some", "train_model": {"code": "c", "iteration": iteration}, "files": {"history": iteration}}
+        save_model(tmp_path / f"{iteration}.safetensors", network, asked)
+    evaluate((1, 2, 3))
+    assert read_origin(tmp_path / "counts.h5") == {
+        "trainings": [{"data": "some", "train_model": {"code": "c"}}],
+        "files": [{"history": 1}, {"history": 2}, {"history": 3}],
+        "data": Dataset.open(dataset_path).digest,
+        "evaluate_model": {},
+        "metrics": table_digest(tmp_path / "metrics.csv"),
+    }
+
+
+def test_the_log_says_what_was_evaluated_on_what(evaluate, tmp_path, capfd):
+    evaluate(protocols=["intact", "label_masked", "noise"])
+    said = "2 models evaluated on validation, test, the last one by 5 protocols"
+    assert f"{tmp_path}/metrics.csv: {said}\n" in capfd.readouterr().err
+
+
 def test_the_file_of_counts_keeps_its_contract(evaluate, tmp_path):
     table = evaluate(protocols=PROTOCOLS)
     last = ((1, 12, 3, 3), "int64")
     with h5py.File(tmp_path / "counts.h5") as file:
         found = {}
+        stored = [file[f"{place}/test/confusion"] for place in ("intact", "noise_1")]
+        assert [(each.fletcher32, each.chunks) for each in stored] == [(True, (1, 12, 3, 3))] * 2
         file.visititems(
             lambda name, item: found.update({name: (item.shape, str(item.dtype))} if hasattr(item, "shape") else {})
         )
