@@ -1,5 +1,6 @@
 import os
 
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,6 +10,7 @@ from PIL import Image
 
 from experiments import ROOT
 from spatial_reduction.data.layouts import IMAGE_SUFFIXES
+from spatial_reduction.evaluation import predict_images as predict_module
 from spatial_reduction.evaluation.predict_images import FOLDERS, _bilinear, predict_images
 from spatial_reduction.networks.inference import compute_logits
 from spatial_reduction.networks.model_file import build_model, load_model, save_model
@@ -27,8 +29,8 @@ def draw(*shape, dtype="uint8"):
 def predict(tmp_path):
     """Predict files of tmp_path; return the table. The folder of results is tmp_path/results."""
 
-    def run(names, colour="rgb", **changes):
-        section = {"name": "unet", "widths": [2, 4], "initialisation": "he"}
+    def run(names, colour="rgb", folder="results", **changes):
+        section = {"name": "unet", "widths": [2, 4], "initialisation": "he", "dropout": 0.5}
         save_model(tmp_path / "model", build_model({"rgb": 3, "grey": 1}[colour], 3, section, seed=7))
         sections = {
             "dataset": {"classes": CLASSES, "image_size": 16, "colour": colour, "intensity_range": None},
@@ -38,7 +40,7 @@ def predict(tmp_path):
         for keys in sections.values():
             keys.update({key: changes.pop(key) for key in list(changes) if key in keys})
         assert not changes
-        table = tmp_path / "results/predictions.csv"
+        table = tmp_path / folder / "predictions.csv"
         paths = [tmp_path / name for name in names]
         predict_images(paths, tmp_path / "model", table, **sections, machine=Machine("cpu", 1))
         return pd.read_csv(table)
@@ -54,12 +56,16 @@ def read(folder, name):
     return np.asarray(Image.open(folder / f"results/labels/{name}.png")), probabilities
 
 
-def test_any_common_picture_gives_results_of_its_own_size(predict, tmp_path):
+def test_any_common_picture_gives_results_of_its_own_size(predict, tmp_path, capfd):
     Image.fromarray(draw(37, 53, 3)).save(tmp_path / "colour.png")
     Image.fromarray(draw(20, 10, 3)).convert("CMYK").save(tmp_path / "cmyk.jpg")
     tifffile.imwrite(tmp_path / "deep.tif", draw(9, 12, dtype="uint16"))
-    table = predict(["colour.png", "cmyk.jpg", "deep.tif"])
+    table = predict(["deep.tif", "colour.png", "cmyk.jpg"])
     assert table.columns.tolist() == ["image", "height", "width", "class", "share"]
+    assert table["image"].tolist() == ["cmyk.jpg"] * 3 + ["colour.png"] * 3 + ["deep.tif"] * 3
+    assert table["class"].tolist() == CLASSES * 3
+    said = f"{tmp_path}/results/predictions.csv: 3 images predicted by {tmp_path}/model on cpu\n"
+    assert said in capfd.readouterr().err
     for name, size in (("colour", (37, 53)), ("cmyk", (20, 10)), ("deep", (9, 12))):
         labels, probabilities = read(tmp_path, name)
         assert labels.shape == size
@@ -85,7 +91,54 @@ def test_probabilities_and_labels_are_those_of_the_network(predict, tmp_path, si
     assert np.allclose(probabilities, expected, rtol=2**-11, atol=1e-7)
 
 
-def test_a_resized_image_is_seen_as_in_training_and_its_result_has_the_images_size(predict, tmp_path):
+def test_the_overlay_shows_the_classes_of_the_foreground(predict, tmp_path):
+    pixels = draw(12, 20, 3)
+    Image.fromarray(pixels).save(tmp_path / "image.png")
+    predict(["image.png"], resize=False, foreground=["border", "pet"])
+    labels, overlay = read(tmp_path, "image")[0], np.asarray(Image.open(tmp_path / "results/overlays/image.png"))
+    assert set(np.unique(labels)) == {0, 1, 2}
+    assert np.array_equal((overlay != pixels).any(axis=2), labels > 0)
+
+
+def test_deep_pictures_are_read_with_the_range_of_the_training_images(predict, tmp_path):
+    deep = draw(12, 20, dtype="uint16") // 64
+    tifffile.imwrite(tmp_path / "image.tif", deep)
+    predict(["image.tif"], "grey", resize=False, intensity_range=[0, 1023])
+    network = load_model(tmp_path / "model").eval()
+    shown = np.rint(deep[None, ..., None] * (255 / 1023)).astype(np.uint8)
+    expected = compute_logits(network, shown, torch.device("cpu")).softmax(dim=1)[0].numpy()
+    assert np.allclose(read(tmp_path, "image")[1], expected, atol=5e-3)
+    predict(["image.tif"], "grey", resize=False)
+    assert not np.allclose(read(tmp_path, "image")[1], expected, atol=5e-3)
+
+
+def test_tiles_have_the_side_that_is_asked_for_in_memory_and_in_the_file(predict, tmp_path, monkeypatch):
+    seen = []
+    whole = predict_module.compute_logits_of_part
+    monkeypatch.setattr(
+        predict_module,
+        "compute_logits_of_part",
+        lambda network, image, rows, columns, device: (
+            seen.append((rows.stop - rows.start, columns.stop - columns.start))
+            or whole(network, image, rows, columns, device)
+        ),
+    )
+    Image.fromarray(draw(12, 20, 3)).save(tmp_path / "image.png")
+    predict(["image.png"], resize=False, tile=10)
+    assert seen == [(10, 10), (10, 10), (2, 10), (2, 10)]
+    with h5py.File(tmp_path / "results/probabilities/image.h5") as file:
+        assert file["probabilities"].chunks == (1, 10, 10)
+        assert file["probabilities"].fletcher32
+    predict(["image.png"], tile=10)
+    with h5py.File(tmp_path / "results/probabilities/image.h5") as file:
+        assert file["probabilities"].chunks == (1, 12, 20)  # a resized image has no tiles
+
+
+@pytest.mark.parametrize("chunk", [512, 20])
+def test_a_resized_image_is_seen_as_in_training_and_its_result_has_the_images_size(
+    predict, tmp_path, monkeypatch, chunk
+):
+    monkeypatch.setattr(predict_module, "CHUNK", chunk)  # the result is made in parts of this side
     pixels = Image.fromarray(draw(16, 16, 3)).resize((48, 32), Image.Resampling.NEAREST)
     pixels.save(tmp_path / "image.png")
     predict(["image.png"])
@@ -101,7 +154,8 @@ def test_a_resized_image_is_seen_as_in_training_and_its_result_has_the_images_si
 def test_a_picture_that_cannot_be_read_is_named_and_the_others_are_done(predict, tmp_path, capfd):
     Image.fromarray(draw(8, 8, 3)).save(tmp_path / "z.png")
     (tmp_path / "broken.png").write_bytes(b"no picture")
-    with pytest.raises(InputError, match="1 of 2 images could not be read"):
+    told = rf"1 of 2 images could not be read \(see above\); the others are in {tmp_path}/results$"
+    with pytest.raises(InputError, match=told):
         predict(["broken.png", "z.png"])
     assert f"left out: {tmp_path}/broken.png: cannot be decoded (no known image format)" in capfd.readouterr().err
     assert read(tmp_path, "z")[0].shape == (8, 8)
@@ -119,6 +173,21 @@ def test_a_model_of_other_channels_is_refused(predict, tmp_path):
     Image.fromarray(draw(8, 8, 3)).save(tmp_path / "image.png")
     with pytest.raises(InputError, match="model of another architecture"):
         predict(["image.png"], classes=[*CLASSES, "collar"])
+
+
+def test_logits_that_are_not_finite_name_the_model_and_the_image(predict, tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise InputError("the model's logits are not finite")
+
+    monkeypatch.setattr(predict_module, "compute_logits", refuse)
+    Image.fromarray(draw(8, 8, 3)).save(tmp_path / "image.png")
+    with pytest.raises(InputError, match=f"^{tmp_path}/model on {tmp_path}/image.png: the model's logits"):
+        predict(["image.png"])
+
+
+def test_results_go_into_a_folder_that_nobody_has_made(predict, tmp_path):
+    Image.fromarray(draw(8, 8, 3)).save(tmp_path / "image.png")
+    assert len(predict(["image.png"], folder="some/new/folder")) == 3
 
 
 def test_symmetries_change_the_prediction(predict, tmp_path):
@@ -178,6 +247,7 @@ def test_a_prediction_removes_links_and_leaves_alone_what_they_lead_to(predict, 
     (tmp_path / "results").mkdir()
     (tmp_path / "results" / "labels").symlink_to(tmp_path / "mine")
     (tmp_path / "results" / "overlays").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "results" / "probabilities").write_text("a file in the place of the folder")
     predict(["image.png"])
     assert (tmp_path / "mine" / "image.png").read_text() == "mine"
     assert not (tmp_path / "results" / "labels").is_symlink()
