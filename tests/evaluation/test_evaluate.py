@@ -8,6 +8,7 @@ import torch
 
 from experiments import PROTOCOLS, edited_hdf5, reduction_step
 from spatial_reduction.analysis.counts_file import read_origin, recorded_machines
+from spatial_reduction.data import dataset_file
 from spatial_reduction.data.dataset_file import Dataset
 from spatial_reduction.evaluation.protocols import build_views
 from spatial_reduction.metrics.boundary_iou import boundary_counts, measure_boundaries
@@ -162,11 +163,24 @@ def test_outlines_and_calibration_are_of_the_last_model_on_intact_test_images(ev
     }
 
 
+def test_means_of_outlines_are_over_the_classes_that_the_labels_hold(evaluate, dataset, tmp_path):
+    path = shutil.copy(dataset.path, tmp_path / "dataset.h5")
+    with edited_hdf5(path) as file:
+        labels = file["labels"][:]
+        file["labels"][:] = np.where(labels == 2, 0, labels)  # no border any more
+    table = evaluate(dataset=path)
+    rows = table[table["measure"].str.contains("boundary")].set_index(["measure", "class"])["value"]
+    of_classes = [rows["boundary_iou", name] for name in ("background", "pet", "border")]
+    assert of_classes[2] == 0  # predicted
+    assert rows["mean_boundary_iou", "all"] == pytest.approx(sum(of_classes) / 2)
+
+
 PETS = {"class": "pet", "connectivity": 2, "minimum_size": 3}
 
 
 @pytest.mark.parametrize("has_instances", [False, True])
-def test_objects_are_of_the_last_model_on_intact_test_images(evaluate, dataset, tmp_path, has_instances):
+def test_objects_are_of_the_last_model_on_intact_test_images(evaluate, dataset, tmp_path, monkeypatch, has_instances):
+    monkeypatch.setattr(dataset_file, "BLOCK_PIXELS", 5 * 16 * 16)  # five images a block
     path = shutil.copy(dataset.path, tmp_path / "dataset.h5")
     images, labels = dataset.pick("test", range(12))
     instances = None
