@@ -54,15 +54,24 @@ def test_predictors_that_see_no_image_are_measured_as_models_are(dataset, measur
         "position_prior",
         *(f"constant_{name}" for name in dataset.classes),
     }
-    labels = np.concatenate([labels for _, _, labels in dataset.blocks("test")])
-    shown = np.broadcast_to(position_prior(dataset), labels.shape)
-    expected = measure_all(confusion_matrices(labels, shown, 3), dataset.classes, {"pets": ["pet"]}, ["pet"])
-    for measure, group, value in expected:
-        if value == value:
-            assert value_of(rows, "position_prior", "test", measure, group) == pytest.approx(value)
-    # Always background: its share of the pixels is its IoU, the others have 0.
-    share = (labels == 0).sum() / (labels != IGNORED).sum()
-    assert value_of(rows, "constant_background", "test", "mean_iou", "all") == pytest.approx(share / 3)
+    for split in ("validation", "test"):
+        labels = np.concatenate([labels for _, _, labels in dataset.blocks(split)])
+        shown = np.broadcast_to(position_prior(dataset), labels.shape)
+        expected = measure_all(confusion_matrices(labels, shown, 3), dataset.classes, {"pets": ["pet"]}, ["pet"])
+        for measure, group, value in expected:
+            if value == value:
+                assert value_of(rows, "position_prior", split, measure, group) == pytest.approx(value)
+        # Always one class: its share of the pixels is its IoU, the others have 0.
+        for index, name in enumerate(dataset.classes):
+            share = (labels == index).sum() / (labels != IGNORED).sum()
+            assert value_of(rows, f"constant_{name}", split, "mean_iou", "all") == pytest.approx(share / 3)
+            assert value_of(rows, f"constant_{name}", split, "iou", name) == pytest.approx(share)
+
+
+def test_the_log_says_how_many_predictors_were_measured_on_what(dataset, tmp_path, capfd):
+    output = tmp_path / "references.csv"
+    measure_references(dataset.path, ["validation", "test"], {}, ["pet"], output)
+    assert f"{output}: 4 predictors that see no image, on validation, test\n" in capfd.readouterr().err
 
 
 def test_the_best_reference_is_that_of_the_test_images(measured):
