@@ -153,10 +153,11 @@ def test_a_resized_image_is_seen_as_in_training_and_its_result_has_the_images_si
 
 def test_a_picture_that_cannot_be_read_is_named_and_the_others_are_done(predict, tmp_path, capfd):
     Image.fromarray(draw(8, 8, 3)).save(tmp_path / "z.png")
-    (tmp_path / "broken.png").write_bytes(b"no picture")
-    told = rf"1 of 2 images could not be read \(see above\); the others are in {tmp_path}/results$"
+    for name in ("broken.png", "empty.png"):
+        (tmp_path / name).write_bytes(b"no picture")
+    told = rf"2 of 3 images could not be read \(see above\); the others are in {tmp_path}/results$"
     with pytest.raises(InputError, match=told):
-        predict(["broken.png", "z.png"])
+        predict(["broken.png", "empty.png", "z.png"])
     assert f"left out: {tmp_path}/broken.png: cannot be decoded (no known image format)" in capfd.readouterr().err
     assert read(tmp_path, "z")[0].shape == (8, 8)
     assert not (tmp_path / "results/predictions.csv").exists()
@@ -294,12 +295,13 @@ def test_an_image_is_large_by_its_height_times_its_width(predict, tmp_path, monk
     moved = []
     monkeypatch.setattr("spatial_reduction.evaluation.predict_images.MOST_PIXELS_HELD", 100)
     monkeypatch.setattr(
-        "spatial_reduction.evaluation.predict_images.ShownPicture.move_to_disk", lambda self, _: moved.append(self.size)
+        "spatial_reduction.evaluation.predict_images.ShownPicture.move_to_disk",
+        lambda self, folder: moved.append((self.size, folder)),
     )
     for name, shape in (("small", (4, 25)), ("turned", (25, 4)), ("large", (4, 26)), ("tall", (26, 4))):
         Image.fromarray(draw(*shape, 3)).save(tmp_path / f"{name}.png")
     predict(["small.png", "turned.png", "large.png", "tall.png"])
-    assert moved == [(4, 26), (26, 4)]
+    assert moved == [((4, 26), tmp_path / "results"), ((26, 4), tmp_path / "results")]
 
 
 def test_parts_of_any_shape_are_resized_as_by_torch():
