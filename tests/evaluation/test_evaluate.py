@@ -77,6 +77,8 @@ def test_symmetries_average_every_protocol(evaluate, dataset, tmp_path):
 
 
 def test_masks_of_the_test_images_are_drawn_by_the_seed_of_the_chain(evaluate, dataset, tmp_path):
+    section = {"name": "unet", "widths": [4, 8], "initialisation": "he"}
+    save_model(tmp_path / "2.safetensors", build_model(3, 3, section, seed=2))
     evaluate(source="random", protocols=("intact", "self_masked"))
     step = reduction_step("92.5", source="random")
     context = Context(tmp_path / "1.safetensors", Machine("cpu", 1), 3, [1, 2], seed=1, iteration=2)
