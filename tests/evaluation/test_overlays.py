@@ -21,7 +21,8 @@ def test_class_colours_are_those_of_the_figures_then_hues_by_the_golden_ratio():
     for index, colour in enumerate(class_colours(13)[10:], start=10):
         hue, saturation, value = colorsys.rgb_to_hsv(*(colour / 255))
         assert hue == pytest.approx(index * (5**0.5 - 1) / 2 % 1, abs=0.005)
-        assert (saturation, value) == pytest.approx((0.7, 0.85), abs=0.005)
+        assert saturation == pytest.approx(0.7, abs=0.005)
+        assert value == pytest.approx(0.85, abs=0.5 / 255)
 
 
 def chunks(data):
