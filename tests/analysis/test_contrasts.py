@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -181,6 +183,12 @@ def test_a_comparison_of_more_seeds_knows_the_one_before(compare, tmp_path):
     for count, known in ((3, []), (3, []), (4, [3])):
         compare({setting: values[:count] for setting, values in design.items()})
         assert read_earlier_looks(tmp_path / "seeds_seen.json") == known
+    last = json.loads((tmp_path / "seeds_seen.json").read_text())[-1]
+    shares = {"base 100": [0.8, 0.8, 0.82, 0.8], "arm 90": [0.7, 0.72, 0.72, 0.7]}  # of 50 pixels
+    assert list(last) == ["0", "1", "2", "3"]
+    for place, found in enumerate(last.values()):
+        right = {name: values[place] for name, values in shares.items()}
+        assert found == pytest.approx({name: 100 * share / (2 - share) for name, share in right.items()})
     compare(design | {("other", "90"): [0.5] * 4})  # an arm that decides nothing is another now
     assert read_earlier_looks(tmp_path / "seeds_seen.json") == [3]
     compare(design | {("arm", "90"): [0.71] * 5, ("base", "100"): [0.8] * 5, ("other", "90"): [0.6] * 5})
@@ -249,6 +257,8 @@ def test_a_network_no_better_than_one_that_sees_no_image_has_not_learnt(compare)
     # Accuracy .5 in both of two equal classes is mean IoU 1/3: within the margin of half a point of the reference.
     table = compare(design, reference=0.33)
     assert set(table["decision"]) == {"not_learnt"}  # the base, on one side of all
+    table = compare({**design, ("base", "100"): [0.4] * 3}, reference=0.245)  # 25 %: better by no more than the margin
+    assert set(table["decision"]) == {"not_learnt"}
     table = compare(design, reference=0.31)
     assert only(table, arm="arm", measure="mean_iou")["decision"] == "supported"
 

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from learning_curves import write_all_counts
+from learning_curves import write_all_counts, write_validation_counts
 from spatial_reduction.analysis.convergence import (
     area_weights,
     compare_convergence,
@@ -13,6 +13,7 @@ from spatial_reduction.analysis.convergence import (
     shared_epochs,
 )
 from spatial_reduction.runtime.errors import InputError
+from spatial_reduction.runtime.files import create_hdf5
 
 EVALUATION = {"comparators": ["base"], "controls": [], "margins": {"default": 0.5}, "resamples": 300}
 REPORT = {"method": "arm", "measure": "mean_iou", "class_group": "all"}
@@ -46,7 +47,7 @@ def contrasts_of(tmp_path):
 @pytest.fixture
 def measured(tmp_path):
     def run(design):
-        history_of(design).to_csv(tmp_path / "history.csv", index=False)
+        history_of(design)[::-1].to_csv(tmp_path / "history.csv", index=False)  # in any order
         NOTHING_REMOVED.to_csv(tmp_path / "kept.csv", index=False)
         paths = [tmp_path / "history.csv", tmp_path / "kept.csv"]
         measure_convergence(*paths, "base", tmp_path / "convergence.csv")
@@ -71,6 +72,11 @@ def test_the_target_is_that_of_the_same_seed(measured):
     table = measured(design)
     assert table.loc[("arm", 1, 99), "target"] == pytest.approx(0.495)
     assert table.loc[("arm", 2, 99), "target"] == pytest.approx(0.594)
+
+
+def test_the_target_is_that_of_the_first_of_several_thresholds(measured):
+    table = measured({("arm", "90", 1): [0.6], ("base", "50", 1): [0.3], ("base", "90", 1): [0.5]})
+    assert table.loc[("arm", 1, 90), "target"] == pytest.approx(0.45)  # the table is in the order of the file
 
 
 @pytest.mark.parametrize(("first", "last"), [(0, 30), (10, 20), (5, 17), (12, 13), (0, 0), (17, 17)])
@@ -108,6 +114,47 @@ def test_curves_are_compared_from_where_they_part(contrasts_of):
     assert row["p_value"] == pytest.approx(stats.ttest_1samp(differences, 0).pvalue)
 
 
+def test_curves_that_meet_again_have_parted():
+    design = {("arm", "90", 1): [0.1, 0.2, 0.4, 0.5], ("base", "100", 1): [0.1, 0.3, 0.4, 0.5]}
+    curves = read_curves(history_of(design), NOTHING_REMOVED)
+    assert shared_epochs(*curves.values()) == 1
+    slower = read_curves(history_of({("arm", "90", 1): [0.1, 0.2, 0.4, 0.5]}, every=20), NOTHING_REMOVED)
+    assert shared_epochs(curves["arm", "90", 1], slower["arm", "90", 1]) == 0  # the same scores at other steps
+
+
+def test_curves_without_a_shared_epoch_are_compared_from_the_first_that_both_have(contrasts_of):
+    quick, slow = (
+        history_of({chain: scores}, every=every)
+        for chain, scores, every in (
+            (("arm", "90", 1), [0.2, 0.4, 0.6, 0.8], 10),
+            (("base", "100", 1), [0.1, 0.2, 0.3, 0.4], 20),
+        )
+    )
+    curves = read_curves(pd.concat([quick, slow]), NOTHING_REMOVED)
+    ours, theirs = curves["arm", "90", 1], curves["base", "100", 1]
+    for pair in ((ours, theirs), (theirs, ours)):
+        heights = [curve.score @ weights for curve, weights in zip(pair, area_weights(*pair, "steps"), strict=True)]
+        assert sorted(heights) == pytest.approx([15, 60])  # from 20 to 40 steps
+
+
+def test_of_one_seed_the_steps_have_no_test(contrasts_of):
+    row = contrasts_of({chain: scores for chain, scores in PARTED.items() if chain[2] == 1})[0]["steps_to_95"]
+    assert (row["n"], row["p_wilcoxon"]) == (1, 1)
+    assert np.isnan(row["p_value"])
+
+
+def test_a_thousand_resamples_are_enough(tmp_path):
+    history = history_of(PARTED)
+    files = write_all_counts(tmp_path, history, 0.2)
+    errors = [
+        compare_convergence(
+            read_curves(history, NOTHING_REMOVED), files, EVALUATION | {"resamples": resamples}, REPORT
+        )[0][0]["image_sd"]
+        for resamples in (1000, 1300)
+    ]
+    assert errors[0] == errors[1]
+
+
 def test_the_interval_is_over_the_validation_images_too(contrasts_of):
     def width(spread):
         row = contrasts_of(PARTED, spread=spread)[0]["validation_area"]
@@ -123,9 +170,27 @@ def test_the_interval_is_over_the_validation_images_too(contrasts_of):
 def test_counts_of_another_training_are_refused(tmp_path):
     history = history_of(PARTED)
     files = write_all_counts(tmp_path, history)
-    changed = history.assign(validation_mean_iou=history["validation_mean_iou"] + 1e-6)
+    changed = history.assign(validation_mean_iou=history["validation_mean_iou"] + 1.5e-9)
     with pytest.raises(InputError, match=r"_v\.h5: its counts do not give the scores of history\.csv"):
         compare_convergence(read_curves(changed, NOTHING_REMOVED), files, EVALUATION, REPORT)
+
+
+def test_counts_of_fewer_epochs_of_another_shape_or_of_other_images_are_refused(tmp_path):
+    history = history_of(PARTED)
+    curves = read_curves(history, NOTHING_REMOVED)
+    files = write_all_counts(tmp_path, history)
+    place = ("base", "100", "2", 2)
+    scores = PARTED["base", "100", 2][2:]
+    write_validation_counts(files[place], scores[:1])
+    with pytest.raises(InputError, match=r"base_100_2_2_v\.h5: its counts do not give the scores"):
+        compare_convergence(curves, files, EVALUATION, REPORT)
+    with create_hdf5(files[place], "validation_counts") as file:
+        file["confusion"] = np.ones((2, 2, 2))
+    with pytest.raises(InputError, match=r"base_100_2_2_v\.h5: its counts do not give the scores"):
+        compare_convergence(curves, files, EVALUATION, REPORT)
+    write_validation_counts(files[place], scores, images=6)
+    with pytest.raises(InputError, match=r"base_100_2_2_v\.h5: counts of 6 validation images, others have 8; delete"):
+        compare_convergence(curves, files, EVALUATION, REPORT)
 
 
 def test_areas_end_with_the_shorter_curve(contrasts_of):
@@ -176,3 +241,14 @@ def test_thresholds_are_compared_with_each_other(contrasts_of):
     gaps = 0.75 * np.array([22.0, 24.0, 26.0]) + 7.5  # minus the other's: 0, -10, -10 points
     assert row["difference"] == pytest.approx(gaps.mean())
     assert row["p_value"] == pytest.approx(stats.ttest_1samp(gaps, 0).pvalue)
+
+
+def test_a_threshold_with_which_nothing_is_left_to_compare_has_no_place_among_thresholds(contrasts_of):
+    other = {
+        ("arm", "50", seed): PARTED[("base", "100", seed) if seed > 1 else ("arm", "90", seed)] for seed in (1, 2, 3)
+    }
+    found, between = contrasts_of({**PARTED, **other})
+    assert between == []
+    # The rows of the last threshold: the first seed differs by 18 points, the others by nothing.
+    assert (found["validation_area"]["n"], found["validation_area"]["is_same"]) == (3, False)
+    assert found["validation_area"]["difference"] == pytest.approx(0.75 * 22 / 3)

@@ -1,5 +1,7 @@
 import json
+import re
 
+import h5py
 import numpy as np
 import pytest
 
@@ -65,6 +67,23 @@ def test_counts_that_are_no_numbers_are_refused(path, tmp_path):
         file["intact/test/nll"] = np.array([[[np.nan, 4.0], [1.0, 4.0]]])
     with pytest.raises(InputError, match=r"other\.h5: intact/nll is \(2, 2\), expected finite \(2, 2\)"):
         read_counts(other)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("noise_1/test/confusion", (3, 2, 2)),
+        ("intact/test/boundary", (2, 2, 3)),
+        ("intact/test/reliability", (2, 14, 3)),
+        ("intact/test/nll", (2, 1)),
+    ],
+)
+def test_counts_of_other_images_or_of_another_shape_are_refused(path, name, shape):
+    with h5py.File(path, "a") as file:
+        file.pop(name, None)
+        file[name] = np.ones((1, *shape))
+    with pytest.raises(InputError, match=rf"counts\.h5: {name.replace('/test', '')} is {re.escape(str(shape))}"):
+        read_counts(path)
 
 
 def test_counts_of_other_classes_are_refused(path, tmp_path):

@@ -60,6 +60,9 @@ def test_every_decision_can_be_reached():
     assert decision_of(is_same=True) == decision_of(is_same=True, family="exploratory") == "not_comparable"
     assert decision_of(difference=np.nan) == decision_of(difference=np.nan, family="exploratory") == "undefined"
     assert decision_of(seed_sd=0.0, image_sd=0.0) == "undefined"
+    assert decision_of(difference=-2.0, seed_sd=0.0, image_sd=0.0) == "undefined"
+    assert decision_of(seed_sd=3e-4, image_sd=0.0) == decision_of(seed_sd=0.0, image_sd=3e-4) == "supported"
+    assert decision_of(difference=0.0, seed_sd=0.0, image_sd=0.0, p_value=1.0, p_equivalence=0.0) == "equivalent"
 
 
 def test_where_less_is_better_a_negative_difference_supports():
@@ -89,6 +92,8 @@ def test_tests_of_difference_and_of_equivalence_are_adjusted_within_a_family():
         (-3.0, 1.0, 0.0, "supported", False),  # loses less, ends higher
         (-3.0, -1.0, -4.0, "undecided", True),  # loses less, ends lower: it had less to lose
         (-3.0, 0.5, -2.5, "supported", True),  # both, and the mark stays
+        (-3.0, 0.0, -0.4, "supported", False),  # no lower, and within the margin where it starts
+        (3.0, 0.0, 3.0, "refuted", False),
         (3.0, -1.0, 2.0, "refuted", False),
         (3.0, 1.0, 4.0, "undecided", False),  # loses more, and still ends higher: it had more to lose
     ],
@@ -99,6 +104,12 @@ def test_a_loss_is_decided_by_the_loss_and_by_the_score_that_is_left(difference,
     assert (row["decision"], row["less_to_lose"]) == (decision, less)
     if decision == "undecided":
         assert row["seeds_needed"] == np.inf
+
+
+@pytest.mark.parametrize(("n", "p_value", "is_never"), [(3, 0.001, True), (2, 0.001, False), (3, 0.2, False)])
+def test_more_seeds_settle_a_loss_but_for_one_that_is_held_back(n, p_value, is_never):
+    about = {"measure": "corruption_drop", "difference": -3.0, "level_difference": -1.0, "n": n, "p_value": p_value}
+    assert np.isinf(judged(about)["seeds_needed"].iloc[0]) == is_never
 
 
 def test_the_seeds_that_are_needed_are_told_of_what_is_undecided():
@@ -115,7 +126,7 @@ def test_the_seeds_that_are_needed_are_told_of_what_is_undecided():
         ({"90": "supported", "70": "supported"}, 0.001, "supported"),
         ({"90": "supported", "70": "undecided"}, 0.3, "partly"),
         ({"90": "supported", "70": "undecided"}, 0.01, "depends"),
-        ({"90": "supported", "70": "refuted"}, 0.2, "partly"),
+        ({"90": "supported", "70": "refuted"}, 0.05, "partly"),
         ({"90": "supported", "70": "not_learnt"}, np.nan, "partly"),
         ({"90": "equivalent", "70": "undecided"}, 0.01, "partly"),  # no difference is claimed anywhere
         ({"90": "undecided", "70": "not_learnt"}, np.nan, "undecided"),

@@ -1,4 +1,5 @@
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -81,39 +82,60 @@ def test_results_that_are_others_now_are_no_look(tmp_path):
     assert read_earlier_looks(seen) == [2, 4]
 
 
+def test_a_look_is_at_the_same_arms_with_every_seed_and_with_fewer_seeds(tmp_path):
+    seen = tmp_path / "seen.json"
+    remember_comparison(seen, {"1": {"another 90": 0.5}})
+    remember_comparison(seen, scores([1]) | scores([2], **{"saliency 90": 0.5}))  # one of two seeds trained otherwise
+    remember_comparison(seen, scores([1, 2, 3]))
+    remember_comparison(seen, scores([1, 2, 3], **{"saliency 70": 0.1}))  # no seed was added
+    assert read_earlier_looks(seen) == []
+
+
 def test_a_damaged_list_of_comparisons_is_refused_by_name(tmp_path):
     (tmp_path / "seen.json").write_text('[{"1": {"sal')
     with pytest.raises(InputError, match=r"seen\.json: is damaged; delete it"):
         remember_comparison(tmp_path / "seen.json", scores([1]))
 
 
-def test_looks_that_do_not_rise_are_refused():
-    with pytest.raises(ValueError, match="do not rise"):
-        look_levels([5, 5])
+@pytest.mark.parametrize("seeds", [[5, 5], [3, 8, 5], [0, 5]])
+def test_looks_that_do_not_rise_are_refused(seeds):
+    with pytest.raises(ValueError, match=f"{re.escape(str(seeds))} do not rise"):
+        look_levels(seeds)
+
+
+def test_without_a_look_the_level_is_the_plain_one():
+    assert level_of([]) == 0.05
 
 
 @pytest.fixture
 def look(tmp_path):
-    """Decide a look of the method and restarts, whose pixel accuracy differs by `gain` plus what each seed draws."""
+    """Decide a look of the method and restarts, whose pixel accuracy differs by `gain` plus what each seed draws.
 
-    def run(gain, seeds, looks=(3, 5)):
+    `more` are the gains at further thresholds.
+    """
+
+    def run(gain, seeds, looks=(3, 5), more=(), margin=0.5, method="saliency"):
         rng = np.random.default_rng(1)
         paths, chains = [], []
-        for arm, wrong in (("restarts", 40), ("saliency", 40 - 100 * gain)):
+        gains = dict(zip(("90", "70", "50"), (gain, *more), strict=False))
+        for arm, threshold, wrong in (
+            ("restarts", "100", 40),
+            *(("saliency", threshold, round(40 - 100 * each)) for threshold, each in gains.items()),
+        ):
             for seed in range(1, seeds + 1):
                 counts = np.zeros((20, 2, 2))
                 counts[:, 0, 0] = counts[:, 1, 1] = 100 - wrong + rng.integers(-2, 3) + rng.integers(0, 3, 20)
                 counts[:, 0, 1] = counts[:, 1, 0] = 100 - counts[:, 0, 0]
-                paths.append(tmp_path / f"{arm}_{seed}_{seeds}_{gain}.h5")
+                paths.append(tmp_path / f"{arm}_{threshold}_{seed}_{seeds}_{wrong}.h5")
                 with create_hdf5(paths[-1], "counts") as file:
                     file.attrs["classes"] = ["background", "pet"]
                     file["intact/test/confusion"] = counts[None]
-                chains.append([arm, "90" if arm == "saliency" else "100", str(seed)])
+                chains.append([arm, threshold, str(seed)])
         reference = {"predictor": "background", "split": "test", "measure": "mean_iou", "class": "all", "value": 0.1}
         pd.DataFrame([reference]).to_csv(tmp_path / "references.csv", index=False)
         evaluation = {"comparators": ["restarts"], "controls": [], "measures": ["mean_iou"], "resamples": 200}
-        evaluation |= {"class_groups": {}, "foreground": ["pet"], "margins": {"default": 0.5}}
-        report = {"method": "saliency", "measure": "mean_iou", "class_group": "all"}
+        evaluation |= {"class_groups": {}, "foreground": ["pet"], "margins": {"default": margin}}
+        report = {"method": method, "measure": "mean_iou", "class_group": "all"}
         output = tmp_path / "look.json"
         decide_look(paths, chains, tmp_path / "references.csv", evaluation, report, looks, seeds, output)
         assert level_of([output]) == look_levels(looks)[looks.index(seeds)]
@@ -130,3 +152,18 @@ def test_an_effect_within_the_noise_goes_on_and_stops_at_the_last_look(look):
     first, last = look(0.0, 3), look(0.0, 5)
     assert (first["decisions"], first["stops"]) == ({"90": "undecided"}, False)
     assert last["stops"]
+
+
+def test_a_look_stops_where_every_threshold_is_decided(look):
+    found = look(0.35, 4, looks=(4, 5), more=(-0.2, 0.0), margin=12)
+    assert found["decisions"] == {"90": "supported", "70": "refuted", "50": "equivalent"}
+    assert found["stops"]
+    found = look(0.1, 3, more=(0.0,))
+    assert (found["decisions"], found["stops"]) == ({"90": "supported", "70": "undecided"}, False)
+    found = look(0.1, 3, method="restarts")  # that is compared with nothing
+    assert (found["decisions"], found["stops"]) == ({}, False)
+
+
+def test_an_early_look_claims_at_its_own_level(look):
+    assert look(0.05, 3, looks=(3,))["decisions"] == {"90": "supported"}
+    assert look(0.05, 3)["decisions"] == {"90": "undecided"}

@@ -102,6 +102,14 @@ def test_other_data_another_chain_and_silence_are_refused(join, dataset_path):
         join(origin)
     with pytest.raises(InputError, match=r"evaluate_model\.seed was '1', '2' is asked for"):
         join(chain=("saliency", "90", "2"))
+    for place, key, value in ((0, "seed", "2"), (1, "seed", "2"), (1, "threshold", "70")):
+        origin = told(dataset_path)
+        origin["trainings"][place]["train_model"][key] = value
+        where = ("iteration 1", "later iterations")[place]
+        with pytest.raises(InputError, match=rf"{where}: train_model\.{key} was '{value}'"):
+            join(origin)
+    with pytest.raises(InputError, match=r"train_model\.removal was 'nothing', {} is asked for"):
+        join(asked=ASKED | {"train_model": ASKED["train_model"] | {"removal": {}}})
     with pytest.raises(InputError, match=r"data was 'nothing'"):
         join({})
     with pytest.raises(InputError, match="later iterations: data was 'nothing'"):
@@ -142,6 +150,14 @@ def contrasts(tmp_path):
 def test_a_joined_table_that_was_made_as_asked_is_read(contrasts, tmp_path):
     table, origin = contrasts
     require_origins([origin], {"compare_arms": COMPARED}, [table, tmp_path / "of no rule.csv"])
+    require_origins([origin], {"compare_arms": {"code": "another"}}, [])  # no table of it is to be read
+
+
+def test_a_long_value_is_cut_in_a_message(contrasts):
+    table, origin = contrasts
+    for length, shown in ((198, "'" + 198 * "x" + "'"), (199, "'" + 199 * "x" + " ...")):
+        with pytest.raises(InputError, match=rf"code was '5e', {re.escape(shown)} is asked for"):
+            require_origins([origin], {"compare_arms": COMPARED | {"code": length * "x"}}, [table])
 
 
 @pytest.mark.parametrize(

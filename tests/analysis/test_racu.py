@@ -35,6 +35,8 @@ def test_where_random_hardly_falls_or_nothing_intact_was_measured_there_is_no_re
     assert np.isnan(racu(RANDOM, random=flat))
     assert np.isnan(racu(RANDOM, margin=20.0))  # random's mean above its last: 13.4 and 13.4 points
     assert np.isnan(racu(RANDOM, intact=None))
+    one = [[60.0, 70.0], [51.0, 70.0], [40.0, 70.0]]  # with the second seed random hardly falls
+    assert np.isnan(racu(RANDOM, random=one))
 
 
 def test_weights_make_the_mean_height_of_straight_lines():

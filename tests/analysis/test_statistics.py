@@ -118,6 +118,8 @@ def test_no_number_of_seeds_makes_up_for_too_few_images():
     assert seeds_needed(np.nan, 0.5, 0.5) == np.inf
     assert np.isfinite(seeds_needed(1.0, 0.1, 0.5))
     assert seeds_needed(0.001, 0.0, 0.5) == MINIMUM_SEEDS
+    assert seeds_needed(17.8458, 0.0, 0.5) == np.inf  # 10,001 would do
+    assert seeds_needed(17.8449, 0.0, 0.5) == 10_000
 
 
 def test_without_image_noise_the_error_is_that_of_a_mean():
@@ -203,6 +205,16 @@ def test_equal_arms_have_no_difference_and_are_equivalent():
     assert decision_of(result, 1.0) == "equivalent"
 
 
+def test_without_any_spread_a_difference_lies_within_the_margin_or_it_does_not():
+    assert [contrast_of([size] * 3).p_equivalence for size in (0.25, 0.5, 3.0, -3.0)] == [0, 0.5, 1, 1]
+
+
+def test_of_few_images_the_freedom_is_one_at_least():
+    assert [spread_of_mean(np.ones(3), ImageNoise(1.0, 1.0, images)).image_freedom for images in (1, 2, 3)] == [1, 1, 2]
+    alone = contrast(np.array([1.0, 2.0, 3.0]), ImageNoise(0.0, 0.0, 1), 0.5)
+    assert alone.p_value == pytest.approx(stats.ttest_1samp([1, 2, 3], 0).pvalue)
+
+
 def test_one_seed_gives_a_difference_and_no_verdict():
     result = contrast_of([3.0])
     assert result.difference == 3
@@ -246,6 +258,11 @@ def test_where_less_is_better_the_sign_of_the_gain_is_turned():
     result = contrast(np.array([-2.0, -2.1, -1.9]), shared(0.0), 0.5, higher_is_better=False)
     assert result.probability_better == 1
     assert decide(result.p_equivalence, result.p_value, -result.difference) == "supported"
+
+
+def test_a_p_value_at_the_level_itself_claims_nothing():
+    found = decide(np.array([0.9, 0.9, 0.05, 0.9]), np.array([0.05, 0.05, 0.5, 0.01]), np.array([1.0, -1.0, 0.0, 0.0]))
+    assert found.tolist() == ["undecided"] * 4
 
 
 def test_holm_by_hand_and_with_a_missing_test():

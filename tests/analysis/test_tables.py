@@ -52,7 +52,7 @@ def test_the_last_rows_are_those_of_each_chains_last_iteration_on_test_images():
 
 def test_what_is_removed_is_what_the_last_iteration_lacks():
     rows = [("a", "90", 2, "kept_share", 90.0), ("a", "90", 3, "kept_share", 81.0), ("a", "90", 3, "recall", 5.0)]
-    rows += [("b", "80", 2, "kept_share", 80.0), ("b", "80", 3, "kept_share", 100.0)]  # ends on intact images
+    rows += [("b", "80", 3, "kept_share", 100.0), ("b", "80", 2, "kept_share", 80.0)]  # ends on intact images
     kept = pd.DataFrame(rows, columns=["arm", "threshold", "iteration", "measure", "value"])
     assert removed_shares(kept) == {("a", "90"): 19.0}
 
