@@ -156,6 +156,8 @@ def test_what_is_exploratory_decides_nothing_and_stands_in_a_table(settings):
     assert verdict.answers[0].decision == "equivalent"
     assert [each["comparator"] for each in verdict.exploratory] == ["single_pass"]  # of the method alone
     page = write_verdict(verdict, settings)
+    head = "| arm | top % | minus | measure | difference (95 % interval) | p |\n|---|---|---|---|---|---|"
+    assert f"not adjusted for their number. All of them are in `contrasts.csv`.\n\n{head}\n| saliency |" in page
     line = "| saliency | 90 | single_pass | mean IoU on intact test images, points | +4.00 (+3.00 to +5.00) | .020 |"
     assert line in page.split("## Everything else that was compared")[1]
     assert not {"supported", "refuted", "undecided"} & set(page.split("## Everything else")[1].split())
@@ -207,7 +209,9 @@ def test_a_control_is_a_question_of_its_own(settings):
     same = verdict_of([row("90", 0.1, "equivalent", comparator="shuffled")], settings)
     assert same.controls[0].headline.startswith("No: saliency and shuffled do not differ by a margin that matters in ")
     question = "Does the content of the mask matter: is saliency better than shuffled?"
-    assert f"| | {question} | **equivalent** |" in write_verdict(same, settings)
+    page = write_verdict(same, settings)
+    assert f"| | {question} | **equivalent** |" in page
+    assert "\n- *equivalent*: any difference is too small to matter.\n" in page
     assert verdict.answers[0].decision == "not_measured"
     assert verdict.controls[0].headline.startswith(
         "Undecided: these runs do not show whether saliency does better than sh"
@@ -232,6 +236,11 @@ def test_the_ladder_leads_from_the_baseline_to_the_method(settings):
     found = "-2.00 (-3.00 to -1.00) points at top 90 %, -3.00 (-4.00 to -2.00) points at top 70 %."
     assert f" Masking (saliency minus restarts) changes it by {found}" in page
     assert "| 90 | +8.00 (+7.00 to +9.00) | -2.00 (-3.00 to -1.00), refuted | +6.00" in page
+    head = (
+        "| top % | more training: restarts minus single_pass | masking: saliency minus restarts | both: saliency minus "
+    )
+    head += "single_pass | content of the mask: saliency minus shuffled |"
+    assert f"\n\n{head}\n|---|---|---|---|---|\n| 90 | " in page
     assert "In points, with 95 % intervals over seeds and test images." in page
     rows = [each for each in rows if (each["threshold"], each["comparator"]) != ("70", "shuffled")]
     page = write_verdict(verdict_of(rows, settings), settings)
@@ -303,6 +312,9 @@ def test_a_training_takes_the_time_since_the_one_before():
 def test_few_seeds_are_warned_of(settings):
     few = verdict_of([row("90", 1.0, "undecided", n=4)], settings, seeds=4)
     assert [warning for warning in few.warnings if "n = 4" in warning and "p = 0.125" in warning]
+    page = write_verdict(few, settings)
+    assert page.index("\n- **Read first.** Few seeds: with n = 4") < page.index("| H1 |")
+    assert "- Every number is a mean over 4 seeds: " in page
     two = verdict_of([row("90", 1.0, "undecided", n=2)], settings, seeds=2)
     said = "2 seeds: an interval of two is too wide to say anything; a claim needs at least 3."
     assert said in two.warnings
@@ -472,8 +484,9 @@ def test_a_negative_result_is_written_as_large_as_a_positive_one(settings):
     assert pages["refuted"] == negative
     page = pages["refuted"]
     assert page.startswith(f"# {settings['report']['title']}\n\n**No: saliency does worse than restarts in mean IoU")
-    assert "| H1 | Does it improve accuracy? | **refuted** |" in page
-    assert "| 90 | +1.00 (+0.00 to +2.00) | .040 | .900 | refuted |" in page
+    assert "\n\n| | question | answer |\n|---|---|---|\n| H1 | Does it improve accuracy? | **refuted** |\n" in page
+    head = "| top % | difference, points (95 % interval) | p, adjusted | p of equivalence, adjusted | |"
+    assert f"\n\n{head}\n|---|---|---|---|---|\n| 90 | +1.00 (+0.00 to +2.00) | .040 | .900 | refuted |\n" in page
     assert "Mean IoU on intact test images: higher is better; differences within ±0.5 do not matter." in page
     assert page.endswith("\n- *refuted*: it is worse.\n")
     assert page.index("## H1.") < page.index("Unequal compute") < page.rindex("No: saliency")
