@@ -175,13 +175,13 @@ def test_counts_of_another_training_are_refused(tmp_path):
         compare_convergence(read_curves(changed, NOTHING_REMOVED), files, EVALUATION, REPORT)
 
 
-def test_counts_of_fewer_epochs_of_another_shape_or_of_other_images_are_refused(tmp_path):
+def test_counts_of_more_epochs_of_another_shape_or_of_other_images_are_refused(tmp_path):
     history = history_of(PARTED)
     curves = read_curves(history, NOTHING_REMOVED)
     files = write_all_counts(tmp_path, history)
     place = ("base", "100", "2", 2)
     scores = PARTED["base", "100", 2][2:]
-    write_validation_counts(files[place], scores[:1])
+    write_validation_counts(files[place], [*scores, 0.9])
     with pytest.raises(InputError, match=r"base_100_2_2_v\.h5: its counts do not give the scores"):
         compare_convergence(curves, files, EVALUATION, REPORT)
     with create_hdf5(files[place], "validation_counts") as file:
