@@ -174,6 +174,14 @@ def test_arms_are_compared_with_random_over_all_thresholds(compare, tmp_path):
     assert row["racu"] == pytest.approx((20 * 1 / 12 / 2) / (10 * (start + middle) / 2 + 20 * middle / 2))
 
 
+def test_without_a_comparator_of_intact_images_the_area_is_not_relative(compare, tmp_path):
+    thresholds = {"90": [0.6], "70": [0.4]}
+    compare({(arm, at): values for arm in ("base", "random", "arm") for at, values in thresholds.items()})
+    table = pd.read_csv(tmp_path / "racu.csv").set_index("arm")
+    assert table["area_over_random"].to_dict() == pytest.approx({"base": 0, "arm": 0}, abs=1e-9)
+    assert table["racu"].isna().all()
+
+
 def test_a_comparison_of_more_seeds_knows_the_one_before(compare, tmp_path):
     design = {
         ("base", "100"): [0.8, 0.81, 0.82, 0.8],
