@@ -1,5 +1,9 @@
+import math
+
+import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 from torchvision.transforms.v2 import functional
 
 from moved_pixels import batch, sources
@@ -51,6 +55,20 @@ def test_grey_values_are_scaled_and_offset_by_image_within_their_range():
     assert 1.15 < contrast.max() <= 1.21
     assert 40 - 25.5 - 1 <= changed[:, 0, 0].min() < 25
     assert len(changed[:, 0, 0, 0].unique()) > 40
+    offset = changed[:, 0, 0, 0] - 50 * contrast
+    assert abs(torch.corrcoef(torch.stack([contrast, offset]))[0, 1]) < 0.2  # each has a number of its own
+
+
+def test_grey_values_are_rounded_and_stay_within_a_byte():
+    images = torch.tensor([0, 101, 255], dtype=torch.uint8).reshape(1, 1, 3, 1).expand(200, -1, -1, -1)
+    torch.manual_seed(0)
+    changed, _ = build_augmentation(["grey"], 3)(images, images[..., 0])
+    torch.manual_seed(0)
+    scale, offset = 2 * torch.rand(2, 200, 1).double().numpy() - 1
+    exact = np.array([0, 101, 255]) * (1 + 0.2 * scale) + 25.5 * offset
+    assert exact.min() < -20
+    assert exact.max() > 320
+    assert np.abs(changed[:, 0, :, 0].numpy() - exact.clip(0, 255)).max() < 0.501
 
 
 def test_half_of_the_images_are_flipped_as_a_whole():
@@ -75,6 +93,17 @@ def test_a_change_of_colour_is_that_of_torchvision(name, factor):
     assert (change_colour(images, **factors).int() - expected.int()).abs().max() <= 2  # it rounds greys, twice
 
 
+def test_brightness_contrast_and_saturation_follow_each_other_within_a_byte():
+    factors = [torch.tensor(pair).reshape(2, 1, 1, 1) for pair in ([1.3, 1.0], [1.2, 1.0], [0.5, 1.3])]
+    greys = torch.tensor([[200, 100, 0], [1, 2, 3]], dtype=torch.uint8).reshape(2, 1, 3, 1)
+    # 260 -> 255, 130 and 0 with the mean 128.3: 280.3 -> 255, 130.3 and -25.7 -> 0.
+    assert change_colour(greys, *factors)[..., 0].tolist() == [[[255, 130, 0]], [[1, 2, 3]]]
+    colours = torch.tensor([[250, 50, 0], [255, 0, 0]], dtype=torch.uint8).reshape(2, 1, 1, 3)
+    # 255, 65 and 0 with the grey 114.4: 283.1 -> 255, 55.1 and -22.9 -> 0 with the grey 108.6; half-way to that.
+    # 76.2 is the grey of the other: 308.6 -> 255 and -22.9 -> 0.
+    assert change_colour(colours, *factors).tolist() == [[[[182, 82, 54]]], [[[255, 0, 0]]]]
+
+
 def test_colours_change_by_up_to_three_tenths_image_by_image():
     torch.manual_seed(0)
     images = torch.full((400, 1, 1, 1), 100, dtype=torch.uint8)  # of one pixel: the brightness alone
@@ -91,11 +120,25 @@ def test_smooth_displacements_have_the_stated_size_and_are_smooth():
     assert neighbours < 0.3
 
 
+@pytest.mark.parametrize("shape", [(40, 30), (6, 40)])  # the second has fewer rows than the kernel reaches
+def test_smooth_displacements_are_noise_under_a_gaussian_that_ends_after_three_sigmas(shape):
+    torch.manual_seed(0)
+    found = draw_smooth_sources(2, shape, side=60) - sources(shape)
+    torch.manual_seed(0)
+    smooth = 2 * torch.rand(4, *shape).double().numpy() - 1
+    for axis, size in enumerate(shape, 1):  # 60 / 25 is 2.4
+        smooth = ndimage.gaussian_filter1d(smooth, 2.4, axis, mode="mirror", radius=min(8, size - 1))
+    expected = 0.015 * 60 * 2 * 2.4 * math.sqrt(3 * math.pi) * smooth.reshape(2, 2, *shape)
+    assert found.numpy() == pytest.approx(expected, abs=1e-4)
+
+
 def test_what_comes_from_outside_is_black_and_ignored_where_asked():
     image = torch.tensor([[[10, 20, 30, 40]] * 2], dtype=torch.uint8)
     moved, labels = resample(image[..., None], image, sources=sources((2, 4), shift=(0.0, 2.0)), outside=255)
     assert labels[0, 0].tolist() == [30, 40, 255, 255]
     assert moved[0, 0, :, 0].tolist() == [30, 40, 0, 0]
+    _, edge = resample(image[..., None], image, sources=sources((2, 4), shift=(0.0, 0.5)), outside=255)
+    assert 255 not in edge  # the edge of an image is half a pixel beyond the middle of its last
 
 
 def test_the_same_seed_draws_the_same_changes_and_another_does_not():

@@ -35,6 +35,8 @@ def test_half_a_pixel_is_between_two_grey_values_and_at_one_label():
     moved, labels = resample(image[..., None], image, sources=sources((2, 3), shift=(0.0, 0.5)))
     assert moved[0, 0, :, 0].tolist() == [15, 30, 30]
     assert set(labels.flatten().tolist()) <= {10, 20, 40}
+    moved, _ = resample(image[..., None], image, sources=sources((2, 3), shift=(0.0, 0.18)))
+    assert moved[0, 0, :, 0].tolist() == [12, 24, 36]  # 11.8, 23.6, 36.4
 
 
 def test_a_quarter_turn_is_that_of_numpy():

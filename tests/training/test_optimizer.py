@@ -89,4 +89,6 @@ def test_the_plateau_by_hand():
     assert rates == [0.1, 0.1, 0.1, 0.1, 0.05]
     assert plateau.best == 0.99989
     assert Plateau(0.5, 0, best=0.0).next_rate(1.0, 1.9e-8) == 1.9e-8
+    assert Plateau(0.5, 0, best=0.0).next_rate(1.0, 2e-8) == 2e-8  # by just 1e-8
     assert Plateau(0.5, 0, best=0.0).next_rate(1.0, 2.1e-8) == pytest.approx(1.05e-8)
+    assert Plateau(0.5, 0, best=1.0).next_rate(1 - 1e-4, 0.1) == 0.05  # just 0.01 % lower

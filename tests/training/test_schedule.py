@@ -56,3 +56,8 @@ def test_a_single_step_has_a_rate():
         for warm_up in (0, 50):
             (rate,) = rates_of_epoch({"kind": kind, "warm_up": warm_up}, 0.01, 1, 1, 1)
             assert 0 < rate <= 0.01
+
+
+def test_a_rise_of_one_step_is_at_the_highest_rate():
+    assert one_cycle_rate(0, 2, 0.5) == 1
+    assert cosine_rate(0, 2, 0.5) == 1
