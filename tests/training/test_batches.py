@@ -6,7 +6,9 @@ import pytest
 import torch
 
 from experiments import equal
+from spatial_reduction.data import dataset_file
 from spatial_reduction.masks.apply_mask import Removal, fill_removed, reduced_blocks
+from spatial_reduction.masks.mask_file import write_mask
 from spatial_reduction.masks.saliency_file import open_scores
 from spatial_reduction.masks.score_pixels import Scoring, compute_saliency
 from spatial_reduction.masks.shrink import write_intact_mask
@@ -148,12 +150,12 @@ def validation_counts(path):
         return file["confusion"][:].tolist()
 
 
-def interrupt(monkeypatch, run):
-    """Stop a training before its third epoch."""
+def interrupt(monkeypatch, run, at=3):
+    """Stop a training before its third epoch, or another."""
     run_epoch = Trainer.run_epoch
 
     def interrupted(trainer, epoch, rates):
-        if epoch == 3:
+        if epoch == at:
             raise KeyboardInterrupt
         return run_epoch(trainer, epoch, rates)
 
@@ -180,6 +182,37 @@ def test_every_mode_resumes_with_the_same_bits(network, mode, train_on_half, tmp
     assert validation_counts(tmp_path / "stopped.h5") == validation_counts(tmp_path / "undisturbed.h5")
 
 
+def test_a_resumed_training_knows_its_best_epoch_its_rate_and_how_long_it_has_waited(
+    train_on_half, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(checkpoint, "SHARE_OF_TIME", np.inf)
+    losses, validate = iter([]), Trainer._validate
+    monkeypatch.setattr(Trainer, "_validate", lambda trainer: validate(trainer) | {"validation_loss": next(losses)})
+    schedule = {"kind": "plateau", "monitor": "validation", "factor": 0.5, "patience": 1}
+    settings = {"epochs": 7, "keep": "best", "schedule": schedule}
+    fallen = [3.0, 1.0, 1.5, 1.4, 1.3, 1.2, 1.1]  # the second is the best; lowered after the fourth and the sixth
+    losses = iter(fallen)
+    undisturbed = train_on_half("undisturbed", settings)
+    losses = iter(fallen)
+    interrupt(monkeypatch, lambda: train_on_half("stopped", settings), at=6)
+    assert equal(train_on_half("stopped", settings), undisturbed)
+    rates = pd.read_csv(tmp_path / "stopped.csv")["learning_rate"].tolist()
+    assert rates == pd.read_csv(tmp_path / "undisturbed.csv")["learning_rate"].tolist()
+    assert rates == [0.01, 0.01, 0.01, 0.01, 0.005, 0.005, 0.0025]
+    losses = iter(fallen[:2])
+    assert equal(train_on_half("short", settings | {"epochs": 2}), undisturbed)
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_resumed_training_goes_on_with_the_rows_to_be_watched(train_on_half, tmp_path, monkeypatch, is_there):
+    monkeypatch.setattr(checkpoint, "SHARE_OF_TIME", np.inf)
+    interrupt(monkeypatch, lambda: train_on_half("stopped"))
+    if not is_there:
+        (tmp_path / "stopped_so_far.csv").unlink()
+    interrupt(monkeypatch, lambda: train_on_half("stopped"), at=4)
+    assert pd.read_csv(tmp_path / "stopped_so_far.csv")["epoch"].tolist() == [1, 2, 3]
+
+
 @pytest.mark.parametrize(
     "changes", [{}, {"removal": {"fill": "noise"}}, {"removal": {"fill": "blur"}}, *MODES.values()], ids=str
 )
@@ -187,7 +220,9 @@ def test_images_that_do_not_fit_into_memory_are_read_again_and_train_to_the_same
     in_memory = train_on_half("in_memory", **changes)
     assert "read" not in capfd.readouterr().err
     assert equal(train_on_half("in_files", memory_mb=0.01, **changes), in_memory)  # the images take 15 kB or more
-    assert "exceed half of the job's 0.01 MB: every epoch reads their files" in capfd.readouterr().err
+    needed = "0.02" if "intact_share" in changes.get("removal", {}) else "0.01"  # the intact images, too
+    told = f"{needed} MB of images exceed half of the job's 0.01 MB: every epoch reads their files"
+    assert told in capfd.readouterr().err.splitlines()
 
 
 def test_weights_of_pixels_stay_beside_images_that_are_read_again(train_on_half):
@@ -225,13 +260,18 @@ def test_the_scores_of_a_loss_only_arm_are_of_intact_images(dataset, dataset_pat
 
 
 def test_the_thread_that_reads_ahead_moves_nothing_to_the_device(dataset, half, monkeypatch):
-    threads = []
+    threads, readers = [], []
 
     def noted(tensor, device):
         threads.append(threading.current_thread())
         return tensor
 
+    def picked(images, pick, chosen, _picked=Images._picked):
+        readers.append(threading.current_thread())
+        return _picked(images, pick, chosen)
+
     monkeypatch.setattr("spatial_reduction.training.batches.moved", noted)
+    monkeypatch.setattr(Images, "_picked", picked)
     removal = Removal(removes="input_and_loss", intact_share=50)
     images, validation = load_images(dataset, half[0], removal, 1, CPU, stride=2, memory_mb=0.01)
     for each in (images, validation):
@@ -239,6 +279,52 @@ def test_the_thread_that_reads_ahead_moves_nothing_to_the_device(dataset, half, 
         list(each.batches(torch.arange(len(each)), 4))
     assert set(threads) == {threading.main_thread()}
     assert len(threads) == 2 * (3 + 1)  # images and labels of three batches, and of one
+    assert threading.main_thread() not in readers
+    assert len(readers) == 2 * 3 + 1  # reduced and intact images of three batches
+    readers.clear()
+    list(load_images(dataset, half[0], removal, 1, CPU, stride=2)[0].batches(torch.arange(10), 4))
+    assert set(readers) == {threading.main_thread()}  # what is in memory waits for no file
+
+
+def test_every_image_is_cropped_to_its_own_box(dataset, tmp_path, monkeypatch):
+    monkeypatch.setattr(dataset_file, "BLOCK_PIXELS", 4 * 256)  # four masks at a time
+    kept = np.zeros((10, 16, 16), dtype=bool)
+    for index in range(10):
+        kept[index, index // 2 : index // 2 + 4 + index % 4, 2 : 7 + index] = True
+    write_mask(tmp_path / "boxes.h5", iter([kept]), (16, 16), {})
+    for stride in (1, 2):
+        images, _ = load_images(dataset, tmp_path / "boxes.h5", Removal(crop=True), 1, CPU, stride)
+        assert images.windows.boxes.tolist() == [[i // 2, 2, 4 + i % 4, min(5 + i, 14)] for i in range(10)]
+        assert images.windows.stride == stride
+        seen = []
+        for pixels, labels in images.batches(torch.arange(10), 4):
+            assert pixels.shape[1] % stride == pixels.shape[2] % stride == 0
+            seen += [sorted(each[true != 255].flatten().tolist()) for each, true in zip(pixels, labels, strict=True)]
+        true = zip(*dataset.pick("train", range(10)), kept, strict=True)
+        boxes = [sorted(each[here & (classes != 255)].flatten().tolist()) for each, classes, here in true]
+        assert sorted(seen) == sorted(boxes)
+
+
+@pytest.mark.parametrize("free", ["enough", "a byte too little", "taken meanwhile"])
+def test_images_go_to_the_gpu_if_half_of_what_is_free_there_holds_all(dataset, half, free, monkeypatch, capfd):
+    needed = 2 * 16 * 16 * 4 * (2 * 10 + 2) + 2 * 4 * 16 * 16 * 10  # twice the images, and weights of the pixels
+    asked = []
+
+    def move(store, device):
+        asked.append((store, device))
+        if free == "taken meanwhile" and len(asked) == 3:
+            raise torch.OutOfMemoryError
+        return store
+
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (needed - (free == "a byte too little"), 10 * needed))
+    monkeypatch.setattr(InMemory, "moved", move)
+    settings = (Removal(intact_share=50), 1, torch.device("cuda"), 2, {"class_weights": "balanced"})
+    images, validation = load_images(dataset, half[0], *settings)
+    stores = [images.store, validation.store, images.intact]
+    assert [len(store) for store in stores] == [10, 2, 10]
+    assert asked == ([] if free == "a byte too little" else [(store, torch.device("cuda")) for store in stores])
+    told = "0.03 MB of images do not fit on the GPU: they stay in the memory of the machine\n"
+    assert capfd.readouterr().err == (told if free == "taken meanwhile" else "")
 
 
 ON_A_GPU = pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"))

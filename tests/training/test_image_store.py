@@ -22,6 +22,14 @@ def test_removed_pixels_leave_the_input_the_loss_or_both(dataset, half, removes)
     assert np.array_equal(shown.store.tensors[1], labels if removes == "input" else np.where(kept, labels, 255))
 
 
+@pytest.mark.parametrize("fill", ["mean", "noise"])
+def test_what_stands_for_removed_pixels_is_of_the_training_s_seed_and_data(dataset, half, fill):
+    path, kept = half
+    shown, _ = load_images(dataset, path, Removal(fill=fill), 3, CPU, stride=2)
+    images, _ = dataset.pick("train", range(10))
+    assert np.array_equal(shown.store.tensors[0], fill_removed(images, kept, fill, dataset.mean, 3, range(10)))
+
+
 def test_a_shown_mask_is_white_where_kept_and_holds_nothing_of_the_image(dataset, half):
     path, kept = half
     shown, _ = load_images(dataset, path, Removal(fill="mask"), 1, CPU, stride=2)
@@ -54,4 +62,4 @@ def test_reading_ahead_keeps_the_order_and_stops_when_nobody_reads_on():
     some = read_ahead(items())
     assert [next(some), next(some)] == [0, 1]
     some.close()
-    assert len(asked) <= 2 + AHEAD + 1
+    assert len(asked) == 2 + AHEAD == 6

@@ -61,6 +61,15 @@ def test_without_a_second_cell_there_is_no_border_term(cells):
     assert (border_term(cells.astype(np.uint16), 10, 5) == 0).all()
 
 
+@pytest.mark.parametrize("axis", [0, 1])
+def test_the_term_ends_five_sigmas_around_each_cell(axis):
+    instances = np.zeros((1, 11), dtype=np.uint16)
+    instances[0, [1, 9]] = 1, 2
+    instances = instances.T if axis == 0 else instances
+    assert border_term(instances, 1, 0.9).reshape(-1).nonzero()[0].tolist() == [4, 5, 6]  # 4.5 pixels, rounded up
+    assert border_term(instances, 1, 0.8).reshape(-1).nonzero()[0].tolist() == [5]
+
+
 @settings(max_examples=40)
 @given(seed=st.integers(0, 1000), sigma=st.sampled_from([0.7, 2, 5]))
 def test_the_term_is_that_of_brute_force_distances(seed, sigma):
@@ -188,6 +197,9 @@ def test_weights_change_the_training_but_not_what_validation_measures(cells, con
         train_model(**training_arguments(cells.path, tmp_path, name, training, start="scratch"))
         histories[name] = pd.read_csv(tmp_path / f"{name}.csv")
     losses = {name: table[["train_loss", "validation_loss"]].iloc[0].tolist() for name, table in histories.items()}
+    train_model(
+        **training_arguments(cells.path, tmp_path, "next", training, previous="plain")
+    )  # one channel, two classes
     assert losses["zero"] == losses["plain"]
     assert losses["paper"][0] > 1.5 * losses["plain"][0]
     assert losses["paper"][1] == pytest.approx(losses["plain"][1], rel=1e-6)
