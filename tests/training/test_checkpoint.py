@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -19,7 +20,7 @@ from spatial_reduction.networks.model_file import build_model, load_model, save_
 from spatial_reduction.runtime.device import Machine
 from spatial_reduction.training import checkpoint
 from spatial_reduction.training import train as training
-from spatial_reduction.training.checkpoint import Pace
+from spatial_reduction.training.checkpoint import Pace, checkpoint_path, fingerprint, remove_checkpoints
 from spatial_reduction.training.train import train_model
 
 KILLED = """
@@ -99,9 +100,30 @@ def test_a_damaged_or_foreign_checkpoint_is_not_used(train, tmp_path, content, c
         save_model(tmp_path / "foreign.checkpoint", build_model(3, 3, {"name": "unet", "widths": [2, 4]}, seed=7))
     else:
         (tmp_path / "foreign.checkpoint").write_bytes(content)
+    capfd.readouterr()
     begun, _ = train("foreign")
     assert equal(begun, expected)
-    assert "training begins at the first epoch" in capfd.readouterr().err
+    told = capfd.readouterr().err.splitlines()[0]
+    assert told.startswith(f"{tmp_path / 'foreign.checkpoint'}: ")
+    assert told.endswith("; training begins at the first epoch")
+
+
+def test_the_order_of_settings_is_no_other_training_and_a_path_is_part_of_one():
+    assert fingerprint({"a": 1, "b": {"c": 2, "d": 3}}) == fingerprint({"b": {"d": 3, "c": 2}, "a": 1})
+    assert fingerprint({"a": Path("b")}) != fingerprint({"a": Path("c")})
+
+
+def test_checkpoints_lie_beside_the_models_and_nothing_else_is_removed(tmp_path):
+    models = [tmp_path / name / "model.safetensors" for name in ("first", "second", "third")]
+    for model in models:
+        model.parent.mkdir()
+        model.touch()
+    for model in models[::2]:
+        checkpoint_path(model).touch()
+    assert checkpoint_path(models[0]) == tmp_path / "first/checkpoint.safetensors"
+    remove_checkpoints(models[:2])  # the second has none
+    assert [checkpoint_path(model).exists() for model in models] == [False, False, True]
+    assert all(model.exists() for model in models)
 
 
 @pytest.fixture(scope="module")

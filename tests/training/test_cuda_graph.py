@@ -1,6 +1,8 @@
 import gc
 import warnings
 import weakref
+from contextlib import contextmanager
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -108,17 +110,20 @@ def test_a_replayed_training_is_the_plain_one_bit_by_bit(changes):
 @pytest.mark.parametrize("changes", CHANGES, ids=str)
 def test_a_recording_that_fails_is_one_line_and_changes_no_number(changes, fails, capfd):
     recorder = Counting(fails)
-    assert same(run(trainer(**changes, replay=ReplayedSteps(recorder))), run(trainer(**changes)))
+    steps = ReplayedSteps(recorder)
+    assert same(run(trainer(**changes, replay=steps)), run(trainer(**changes)))
     assert recorder.recorded == ([4] if fails == [4] else [4, 3])
+    assert not steps.recordings  # their memory is free again
     lines = capfd.readouterr().err.splitlines()
     assert lines == [
         "a training step could not be recorded as a CUDA graph (operation not permitted): steps are launched one by one"
     ]
 
 
-def test_a_recording_that_fails_without_a_word_is_told_by_its_kind(monkeypatch, capfd):
+@pytest.mark.parametrize("words", [(), (" \n",)], ids=["none", "blank"])
+def test_a_recording_that_fails_without_a_word_is_told_by_its_kind(words, monkeypatch, capfd):
     def fail(recorder, step, batch):
-        raise RuntimeError
+        raise RuntimeError(*words)
 
     monkeypatch.setattr(Counting, "record", fail)
     run(trainer(replay=ReplayedSteps(Counting())))
@@ -128,7 +133,7 @@ def test_a_recording_that_fails_without_a_word_is_told_by_its_kind(monkeypatch, 
 def test_steps_are_recorded_once_per_shape_after_the_warm_up():
     recorder = Counting()
     steps = ReplayedSteps(recorder)
-    for _ in range(WARM_UP):
+    for _ in range(3):
         steps.take(torch.sum, torch.ones(2))
     assert recorder.recorded == []
     losses = [steps.take(torch.sum, torch.full((2,), value)) for value in (1.0, 2.0, 3.0)]
@@ -244,6 +249,76 @@ def test_no_step_asks_the_device_for_a_value_and_an_epoch_does_so_only_at_its_en
         )
         each.run_epoch(2, [0.01] * 3)
     assert [name for name in longer.names if name in WAITING] == asked  # no more of them for four times the batches
+
+
+class PretendedStream:
+    """Notes who waits for whom."""
+
+    def __init__(self, name, told):
+        self.name, self.told = name, told
+
+    def wait_stream(self, other):
+        self.told.append(f"{self.name} waits for {other.name}")
+
+
+@pytest.fixture
+def pretended(monkeypatch):
+    """What a GPU would be told, in order."""
+    told = []
+    generator = SimpleNamespace(
+        clone_state=lambda: "as before", graphsafe_set_state=lambda state: told.append(f"generator {state}")
+    )
+
+    @contextmanager
+    def within(*names, **more):
+        words = " ".join(getattr(each, "name", each) for each in [*names, *more.values()])
+        told.append(f"begin {words}")
+        yield
+        told.append(f"end {words}")
+
+    pretences = {
+        "graph_pool_handle": lambda: "pool",
+        "Stream": lambda device: PretendedStream(f"own stream of {device}", told),
+        "current_stream": lambda device: PretendedStream(f"current stream of {device}", told),
+        "stream": within,
+        "graph": within,
+        "CUDAGraph": lambda: SimpleNamespace(name="graph", replay=lambda: told.append("replay")),
+        "current_device": lambda: 1,
+        "default_generators": [None, generator],
+    }
+    for name, pretence in pretences.items():
+        monkeypatch.setattr(torch.cuda, name, pretence)
+    return told
+
+
+def test_a_launched_step_runs_on_the_recorder_s_stream_between_what_waits_for_it(pretended):
+    recorder = GraphRecorder(torch.device("cuda:1"))
+    assert recorder.launch(lambda number: pretended.append("step") or number + 1, (2,)) == 3
+    own, current = "own stream of cuda:1", "current stream of cuda:1"
+    assert pretended == [
+        f"{own} waits for {current}",
+        f"begin {own}",
+        "step",
+        f"end {own}",
+        f"{current} waits for {own}",
+    ]
+
+
+def test_a_step_is_recorded_on_that_stream_into_the_shared_memory(pretended):
+    recorded = GraphRecorder(torch.device("cuda:1")).record(lambda number: number + 1, (2,))
+    assert (recorded.batch, recorded.loss) == ((2,), 3)
+    recorded.repeat()
+    where = "graph pool own stream of cuda:1"
+    assert pretended == [f"begin {where}", f"end {where}", "replay"]
+
+
+def test_a_recording_that_fails_leaves_the_generator_as_it_was(pretended):
+    def fail(number):
+        raise RuntimeError("operation not permitted")
+
+    with pytest.raises(RuntimeError, match="operation not permitted"):
+        GraphRecorder(torch.device("cuda:1")).record(fail, (2,))
+    assert pretended[1:] == ["generator as before"]
 
 
 @needs_cuda
