@@ -1,17 +1,24 @@
+import time
+
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 from segmentation_models_pytorch.losses import DiceLoss
 
-from experiments import equal
+from experiments import TRAINING, equal
+from spatial_reduction.masks.apply_mask import fill_removed
 from spatial_reduction.masks.mask_file import write_mask
 from spatial_reduction.metrics.overlap import iou, labelled_classes, mean_over_classes, pixel_accuracy
 from spatial_reduction.networks.model_file import build_model, save_model
 from spatial_reduction.runtime.errors import InputError
 from spatial_reduction.runtime.files import open_hdf5
+from spatial_reduction.training import train as training
 from spatial_reduction.training.augmentation import build_augmentation
+from spatial_reduction.training.batches import Images
 from spatial_reduction.training.epoch import dice_loss
+from spatial_reduction.training.image_store import InMemory
+from spatial_reduction.training.train import build_trainer
 
 NETWORKS = {
     "unet": {"model": {"name": "unet", "widths": [2, 4]}},
@@ -66,11 +73,13 @@ def test_training_twice_gives_the_same_bits_and_another_seed_does_not(train, net
 
 @every_network
 def test_history_counts_epochs_steps_and_images(train, network):
+    begun = time.perf_counter()
     _, history = train(**network)
     assert history["epoch"].tolist() == [1, 2, 3]
     assert history["cumulative_steps"].tolist() == [3, 6, 9]  # 10 images in batches of 4
     assert history["cumulative_images"].tolist() == [10, 20, 30]
     assert history["cumulative_seconds"].is_monotonic_increasing
+    assert 0 < history["cumulative_seconds"][0] < history["cumulative_seconds"][2] < time.perf_counter() - begun
 
 
 @every_network
@@ -89,10 +98,14 @@ def test_the_counts_of_the_validation_images_give_the_history(train, dataset, tm
 
 
 def test_the_next_iteration_carries_the_counts_on_and_starts_warm(train, tmp_path):
-    train("first")
+    begun = time.perf_counter()
+    _, before = train("first")
     warm, history = train("second", previous="first", training={"learning_rate": 1e-12})
     assert history["cumulative_epoch"].tolist() == [4, 5, 6]
     assert history["cumulative_steps"].tolist() == [12, 15, 18]
+    assert history["cumulative_images"].tolist() == [40, 50, 60]
+    seconds = history["cumulative_seconds"]
+    assert before["cumulative_seconds"][2] < seconds[0] < seconds[2] < time.perf_counter() - begun
     first = load_file(tmp_path / "first.safetensors")
     assert all(torch.allclose(warm[name], first[name], atol=1e-9) for name in first)
 
@@ -127,12 +140,68 @@ def test_the_mask_decides_what_is_seen(train, tmp_path):
     assert not equal(intact, reduced)
 
 
-def test_the_rate_falls_when_the_monitored_loss_stops_falling(train):
-    _, history = train(training={"epochs": 8, "learning_rate": 0.3})
-    rates, losses = history["learning_rate"], history["validation_loss"]
+@pytest.mark.parametrize(("monitor", "column"), [("validation", "validation_loss"), ("training", "train_loss")])
+def test_the_rate_falls_when_the_monitored_loss_stops_falling(train, monitor, column):
+    schedule = {"kind": "plateau", "monitor": monitor, "factor": 0.5, "patience": 0}
+    _, history = train(training={"epochs": 8, "learning_rate": 0.3, "schedule": schedule})
+    rates, losses = history["learning_rate"], history[column]
     rises = losses[1:].to_numpy() >= np.minimum.accumulate(losses)[:-1].to_numpy()
     assert rises[:-1].any()
     assert ((rates[2:].to_numpy() < rates[1:-1].to_numpy()) == rises[:-1]).all()
+
+
+def test_history_names_the_highest_rate_of_an_epoch_the_device_and_its_memory(train, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda: 3 << 20)
+    _, history = train(training={"epochs": 2, "schedule": {"kind": "cosine", "warm_up": 0}})
+    assert history["learning_rate"].tolist() == pytest.approx([0.01, 0.005])  # they fall from the first step on
+    assert history["device"].str.startswith("cpu (").all()
+    assert history["gpu_memory_mb"].tolist() == [3, 3]
+
+
+def test_a_training_tells_what_it_came_to(train, tmp_path, capfd):
+    _, history = train()
+    end = history.iloc[-1]
+    losses = f"train loss {end['train_loss']:.4f}, validation loss {end['validation_loss']:.4f}"
+    told = f"3 epochs on cpu, {losses}, mean IoU {end['validation_mean_iou']:.4f}"
+    assert capfd.readouterr().err.splitlines()[-1] == f"{tmp_path / 'model.safetensors'}: {told}"
+
+
+def test_the_fill_of_a_training_is_that_of_its_seed(train, dataset, tmp_path, monkeypatch):
+    shown = []
+    monkeypatch.setattr(training, "build_trainer", lambda *all_of: shown.append(all_of[2][0]) or build_trainer(*all_of))
+    kept = np.tile(np.arange(16) < 8, (10, 16, 1))
+    write_mask(tmp_path / "half.h5", iter([kept]), (16, 16), {})
+    noise = {"removal": {"fill": "noise"}, "mask": tmp_path / "half.h5"}
+    train(seed=3, training={"epochs": 1}, **noise)
+    images, _ = dataset.pick("train", range(10))
+    expected = fill_removed(images, kept, "noise", dataset.mean, 3, range(10))
+    assert np.array_equal(shown[0].store.tensors[0], expected)
+
+
+@pytest.mark.parametrize("is_asked", [True, False])
+@pytest.mark.parametrize(
+    ("windows", "has_statistics", "is_filled", "is_recorded"),
+    [(0, False, True, True), (0, True, False, True), (8, False, False, False)],
+)
+def test_on_a_gpu_steps_are_recorded_and_filled_where_the_network_allows(
+    dataset, monkeypatch, is_asked, windows, has_statistics, is_filled, is_recorded
+):
+    monkeypatch.setattr(training, "GraphRecorder", lambda device: device)
+    network = torch.nn.Sequential(torch.nn.Conv2d(3, 3, 1), torch.nn.BatchNorm2d(3))[: 1 + has_statistics]
+    settings = TRAINING | {"cuda_graphs": is_asked, "windows": windows, "precision": "float32"}
+    for device in ("cuda:1", "cpu"):
+        images = Images(InMemory(()), torch.device(device))
+        built = build_trainer(dataset, network, (images, images), settings, 1)
+        is_gpu = device != "cpu"
+        assert built.is_filled == (is_gpu and is_filled)
+        assert (built.replay is not None) == (is_gpu and is_asked and is_recorded)
+        assert built.replay is None or built.replay.recorder == torch.device(device)
+
+
+def test_a_schedule_that_asks_no_validation_stays_where_masks_are_shown():
+    found = [training._unvalidated({"monitor": name, "factor": 0.5}) for name in ("none", "training", "validation")]
+    assert found == [{"monitor": name, "factor": 0.5} for name in ("none", "training", "training")]
+    assert training._unvalidated({"kind": "cosine"}) == {"kind": "cosine"}
 
 
 def test_the_best_epoch_is_kept_when_asked_for(train):
