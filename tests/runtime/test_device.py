@@ -111,5 +111,7 @@ def test_a_training_that_finds_the_memory_full_names_its_batch_size_and_network(
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr("spatial_reduction.training.epoch.Trainer.take_step", full)
-    with pytest.raises(InputError, match=r"is full: a training of the network unet in batches of 4; a smaller"):
+    told = r"is full: a training of the network unet in batches of 4; a smaller training\.batch_size, or fewer jobs at "
+    told += r"a time \(--resources gpu=N\), needs less$"
+    with pytest.raises(InputError, match=told):
         train()

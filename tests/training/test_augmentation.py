@@ -110,6 +110,9 @@ def test_colours_change_by_up_to_three_tenths_image_by_image():
     changed, _ = build_augmentation(["colour"], 2)(images, images[..., 0])
     assert (changed.min(), changed.max()) == (70, 130)
     assert len(changed.unique()) > 40
+    torch.manual_seed(0)
+    factors = 1 + 0.3 * (2 * torch.rand(3, 400)[0] - 1)
+    assert (changed[:, 0, 0, 0] - 100 * factors).abs().max() < 0.501
 
 
 def test_smooth_displacements_have_the_stated_size_and_are_smooth():

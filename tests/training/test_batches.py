@@ -182,25 +182,27 @@ def test_every_mode_resumes_with_the_same_bits(network, mode, train_on_half, tmp
     assert validation_counts(tmp_path / "stopped.h5") == validation_counts(tmp_path / "undisturbed.h5")
 
 
+@pytest.mark.parametrize("seventh", [1.1, 0.9])
 def test_a_resumed_training_knows_its_best_epoch_its_rate_and_how_long_it_has_waited(
-    train_on_half, tmp_path, monkeypatch
+    seventh, train_on_half, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(checkpoint, "SHARE_OF_TIME", np.inf)
     losses, validate = iter([]), Trainer._validate
     monkeypatch.setattr(Trainer, "_validate", lambda trainer: validate(trainer) | {"validation_loss": next(losses)})
-    schedule = {"kind": "plateau", "monitor": "validation", "factor": 0.5, "patience": 1}
-    settings = {"epochs": 7, "keep": "best", "schedule": schedule}
-    fallen = [3.0, 1.0, 1.5, 1.4, 1.3, 1.2, 1.1]  # the second is the best; lowered after the fourth and the sixth
+    schedule = {"kind": "plateau", "monitor": "validation", "factor": 0.5, "patience": 2}
+    settings = {"epochs": 9, "keep": "best", "schedule": schedule}
+    fallen = [3.0, 1.0, 1.5, 1.4, 1.3, 1.2, seventh, 1.05, 1.02]  # three wait after the second, and then one
     losses = iter(fallen)
     undisturbed = train_on_half("undisturbed", settings)
     losses = iter(fallen)
-    interrupt(monkeypatch, lambda: train_on_half("stopped", settings), at=6)
+    interrupt(monkeypatch, lambda: train_on_half("stopped", settings), at=7)
     assert equal(train_on_half("stopped", settings), undisturbed)
     rates = pd.read_csv(tmp_path / "stopped.csv")["learning_rate"].tolist()
     assert rates == pd.read_csv(tmp_path / "undisturbed.csv")["learning_rate"].tolist()
-    assert rates == [0.01, 0.01, 0.01, 0.01, 0.005, 0.005, 0.0025]
-    losses = iter(fallen[:2])
-    assert equal(train_on_half("short", settings | {"epochs": 2}), undisturbed)
+    assert rates == 5 * [0.01] + 3 * [0.005] + [0.0025 if seventh > 1 else 0.005]
+    losses = iter(fallen)
+    best = {"epochs": 2 if seventh > 1 else 7}
+    assert equal(train_on_half("short", settings | best), undisturbed)
 
 
 @pytest.mark.parametrize("is_there", [True, False])

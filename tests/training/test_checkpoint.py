@@ -1,5 +1,6 @@
 import copy
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -63,12 +64,14 @@ def test_a_stopped_training_resumes_and_ends_with_the_same_bits(train, dataset_p
 @pytest.mark.parametrize("keep", ["last", "best"])
 def test_a_training_that_ended_is_not_computed_again_when_its_outputs_are_deleted(train, tmp_path, keep, capfd):
     outputs = [tmp_path / "ended.safetensors", tmp_path / "ended.csv"]
-    train("ended", training={"keep": keep})
+    settings = {"keep": keep, "epochs": 8, "learning_rate": 0.3}
+    _, history = train("ended", training=settings)
+    assert history["validation_loss"].idxmin() < 7  # the best is not the last
     written = [path.read_bytes() for path in outputs]
     for path in outputs:
         path.unlink()
-    train("ended", training={"keep": keep})
-    assert f"resuming after epoch {TRAINING['epochs']}" in capfd.readouterr().err
+    train("ended", training=settings)
+    assert "resuming after epoch 8" in capfd.readouterr().err
     assert [path.read_bytes() for path in outputs] == written  # the seconds, too
 
 
@@ -141,7 +144,7 @@ def other_dataset(pets, config, tmp_path_factory):
 CHANGES = {
     "data": {},
     "mask": {"mask": "half.h5"},
-    "previous model": {"previous": "second"},
+    "previous model": {"previous": "third"},
     "encoder": {"encoder": "half.h5"},
     "training": {"training": {"epochs": 1, "learning_rate": 0.02}},
     "start": {"start": "scratch"},
@@ -173,6 +176,8 @@ def test_a_checkpoint_of_a_training_that_differs_in_any_part_is_not_used(
 
     for number, name in enumerate(("first", "second")):
         train(name, training={"epochs": 1 + number})
+    shutil.copy(tmp_path / "second.safetensors", tmp_path / "third.safetensors")  # other weights, the same history
+    shutil.copy(tmp_path / "first.csv", tmp_path / "third.csv")
     train(previous="first")
     if part == "software":
         monkeypatch.setattr(torch, "__version__", "99.0.0")

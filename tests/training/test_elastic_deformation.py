@@ -74,10 +74,17 @@ def test_drawn_displacements_have_the_paper_s_size_and_shifts_and_angles_their_r
     assert elastic[:, :, ::4, ::4].std().item() == pytest.approx(10, rel=0.02)
     torch.manual_seed(0)
     assert torch.allclose(elastic[:, :, ::4, ::4], 10 * torch.randn(2000, 2, 3, 3), atol=1e-4)  # the nodes themselves
+    torch.manual_seed(0)
     shift = draw_sources(["shift"], 2000, (9, 9), side=512) - still
+    torch.manual_seed(0)
+    assert torch.allclose(shift[:, :, 0, 0], 32 * (2 * torch.rand(2000, 2) - 1), atol=1e-4)
     assert (shift.amax(dim=(2, 3)) - shift.amin(dim=(2, 3))).max() < 1e-4  # one for all pixels
     assert 31 < shift.abs().max() <= 32
+    torch.manual_seed(0)
     corner = draw_sources(["rotate"], 2000, (9, 9), side=512)[:, :, 0, 0]
+    torch.manual_seed(0)
+    turn = 2 * math.pi * torch.rand(2000)  # of the place (-4, -4)
+    assert torch.allclose(corner, 4 * torch.stack([turn.sin() - turn.cos(), -turn.sin() - turn.cos()], 1), atol=1e-4)
     assert torch.allclose(corner.norm(dim=1), torch.tensor(math.sqrt(32)))
     angles = torch.atan2(corner[:, 1], corner[:, 0])
     assert torch.histc(angles, 4, -math.pi, math.pi).min() > 400

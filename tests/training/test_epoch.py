@@ -78,6 +78,15 @@ def test_a_validation_whose_loss_is_not_finite_ends_the_training():
         each.run_epoch(7, [0.01] * 3)
 
 
+@pytest.mark.parametrize("precision", ["float32", "tf32"])
+def test_a_training_rounds_factors_where_its_precision_says_so(precision, monkeypatch):
+    each, told = trainer(), []
+    each.precision = precision
+    monkeypatch.setattr("spatial_reduction.training.epoch.set_tf32", told.append)
+    each.run_epoch(1, [0.01] * 3)
+    assert told == [precision == "tf32"]
+
+
 def test_a_validation_counts_every_image_whatever_its_block():
     each = trainer()
     scores = each._validate()

@@ -1,3 +1,5 @@
+import time
+
 import h5py
 import numpy as np
 import pytest
@@ -55,6 +57,7 @@ def test_reading_ahead_keeps_the_order_and_stops_when_nobody_reads_on():
     def items():
         for number in range(100):
             asked.append(number)
+            time.sleep(1e-4)  # a second thread would come in between
             yield number
 
     assert list(read_ahead(items())) == list(range(100))

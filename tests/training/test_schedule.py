@@ -51,6 +51,11 @@ def test_epochs_follow_each_other_and_reach_the_rate_once(kind, warm_up):
     assert rates == sorted(rates[:top]) + sorted(rates[top:], reverse=True)
 
 
+def test_an_epoch_is_a_part_of_the_whole_schedule():
+    rates = rates_of_epoch({"kind": "one_cycle", "warm_up": 30}, 0.01, 2, 5, 4)
+    assert rates == pytest.approx([0.01 * one_cycle_rate(step, 20, 0.3) for step in (4, 5, 6, 7)], rel=1e-12)
+
+
 def test_a_single_step_has_a_rate():
     for kind in ("cosine", "one_cycle"):
         for warm_up in (0, 50):

@@ -1,4 +1,5 @@
 import json
+import os
 import time
 
 import pytest
@@ -76,6 +77,15 @@ def test_the_time_of_a_step_is_the_median_of_five_after_the_first_or_of_ten_seco
         durations = iter(given)
         assert time_steps._median_seconds(call) == median
         assert list(durations) == []
+
+
+def test_cores_are_those_that_this_process_may_use(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {3, 5, 7} if process == 0 else set(), raising=False)
+    assert time_steps._cores() == 3
+    monkeypatch.delattr(os, "sched_getaffinity")
+    for count, expected in ((5, 5), (None, 1)):
+        monkeypatch.setattr(os, "cpu_count", lambda count=count: count)
+        assert time_steps._cores() == expected
 
 
 def test_trained_weights_are_not_asked_for(timed):

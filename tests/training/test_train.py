@@ -1,4 +1,6 @@
 import time
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -6,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 from segmentation_models_pytorch.losses import DiceLoss
 
-from experiments import TRAINING, equal
+from experiments import TRAINING, equal, training_arguments
 from spatial_reduction.masks.apply_mask import fill_removed
 from spatial_reduction.masks.mask_file import write_mask
 from spatial_reduction.metrics.overlap import iou, labelled_classes, mean_over_classes, pixel_accuracy
@@ -44,6 +46,8 @@ def test_dice_of_two_classes_by_hand():
     labels = torch.tensor([[[0, 1, 255]]], dtype=torch.uint8)
     assert dice_loss(logits, labels).item() == pytest.approx(1 - (1.8 / 2.1 + 1.6 / 1.9) / 2, rel=1e-6)
     assert dice_loss(logits, torch.full_like(labels, 255)).item() == 0
+    labels[0, 0, 1] = 0  # class 0 alone: 2 x 1.1 / (1.1 + 2)
+    assert dice_loss(logits, labels).item() == pytest.approx(1 - 2.2 / 3.1, rel=1e-6)
 
 
 def test_dice_is_that_of_another_implementation_where_all_classes_are_there():
@@ -87,6 +91,8 @@ def test_the_counts_of_the_validation_images_give_the_history(train, dataset, tm
     _, history = train("counted", **network)
     with open_hdf5(tmp_path / "counted.h5", "validation_counts") as file:
         counts = file["confusion"][:]
+        assert file["confusion"].fletcher32
+        assert file["confusion"].chunks == (1, *counts.shape[1:])  # an epoch each
     assert counts.shape == (3, dataset.count("validation"), 3, 3)
     labels = np.concatenate([labels for _, _, labels in dataset.blocks("validation")])
     true = [[(image == index).sum() for index in range(3)] for image in labels]
@@ -188,7 +194,7 @@ def test_on_a_gpu_steps_are_recorded_and_filled_where_the_network_allows(
 ):
     monkeypatch.setattr(training, "GraphRecorder", lambda device: device)
     network = torch.nn.Sequential(torch.nn.Conv2d(3, 3, 1), torch.nn.BatchNorm2d(3))[: 1 + has_statistics]
-    settings = TRAINING | {"cuda_graphs": is_asked, "windows": windows, "precision": "float32"}
+    settings = TRAINING | {"cuda_graphs": is_asked, "precision": "float32"} | ({"windows": windows} if windows else {})
     for device in ("cuda:1", "cpu"):
         images = Images(InMemory(()), torch.device(device))
         built = build_trainer(dataset, network, (images, images), settings, 1)
@@ -202,6 +208,28 @@ def test_a_schedule_that_asks_no_validation_stays_where_masks_are_shown():
     found = [training._unvalidated({"monitor": name, "factor": 0.5}) for name in ("none", "training", "validation")]
     assert found == [{"monitor": name, "factor": 0.5} for name in ("none", "training", "training")]
     assert training._unvalidated({"kind": "cosine"}) == {"kind": "cosine"}
+
+
+def test_a_warm_start_trusts_the_named_network_and_a_new_one_gets_the_encoder(train, tmp_path, monkeypatch):
+    train("first", training={"epochs": 1})
+    trusted, built = [], []
+    monkeypatch.setattr(training, "trust_network", trusted.append)
+    monkeypatch.setattr(training, "build_model", lambda *all_of: built.append(all_of) or build_model(*all_of[:4]))
+    train("second", previous="first", training={"epochs": 1})
+    assert (trusted, built) == ([{"name": "unet", "widths": [2, 4]}], [])
+    arguments = training_arguments(tmp_path, tmp_path, "third", previous="first", start="scratch")
+    files = replace(arguments["files"], encoder=tmp_path / "encoder")
+    data = SimpleNamespace(image_shape=(16, 16, 1), classes=("a", "b"))
+    training._first_weights(data, files, arguments["model"], "scratch", 7)
+    assert built == [(1, 2, arguments["model"], 7, tmp_path / "encoder")]
+
+
+def test_a_history_that_was_cut_is_not_carried_on(train, tmp_path):
+    train("first", training={"epochs": 1})
+    history = tmp_path / "first.csv"
+    history.write_text(history.read_text()[:-3])
+    with pytest.raises(InputError, match=r"first\.csv"):
+        train("second", previous="first")
 
 
 def test_the_best_epoch_is_kept_when_asked_for(train):
@@ -245,7 +273,7 @@ def test_bfloat16_trains_to_almost_the_same_loss(train):
 
 
 def test_a_loss_that_is_not_finite_names_epoch_batch_and_seed(train, tmp_path):
-    with pytest.raises(InputError, match=r"not finite in batch \d+ \(cumulative epoch \d+, seed 1"):
+    with pytest.raises(InputError, match=r"not finite in batch 2 \(cumulative epoch 1, seed 1, learning rate 1e\+30"):
         train(training={"learning_rate": 1e30, "epochs": 5})
     assert not (tmp_path / "model.safetensors").exists()
 
