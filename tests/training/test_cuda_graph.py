@@ -138,6 +138,7 @@ def test_steps_are_recorded_once_per_shape_after_the_warm_up():
     assert recorder.recorded == []
     losses = [steps.take(torch.sum, torch.full((2,), value)) for value in (1.0, 2.0, 3.0)]
     assert recorder.recorded == [2]
+    assert recorder.launched == 3
     assert [float(loss) for loss in losses] == [2, 4, 6]  # each loss is its own, though all are computed in one place
 
 

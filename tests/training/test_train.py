@@ -18,7 +18,7 @@ from spatial_reduction.runtime.files import open_hdf5
 from spatial_reduction.training import train as training
 from spatial_reduction.training.augmentation import build_augmentation
 from spatial_reduction.training.batches import Images
-from spatial_reduction.training.epoch import dice_loss
+from spatial_reduction.training.epoch import Trainer, dice_loss
 from spatial_reduction.training.image_store import InMemory
 from spatial_reduction.training.train import build_trainer
 
@@ -146,11 +146,23 @@ def test_the_mask_decides_what_is_seen(train, tmp_path):
     assert not equal(intact, reduced)
 
 
-@pytest.mark.parametrize(("monitor", "column"), [("validation", "validation_loss"), ("training", "train_loss")])
-def test_the_rate_falls_when_the_monitored_loss_stops_falling(train, monitor, column):
+@pytest.mark.parametrize(("monitor", "lowered"), [("training", 3), ("validation", 4), ("none", 5)])
+def test_the_rate_follows_the_loss_that_is_monitored(train, monitor, lowered, monkeypatch):
+    losses = iter([(1.0, 3.0), (2.0, 2.0), (0.5, 2.5), (0.4, 1.0)])  # of the training, of the validation
+    run_epoch, names = Trainer.run_epoch, ("train_loss", "validation_loss")
+
+    def told(*arguments):
+        return run_epoch(*arguments) | dict(zip(names, next(losses), strict=True))
+
+    monkeypatch.setattr(Trainer, "run_epoch", told)
     schedule = {"kind": "plateau", "monitor": monitor, "factor": 0.5, "patience": 0}
-    _, history = train(training={"epochs": 8, "learning_rate": 0.3, "schedule": schedule})
-    rates, losses = history["learning_rate"], history[column]
+    _, history = train(training={"epochs": 4, "schedule": schedule})
+    assert history["learning_rate"].tolist() == [0.01 if epoch < lowered else 0.005 for epoch in range(1, 5)]
+
+
+def test_the_rate_falls_when_the_monitored_loss_stops_falling(train):
+    _, history = train(training={"epochs": 8, "learning_rate": 0.3})
+    rates, losses = history["learning_rate"], history["validation_loss"]
     rises = losses[1:].to_numpy() >= np.minimum.accumulate(losses)[:-1].to_numpy()
     assert rises[:-1].any()
     assert ((rates[2:].to_numpy() < rates[1:-1].to_numpy()) == rises[:-1]).all()
