@@ -94,10 +94,11 @@ def test_a_change_of_colour_is_that_of_torchvision(name, factor):
 
 
 def test_brightness_contrast_and_saturation_follow_each_other_within_a_byte():
-    factors = [torch.tensor(pair).reshape(2, 1, 1, 1) for pair in ([1.3, 1.0], [1.2, 1.0], [0.5, 1.3])]
-    greys = torch.tensor([[200, 100, 0], [1, 2, 3]], dtype=torch.uint8).reshape(2, 1, 3, 1)
-    # 260 -> 255, 130 and 0 with the mean 128.3: 280.3 -> 255, 130.3 and -25.7 -> 0.
-    assert change_colour(greys, *factors)[..., 0].tolist() == [[[255, 130, 0]], [[1, 2, 3]]]
+    factors = [torch.tensor(each).reshape(-1, 1, 1, 1) for each in ([1.3, 1.0, 1.3], [1.2, 1.0, 0.0], [0.5, 1.3, 1.0])]
+    greys = torch.tensor([[200, 100, 0], [1, 2, 3], [200, 100, 0]], dtype=torch.uint8).reshape(3, 1, 3, 1)
+    # 260 -> 255, 130 and 0 with the mean 128.3: 280.3 -> 255, 130.3 and -25.7 -> 0; without contrast the mean.
+    assert change_colour(greys, *factors)[..., 0].tolist() == [[[255, 130, 0]], [[1, 2, 3]], [[128, 128, 128]]]
+    factors = [each[:2] for each in factors]
     colours = torch.tensor([[250, 50, 0], [255, 0, 0]], dtype=torch.uint8).reshape(2, 1, 1, 3)
     # 255, 65 and 0 with the grey 114.4: 283.1 -> 255, 55.1 and -22.9 -> 0 with the grey 108.6; half-way to that.
     # 76.2 is the grey of the other: 308.6 -> 255 and -22.9 -> 0.
