@@ -167,3 +167,15 @@ def test_a_look_stops_where_every_threshold_is_decided(look):
 def test_an_early_look_claims_at_its_own_level(look):
     assert look(0.05, 3, looks=(3,))["decisions"] == {"90": "supported"}
     assert look(0.05, 3)["decisions"] == {"90": "undecided"}
+
+
+@pytest.mark.parametrize("seeds", [[3, 80], [5, 120], [1, 30], [2, 40, 90]])
+def test_a_look_at_few_of_many_seeds_spends_next_to_nothing(seeds):
+    first, *_, last = look_levels(seeds)
+    assert first == pytest.approx(spent_level(seeds[0] / seeds[-1], 0.05), rel=1e-6)
+    assert last == pytest.approx(0.05, abs=0.002)
+
+
+def test_a_look_at_one_of_thousands_of_seeds_claims_nothing_and_leaves_all_to_the_last():
+    assert spent_level(1 / 3000, 0.05) == 0
+    assert look_levels([1, 3000]) == pytest.approx([0, 0.05])

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from spatial_reduction.analysis.caveats import Evidence
+from spatial_reduction.analysis.caveats import Evidence, warn_of_unequal_compute
 from spatial_reduction.analysis.ladder import build_ladder
 from spatial_reduction.analysis.verdict import describe_difference, reach_verdict, write_verdict
 
@@ -356,6 +356,18 @@ def test_unequal_compute_is_warned_of_where_it_matters(settings):
     assert touched == ["H1", "H1b"]  # areas are compared over equal steps
     alone = verdict_of(rows[:1], settings, steps={"saliency": 300})
     assert [len(each.warnings) for each in alone.answers] == [1, 0, 0, 0]  # none of what was not measured
+
+
+def test_steps_that_differ_from_seed_to_seed_are_told_as_a_span():
+    evidence = evidence_of([], steps={"saliency": 300})
+    assert (
+        "saliency took 300 optimiser steps, restarts 100;"
+        in warn_of_unequal_compute(evidence, "saliency", "restarts")[0]
+    )
+    is_shorter = (evidence.history["arm"] == "saliency") & (evidence.history["seed"] == 1)
+    evidence.history.loc[is_shorter, "cumulative_steps"] -= 20
+    assert "took 280 to 300 optimiser steps" in warn_of_unequal_compute(evidence, "saliency", "restarts")[0]
+    assert not warn_of_unequal_compute(evidence_of([]), "saliency", "restarts")
 
 
 def test_a_baseline_below_its_gate_is_warned_of(settings):

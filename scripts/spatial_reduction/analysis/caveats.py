@@ -151,12 +151,13 @@ def warn_of_weak_baseline(evidence: Evidence, primary: str, least: float | None)
 def warn_of_unequal_compute(evidence: Evidence, method: str, primary: str) -> list[str]:
     """Warn where the method and the primary comparator took different numbers of optimiser steps."""
     counts = evidence.steps.groupby("arm")["steps"].agg(["min", "max"])
-    if tuple(counts.loc[method]) == tuple(counts.loc[primary]):
+    taken, other = (" to ".join(f"{steps:.0f}" for steps in sorted(set(counts.loc[arm]))) for arm in (method, primary))
+    if taken == other:
         return []
     return [
         (
-            f"Unequal compute: {method} took {counts.loc[method, 'max']:.0f} optimiser steps, {primary} "
-            f"{counts.loc[primary, 'max']:.0f}; a difference may come from training longer."
+            f"Unequal compute: {method} took {taken} optimiser steps, {primary} {other}; a difference may come from "
+            "training longer."
         )
     ]
 

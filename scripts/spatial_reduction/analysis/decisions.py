@@ -50,7 +50,7 @@ def judge(table: pd.DataFrame) -> pd.DataFrame:
     `not_comparable` (the two are identical in all that is compared) or `undefined` (no difference, or no variance). A
     claim needs MINIMUM_SEEDS. A claim about a loss on changed images also needs a score on them that is no lower
     (supported) or no higher (refuted), as an arm that scores low has less to lose.
-    less_to_lose: the score on intact images is lower by the margin or more.
+    less_to_lose: the score on intact images is lower by more than the margin.
 
     Args:
         table: columns family, comparator, measure, n, difference, p_value, p_equivalence, seed_sd, image_sd, margin,

@@ -20,7 +20,7 @@ from spatial_reduction.runtime.errors import InputError
 from spatial_reduction.runtime.files import written_whole
 
 POINTS = 801  # of the grid on which the density of the statistic is carried from look to look
-REACH = 8.0  # standard deviations that the grid spans
+FARTHEST = 37.0  # standard deviations; what lies beyond is 0 in double precision
 
 
 def spent_level(fraction: float, level: float) -> float:
@@ -37,7 +37,8 @@ def look_levels(seeds: Sequence[int], level: float = LEVEL) -> list[float]:
 
     The statistics of the looks are those of a Brownian motion at the fractions seeds[k] / seeds[-1]: independent
     increments (Armitage, McPherson and Rowe 1969). Level k is set so that the chance to claim at look k, and not
-    before, is what `spent_level` allows from look k - 1 to k.
+    before, is what `spent_level` allows from look k - 1 to k. A look so early that this is no number of double
+    precision claims nothing.
 
     Args:
         seeds: number of seeds at each look, rising; the last look is at the last one.
@@ -52,7 +53,8 @@ def look_levels(seeds: Sequence[int], level: float = LEVEL) -> list[float]:
     levels: list[float] = []
     unclaimed = _Unclaimed()
     for fraction, share in zip(fractions, allowed, strict=True):
-        bound = brentq(partial(_excess, unclaimed, fraction, share), 0.0, REACH + 2)
+        excess = partial(_excess, unclaimed, fraction, share)
+        bound = brentq(excess, 0.0, FARTHEST) if excess(FARTHEST) < 0 else FARTHEST
         levels.append(float(2 * ndtr(-bound)))
         unclaimed = unclaimed.after(fraction, bound)
     return levels

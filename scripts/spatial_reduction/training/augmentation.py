@@ -20,7 +20,8 @@ def build_augmentation(names: Sequence[str], side: int) -> Augment | None:
         `flip` (left-right, p = 0.5), `colour` (brightness, contrast, saturation +-30 %) and `elastic` (smooth
         displacements with a standard deviation of about 1.5 % of the image's `side`; pixels from outside are black
         and ignored), in the given order.
-        `shift`, `rotate` and `grid_elastic`, see `deformation.draw_sources`; in one resampling, mirrored outside.
+        `shift`, `rotate` and `grid_elastic`, see `elastic_deformation.draw_sources`; in one resampling, mirrored
+        outside.
         `grey`: grey values times 0.8 to 1.2 plus -10 to 10 % of the range, all channels alike.
     Every image draws its own parameters from PyTorch's global generator of the images' device, where all is computed,
     for all images at once and without asking the device for a value, so that a training step can be recorded with it.

@@ -22,7 +22,6 @@ from spatial_reduction.runtime.tensor_file import load_tensors, save_tensors
 
 Tensors = Mapping[str, torch.Tensor]
 SHARE_OF_TIME = 1 / 20  # of a training, for its checkpoints; a kill costs the time of 20 of them and an epoch at most
-# that writing checkpoints may take of a training; a kill costs the time of 20 writes and an epoch at most
 
 
 @dataclass
