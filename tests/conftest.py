@@ -37,7 +37,12 @@ SECONDS = {"pipeline": 600, "slow": 1200}  # a test may take; any other what pyp
 
 
 def pytest_collection_modifyitems(items):
-    """Let tests that run a whole workflow, and slow ones, take longer."""
+    """Let tests that run a whole workflow, and slow ones, take longer; their files come first.
+
+    A file's tests stay in one process: a long file that came last would leave the other processes idle.
+    """
+    long = {item.path for item in items if item.get_closest_marker("pipeline")}
+    items.sort(key=lambda item: item.path not in long)
     for item in items:
         for marker, seconds in SECONDS.items():
             if item.get_closest_marker(marker):

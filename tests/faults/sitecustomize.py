@@ -2,7 +2,7 @@
 
 FAULTS is JSON, {"folder": where processes are counted, "plan": {script: [fault of its first process, of its second,
 ...]}}; a fault is [signal, event, delay in ms], or null. Events: "start" of Python; "open" or "rename", the first time
-that a file which is being written is opened or given its name.
+that a file which is being written is opened or given its name. With a delay "open" waits until the file is there.
 """
 
 import json
@@ -10,6 +10,7 @@ import os
 import re
 import sys
 import threading
+import time
 
 WATCHED = {"open": "open", "rename": "os.rename"}
 
@@ -25,11 +26,20 @@ def claim(folder, script):
             number += 1
 
 
-def strike(number, delay):
-    if delay:
+def strike(number, delay, path=None):
+    if delay and path:
+        threading.Thread(target=strike_beside, args=(number, delay, path), daemon=True).start()
+    elif delay:
         threading.Timer(delay / 1000, os.kill, (os.getpid(), number)).start()
     else:
         os.kill(os.getpid(), number)
+
+
+def strike_beside(number, delay, path):
+    while not os.path.exists(path):
+        time.sleep(0.0002)
+    time.sleep(delay / 1000)
+    os.kill(os.getpid(), number)
 
 
 def arm(number, event, delay):
@@ -41,7 +51,7 @@ def arm(number, event, delay):
     def watch(name, arguments):
         if pending and name == WATCHED[event] and ".partial" in str(arguments[0]):
             pending.clear()
-            strike(number, delay)
+            strike(number, delay, arguments[0] if event == "open" else None)
 
     sys.addaudithook(watch)
 

@@ -42,7 +42,7 @@ def complete(folder, expected):
 
 
 def test_a_job_killed_while_it_writes_hdf5_is_run_again(unprepared, prepared, tmp_path):
-    plan = {"prepare_dataset": [[signal.SIGKILL, "open", 5]]}
+    plan = {"prepare_dataset": [[signal.SIGKILL, "open", 1]]}
     done = run_snakemake(unprepared, *DATA, overrides=TWO_ARMS, environment=injected(tmp_path, plan))
     assert done.returncode != 0
     assert leftovers(unprepared)

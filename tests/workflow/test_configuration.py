@@ -105,11 +105,15 @@ def test_the_question_is_asked_of_microscopy_with_both_networks(checked, data, n
     assert name == "encoder_unet" or {arm["model"]["padding"] for arm in arms.values()} == {"valid"}
 
 
-def test_the_controls_lie_over_the_answer_and_change_no_arm_of_it(checked):
-    below = ["oxford_pet.yaml", "pretrained.yaml", "answer_pretrained.yaml"]
+@pytest.mark.parametrize(
+    "below", [["pretrained.yaml", "answer_pretrained.yaml"], ["laptop.yaml", "answer_saturated.yaml"]]
+)
+def test_the_controls_lie_over_an_answer_and_change_no_arm_of_it_nor_its_seeds(checked, below):
+    below = ["oxford_pet.yaml", *below]
     answer, controls = arms_laid_over(checked, *below), arms_laid_over(checked, *below, "answer_controls.yaml")
     assert controls.keys() - answer.keys() == {"equal_compute", "shuffled", "random", "loss_only", "finish_intact"}
     assert {name: controls[name] for name in answer} == answer
+    assert "seeds" not in yaml.safe_load((ROOT / "config/answer_controls.yaml").read_text())
 
 
 @pytest.mark.parametrize("name", ["my_pictures.yaml", "my_instances.yaml"])

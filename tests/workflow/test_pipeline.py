@@ -380,7 +380,7 @@ def test_the_presets_keep_what_the_reference_run_kept(snakemake, real_data, tmp_
     # 32 x 32 = 1,024 pixels; as coded: 100, 90, 95, 100, ... % of them; as described: 90 % of what was left.
     dataset = SMALL_REAL["dataset"] | {"root": str(real_data / "oxford-iiit-pet")}
     name = preset.removesuffix(".yaml")
-    target = f"results/{name}/saliency/top_90/seed_1/iteration_7/model.safetensors"
+    target = f"results/{name}/saliency/top_90/seed_1/iteration_7/mask.h5"
     done = snakemake(target, overrides=SMALL_REAL | {"dataset": dataset}, configfiles=[preset])
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "results" / name
