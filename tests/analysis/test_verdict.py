@@ -218,6 +218,13 @@ def test_a_control_is_a_question_of_its_own(settings):
     )
 
 
+@pytest.mark.parametrize("about", ["H1", "H1b"])  # the second alone has no ladder
+def test_no_two_lines_of_the_page_in_a_row_are_empty(settings, about):
+    verdict = verdict_of([row("90", 1.0, "supported", about)], settings)
+    assert bool(verdict.ladder) == (about == "H1")
+    assert "\n\n\n" not in write_verdict(verdict, settings)
+
+
 def test_the_ladder_leads_from_the_baseline_to_the_method(settings):
     rows = [row("90", -2.0, "refuted"), row("70", -3.0, "undecided")]
     rows += [row(at, 6.0, "", comparator="single_pass") for at in ("90", "70")]
