@@ -32,10 +32,10 @@ slurm-demo: env
 	  --set-threads train_model=1 train_single_pass=1 prepare_dataset=2
 	@echo "Open results/demo/report.html"
 
-test: dev # about 10 minutes on 2 cores; a file's tests stay in one process, as they share what they made
+test: dev # about 8 minutes on 2 cores; a file's tests stay in one process, as they share what they made
 	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-# About 15 minutes on 2 cores: a Slurm cluster goes through every fault, and the instrument is tested on real trainings.
+# About 17 minutes on 2 cores: a Slurm cluster goes through every fault, and the instrument is tested on real trainings.
 test-slow: dev
 	$(BIN)/python -m pytest -m slow --numprocesses logical --maxprocesses 2 --dist loadfile
 

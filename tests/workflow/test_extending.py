@@ -60,6 +60,7 @@ def planned(snakemake, wanted, experiment):
     return set(re.findall(r"^(\w+) +\d+$", done.stdout, re.MULTILINE)) - {"total", "export"}
 
 
+@pytest.mark.slow
 @pytest.mark.pipeline
 def test_a_network_of_an_installed_package_goes_through_a_whole_chain(snakemake, tmp_path):
     chain = CHAIN.format(arm="saliency")

@@ -368,6 +368,7 @@ SMALL_REAL = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.real_data
 @pytest.mark.parametrize(
     ("preset", "expected", "classes"),
