@@ -17,8 +17,11 @@ snakemake=${SNAKEMAKE:-$checkout/.venv/bin/snakemake}
 if [ -n "${CUDA_VISIBLE_DEVICES:-}" ] && command -v nvidia-cuda-mps-control >/dev/null; then
   CUDA_MPS_PIPE_DIRECTORY=$(mktemp -d)
   export CUDA_MPS_PIPE_DIRECTORY CUDA_MPS_LOG_DIRECTORY=$CUDA_MPS_PIPE_DIRECTORY
-  nvidia-cuda-mps-control -d || echo "MPS does not start; the jobs take turns"
-  trap 'echo quit | nvidia-cuda-mps-control; rm -rf "$CUDA_MPS_PIPE_DIRECTORY"' EXIT # outside Slurm nobody else ends it
+  if nvidia-cuda-mps-control -d; then
+    trap 'echo quit | nvidia-cuda-mps-control || true; rm -rf "$CUDA_MPS_PIPE_DIRECTORY"' EXIT # outside Slurm nobody else ends it
+  else
+    echo "MPS does not start; the jobs take turns"
+  fi
 fi
 "$snakemake" --snakefile "$checkout/Snakefile" --workflow-profile "$checkout/profiles/allocation" \
   --cores "${SLURM_CPUS_PER_TASK:-all}" --resources "gpu=${CHAINS_PER_GPU:-8}" "mem_mb=${SLURM_MEM_PER_NODE:-64000}" \

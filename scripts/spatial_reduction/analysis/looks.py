@@ -20,7 +20,7 @@ from spatial_reduction.runtime.errors import InputError
 from spatial_reduction.runtime.files import written_whole
 
 POINTS = 801  # of the grid on which the density of the statistic is carried from look to look
-FARTHEST = 37.0  # standard deviations; what lies beyond is 0 in double precision
+FARTHEST = 37.0  # standard deviations; a little farther, what lies beyond is 0 in double precision
 
 
 def spent_level(fraction: float, level: float) -> float:
